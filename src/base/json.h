@@ -1,0 +1,39 @@
+/* json.h - the only place where JSON text is parsed and printed. Documents are jansson values (json_t); building and
+ * reading them with jansson's own calls is fine anywhere. Any thread; a document belongs to one thread at a time. */
+#ifndef AIM_BASE_JSON_H
+#define AIM_BASE_JSON_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+struct buf;
+
+#define JSON_DEPTH_MAX 128
+
+/* Parses exactly one document (any kind of value at the top). Nesting beyond 128, trailing bytes, a byte order mark,
+ * lone surrogates, invalid UTF-8, raw control characters, numbers beyond a double: E_SYNTAX, "<detail> at line L column C".
+ * Integers beyond int64 become doubles. Duplicate keys: the last wins, and with `ret_dup` not NULL the first duplicate
+ * key found at the top level or one level below is copied there (dup_size bytes, "" when none).
+ * Strings may hold U+0000 (json_string_length tells): rules refuse it. Returns a new reference, or NULL with err set. */
+json_t *json_parse(const char *text, size_t len, char *ret_dup, size_t dup_size, struct err *err);
+
+/* Appends compact text: keys sorted bytewise at every level, non-ASCII raw, '/' unescaped, doubles in their shortest
+ * form that reads back the same and always with '.' or exponent (1.0, 0.9, 1e300), integers bare. */
+void json_print(struct buf *b, const json_t *v);
+/* The same, keys in insertion order (records whose declaration order clients know). */
+void json_print_ordered(struct buf *b, const json_t *v);
+/* Two-space indentation, sorted keys. */
+void json_print_pretty(struct buf *b, const json_t *v);
+/* Appends one double in the shortest form described above. */
+void json_print_double(struct buf *b, double v);
+/* Appends a JSON string literal with quotes. */
+void json_print_string(struct buf *b, const char *s, size_t len);
+/* Container depth: 0 for a scalar, 1 for {} */
+int json_depth(const json_t *v);
+/* Kind in words as error messages say it: "string", "integer", "floating point", "boolean", "null", "sequence", "map". */
+const char *json_kind(const json_t *v);
+
+#endif

@@ -1,0 +1,64 @@
+/* client.h - one outbound HTTP/1.1 connection: keep-alive, pipelined, answers in order. Loop thread only.
+ *
+ *   NEW ─client_connect─▶ CONNECTING ─▶ OPEN ─▶ CLOSED (the closed callback, once; then only client_free is allowed)
+ *
+ * No redirects, no retries, no pool: whoever owns it decides. A request is answered by its callback exactly once: with
+ * status 0 and an answer, or with an error when the connection ended first (E_UNREACHABLE, E_TIMEOUT, E_PROTOCOL, E_CANCELLED). */
+#ifndef AIM_NET_CLIENT_H
+#define AIM_NET_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "err.h"
+#include "net/http.h"
+
+struct client;
+
+struct client_answer {
+    int status;                         /* HTTP status */
+    const struct http_header *headers; size_t headers_count;   /* borrowed during the callback */
+    const char *body; size_t body_len;  /* borrowed during the callback */
+};
+typedef void (*client_answer_cb)(void *data, int error, const struct client_answer *answer);
+typedef void (*client_connect_cb)(void *data, int error);   /* 0, E_UNREACHABLE (refused, no route, name not found), E_TIMEOUT */
+typedef void (*client_closed_cb)(void *data, int error);    /* once after a successful connect: why it ended */
+
+struct client_options {
+    size_t body_bytes_max;              /* of one answer */
+    uint32_t connect_timeout_ms;        /* own timer; 0: none */
+    bool nodelay, keepalive;            /* TCP_NODELAY; keepalive 1 s/1 s/3 and TCP_USER_TIMEOUT 1500 ms as a backstop */
+    uint32_t outstanding_max;           /* requests unanswered at a time; more: E_BUSY */
+};
+
+/* A URL http://host[:port][/prefix] taken apart. https is E_INVALID until the program has TLS. User-info, query, fragment: E_INVALID. */
+struct client_url { char host[256]; uint16_t port; char prefix[256]; char authority[288]; /* for the Host header */ };
+int client_url_parse(const char *url, struct client_url *ret, struct err *err);
+
+struct client *client_new(uv_loop_t *loop, const struct client_options *o);
+/* Starts to connect (names are looked up on the pool). The callback runs later, once. */
+void client_connect(struct client *c, const struct client_url *url, client_connect_cb cb, client_closed_cb closed, void *data);
+bool client_open(const struct client *c);
+uint32_t client_outstanding(const struct client *c);
+/* Sends a request. path is appended to the URL's prefix; headers and body are copied, unless body_owned (mem_alloc'ed, taken
+ * over even on error) is given. timeout_ms: until the whole answer is there (0: none); then the connection closes.
+ * progress: called at each 1xx line (may be NULL). 0, or E_BUSY / E_UNREACHABLE (not open): then no callback. */
+struct client_request {
+    const char *method, *path;
+    const struct http_header *headers; size_t headers_count;
+    const char *content_type;
+    const void *body; size_t body_len; char *body_owned;
+    uint32_t timeout_ms;
+    client_answer_cb cb; void (*progress)(void *data); void *data;
+};
+int client_send(struct client *c, const struct client_request *q);
+/* Bytes handed to the socket and not yet written. */
+size_t client_unsent(const struct client *c);
+/* Ends the connection now; `abort` resets it (SO_LINGER 0: no TIME_WAIT). Outstanding requests get E_CANCELLED later, then `closed` comes. */
+void client_close(struct client *c, bool abort);
+/* Frees it at the earliest safe moment; closes first when needed; no callback of it runs after this call returns. */
+void client_free(struct client *c);
+
+#endif
