@@ -1,0 +1,137 @@
+/* store.h - the storage port: blocking verbs on one transaction, no SQL above it. Implemented by store/sqlite and, for
+ * tests and the simulator, by an in-memory store. Pool threads only (a command without a loop: its own thread).
+ *
+ * Queries return; a mutation's error may come only at tx_savepoint_end or commit, so callers look there too.
+ * Strings of results live in the arena given. E_BUSY: another process holds the file; E_DISK_FULL, E_READ_ONLY,
+ * E_CORRUPT, E_IO as they say; after E_IO at commit nothing of this file may be acknowledged any more. */
+#ifndef AIM_STORE_H
+#define AIM_STORE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "memory.h"
+
+struct arena;
+struct store;          /* an open database file (or server) with its settings; may be shared by threads */
+struct store_tx;       /* one connection's transaction; one thread at a time */
+
+/* ---- filters and pages ------------------------------------------------------------------------------------------------ */
+struct filter {                       /* NULL or 0: not asked */
+    const char *ns;                   /* exact */
+    const char *const *ns_any; size_t ns_any_count;   /* one of (recall's ancestors) */
+    const char *tier_word; const enum tier *tier;     /* tier: exact */
+    const int *min_priority;
+    const int64_t *since_us, *until_us;               /* created_at, inclusive */
+    const char *const *tags; size_t tags_count;       /* any of these tags, each compared whole */
+    const char *agent_id;                             /* metadata.agent_id */
+    const struct viewer *viewer;
+    int64_t now_us;                                   /* rows expired then are left out; 0: expired rows too */
+};
+struct cursor { int priority; uint64_t ver; const char *id; };     /* the last row of the page before */
+struct list_query { struct filter f; const struct cursor *after; uint64_t offset; size_t limit; size_t bytes_max; };
+struct rows { struct row *item; size_t count; bool more; };        /* in the arena; more: limit or bytes_max cut it */
+struct count_by { const char *name; int64_t count; };
+struct counts { struct count_by *item; size_t count; };
+struct store_stats { int64_t total, expiring_soon, links, db_bytes; struct counts by_tier, by_ns; };
+struct links { struct link *item; size_t count; };
+
+/* Anything of ours that is stamped and is no visible memory: repl_row. */
+struct side_row {
+    uint16_t kind;                    /* enum side_kind */
+    const char *id;
+    struct stamp stamp;
+    uint64_t key;                     /* secondary look-up: hash64 of title NUL ns for shadows; 0: none */
+    const void *body; size_t body_len;
+};
+enum side_kind {                      /* on disk: never reused */
+    SIDE_TOMBSTONE = 1, SIDE_SHADOW = 2, SIDE_OWN = 3, SIDE_TOUCH = 4, SIDE_LINK = 5, SIDE_LINK_GONE = 6,
+    SIDE_STANDARD = 7, SIDE_PENDING = 8, SIDE_ARCHIVE = 9, SIDE_HELD = 10, SIDE_SWEPT = 11, SIDE_MEMBER = 12,
+};
+struct stream_pos { uint64_t stream, node, pos, chain, trimmed; bool ended; };
+struct log_op { uint64_t seq, ver, chain; const void *body; size_t body_len; };   /* chain: after this op */
+struct local_value { const void *data; size_t len; };
+
+typedef int (*rowid_cb)(void *data, int64_t rowid);                /* non-zero stops the scan without error */
+
+/* ---- the verbs ---------------------------------------------------------------------------------------------------------- */
+struct store_verbs {
+    /* memories */
+    int (*get)(struct store_tx *, const char *id, struct arena *, struct row *ret);              /* E_NOT_FOUND; exact id */
+    int (*by_title)(struct store_tx *, const char *title, const char *ns, struct arena *, struct row *ret);
+    int (*by_prefix)(struct store_tx *, const char *prefix, size_t max, struct arena *, const char ***ret_ids, size_t *ret_count, int64_t *ret_total);
+    int (*list)(struct store_tx *, const struct list_query *, struct arena *, struct rows *ret); /* priority desc, ver desc, id */
+    int (*count)(struct store_tx *, const struct filter *, int64_t *ret);
+    int (*since)(struct store_tx *, int64_t after_us, const char *after_id, bool with_expired, int64_t now_us, size_t limit, struct arena *, struct rows *ret);  /* (updated, id) ascending, beyond the pair */
+    int (*put)(struct store_tx *, const struct row *next, const struct row *before);   /* before NULL: insert. Writes every column, stamp, own (when own_differs) and the word index where words changed */
+    int (*remove)(struct store_tx *, const struct row *before);                       /* the row, its words, its own, its shown links; standards pointing at it are detached */
+    /* word index (recall.md 1-3). Words are folded already (store_words); scans run newest rowid first */
+    int (*words_stat)(struct store_tx *, int64_t *ret_rows, int64_t *ret_words, int64_t *ret_max_rowid);
+    int (*words_df)(struct store_tx *, const char *word, bool prefix, int64_t cap, int64_t *ret_df, int64_t *ret_last_rowid);   /* counts at most cap */
+    int (*words_scan)(struct store_tx *, const char *const *all_of, const char *const *any_of_ns, bool prefix_last, int64_t limit, rowid_cb, void *data);   /* NULL-ended lists; namespaces by name; any_of_ns may be NULL */
+    int (*top_rowids)(struct store_tx *, int64_t limit, rowid_cb, void *data);        /* by priority desc, ver desc */
+    int (*by_rowids)(struct store_tx *, const int64_t *rowid, size_t count, size_t bytes_max, struct arena *, struct rows *ret);   /* missing ones are left out */
+    /* links as shown (memory_links); the rows of record are SIDE_LINK */
+    int (*links_of)(struct store_tx *, const char *id, struct arena *, struct links *ret);       /* either end; created_at, then ids */
+    int (*link_show)(struct store_tx *, const struct link *);                          /* insert or replace; both ends must be visible */
+    int (*link_hide)(struct store_tx *, const struct link *);
+    /* counters */
+    int (*namespaces)(struct store_tx *, int64_t now_us, struct arena *, struct counts *ret);    /* live rows; count desc, name */
+    int (*stats)(struct store_tx *, int64_t now_us, struct arena *, struct store_stats *ret);
+    int (*expired)(struct store_tx *, int64_t now_us, const char *after_id, size_t limit, struct arena *, struct rows *ret);
+    /* the original's side tables */
+    int (*standard_of)(struct store_tx *, const char *ns, struct arena *, const char **ret_memory_id, const char **ret_parent);   /* E_NOT_FOUND */
+    int (*standard_set)(struct store_tx *, const char *ns, const char *memory_id, const char *parent, const char *updated_at);    /* memory_id NULL: clear */
+    int (*archive_put)(struct store_tx *, const struct row *, const char *archived_at, const char *reason);
+    int (*sync_seen)(struct store_tx *, const char *agent, const char *peer, const char *seen_at, const char *now);               /* sync_state, never lowered */
+    int (*sync_clock)(struct store_tx *, const char *agent, struct arena *, struct count_by **ret /* name: peer; */, const char ***ret_times, size_t *ret_count);
+    /* rows of ours */
+    int (*side_get)(struct store_tx *, uint16_t kind, const char *id, struct arena *, struct side_row *ret);
+    int (*side_put)(struct store_tx *, const struct side_row *);
+    int (*side_remove)(struct store_tx *, uint16_t kind, const char *id);
+    int (*side_by_key)(struct store_tx *, uint16_t kind, uint64_t key, struct arena *, struct side_row **ret, size_t *ret_count);
+    int (*side_scan)(struct store_tx *, uint16_t kind, const char *prefix, const char *after_id, size_t limit, struct arena *, struct side_row **ret, size_t *ret_count);   /* id ascending; ids starting with prefix (NULL: all) */
+    /* log and vector */
+    int (*op_append)(struct store_tx *, uint64_t stream, const struct log_op *);
+    int (*op_page)(struct store_tx *, uint64_t stream, uint64_t from_seq, size_t count_max, size_t bytes_max, struct arena *, struct log_op **ret, size_t *ret_count);   /* at least one if there is one */
+    int (*op_chain)(struct store_tx *, uint64_t stream, uint64_t seq, uint64_t *ret_chain);      /* chain after seq; seq 0: 0; E_NOT_FOUND when trimmed or beyond */
+    int (*stream_get)(struct store_tx *, uint64_t stream, struct stream_pos *ret);
+    int (*stream_put)(struct store_tx *, const struct stream_pos *);
+    int (*streams)(struct store_tx *, struct arena *, struct stream_pos **ret, size_t *ret_count);
+    int (*local_get)(struct store_tx *, const char *key, struct arena *, struct local_value *ret);
+    int (*local_put)(struct store_tx *, const char *key, const void *data, size_t len);
+    int (*idem_get)(struct store_tx *, const char *key, uint8_t ret_fingerprint[32], struct stamp *ret, int64_t *ret_expires_us);
+    int (*idem_put)(struct store_tx *, const char *key, const uint8_t fingerprint[32], const struct stamp *, int64_t expires_us);
+    /* rows whose stamp is missing or does not fit updated_at: the original wrote them */
+    int (*unstamped)(struct store_tx *, size_t limit, struct arena *, struct rows *ret);
+    /* transaction */
+    int (*savepoint)(struct store_tx *, struct err *);
+    int (*savepoint_end)(struct store_tx *, bool keep, struct err *);                  /* false: undo since savepoint */
+};
+struct store_tx { const struct store_verbs *v; struct store *store; struct err *err; /* text of the last failing verb */ };
+
+/* ---- opening and connections (store/sqlite/sqlite.h has the options) ------------------------------------------------------- */
+struct store_conn;     /* one connection: the writer's, or a reader's */
+struct store_backend {
+    int (*conn_open)(struct store *, bool writer, struct store_conn **ret, struct err *);
+    void (*conn_close)(struct store_conn *);
+    int (*begin)(struct store_conn *, struct store_tx **ret, struct err *);            /* writer: BEGIN IMMEDIATE inside the turnstile; reader: a snapshot */
+    int (*commit)(struct store_conn *, bool durable, struct err *);                    /* durable false: without fsync. On failure everything is rolled back */
+    void (*rollback)(struct store_conn *);
+    void (*stop_flag)(struct store_conn *, atomic_bool *stop, int64_t deadline_mono_ms);   /* reads give up (E_CANCELLED, E_TIMEOUT) when set or late; NULL, 0: never */
+    int (*upkeep)(struct store_conn *writer, bool idle, bool closing, struct err *);   /* checkpoint and index merges when due; closing: whole WAL */
+    int (*foreign)(struct store_conn *, bool *ret_changed);                            /* another process committed since asked last */
+    void (*close)(struct store *);
+};
+struct store { const struct store_backend *b; };
+
+/* Words of a text as every index, query and score sees them: unicode61 folding, cut at 64 bytes, CJK runs as pairs.
+ * Calls back per word with its folded bytes and whether it directly continues the word before (no gap but punctuation-free: same run). Any thread. */
+struct words;
+typedef int (*word_cb)(void *data, const char *word, size_t len, int start, int end);
+int words_each(struct words *w, const char *text, size_t len, word_cb cb, void *data);
+
+#endif
