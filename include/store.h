@@ -128,10 +128,4 @@ struct store_backend {
 };
 struct store { const struct store_backend *b; };
 
-/* Words of a text as every index, query and score sees them: unicode61 folding, cut at 64 bytes, CJK runs as pairs.
- * Calls back per word with its folded bytes and whether it directly continues the word before (no gap but punctuation-free: same run). Any thread. */
-struct words;
-typedef int (*word_cb)(void *data, const char *word, size_t len, int start, int end);
-int words_each(struct words *w, const char *text, size_t len, word_cb cb, void *data);
-
 #endif
