@@ -1,0 +1,114 @@
+/* repl.h - the replication core: repl_step(core, event, effects). Pure: no io, no clock, no log, no threads; time comes with
+ * each event, chance from the seed given at init. What to dial, send, pull, answer comes out as effects, valid until the
+ * next step. The driver (src/cluster) turns io into events and effects into io; test/sim does the same with virtual io.
+ *
+ * A node pushes only its own life's stream; all else is asked for (pulled). A position counts as an ack only from the peer
+ * itself, on the present connection, when its chain agrees. Once per node id, never for one's own.
+ *
+ * One peer's link:
+ *   DOWN ─timer─▶ DIALING ─CONNECTED─▶ HELLO ─HELLO_OK─▶ CHECKING (is its position in our stream on our chain?) ─CHECKED─▶ UP
+ *   any ─CLOSED, stall, three missed pings─▶ DOWN;  HELLO_OK naming ourselves ─▶ SELF (for good);  404 ─▶ UP as an original
+ *   CHECKED(false) ─▶ FORKED (alarm; it does not count; redialled slowly)
+ * One tracker (a client's write waiting for W):
+ *   WAITING ─W positions at or past it─▶ MET;  ─certain that W cannot be reached─▶ UNREACHABLE;  ─deadline─▶ TIMEOUT
+ *   The tracker ends with its answer; the sends do not: they belong to the log and the peer's position. */
+#ifndef AIM_REPL_H
+#define AIM_REPL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REPL_PEERS_MAX 15
+#define REPL_WINDOW 2                     /* batches on the way to one peer */
+
+struct repl_entry { uint64_t stream, node, pos, chain; bool ended; };   /* one line of a vector */
+
+struct repl_config {
+    uint64_t node;                        /* own node id */
+    struct repl_entry own;                /* this life's stream, its position at start */
+    unsigned peers;                       /* configured peers (after folding): N = peers + 1 */
+    unsigned writes;                      /* W, 1..N */
+    size_t trackers_max;                  /* 8192 */
+    uint32_t stall_ms, stall_max_ms;      /* 500 (or 8 x smoothed round trip), doubling to 4000 */
+    uint32_t ping_ms, ping_missed;        /* 250, 3 */
+    uint32_t dial_timeout_ms, dial_backoff_ms;   /* 250; full jitter up to 1000 */
+    uint32_t refused_gap_ms, grace_ms;    /* 100: two refusals that far apart are certain; 100 more for those that are up */
+    uint32_t vector_ms, relay_ms;         /* 1000: tell vectors; 1000: wait this long for the origin's own push before asking others */
+    uint64_t seed;
+};
+void repl_config_default(struct repl_config *c);
+
+enum repl_event_type {
+    REPL_TICK,               /* time passed (the armed timer) */
+    REPL_COMMITTED,          /* own stream durable up to entry.pos with entry.chain */
+    REPL_APPLIED,            /* a foreign stream (pushed, pulled, or of another process here: `foreign_process`) is durable at entry */
+    REPL_TRACK,              /* a client waits: tag, entry.stream, entry.pos; need (0: the configured W), deadline_ms */
+    REPL_FORGET,             /* the client is gone: drop tag without an answer */
+    REPL_CONNECTED, REPL_CONNECT_FAILED /* refused: nobody listens */, REPL_CLOSED,
+    REPL_HELLO_OK,           /* the peer's hello: node, entry (its position in our stream), vector */
+    REPL_HELLO_ORIGINAL,     /* 404: a node of the original; entry.pos: what we persisted of its position in our stream */
+    REPL_HELLO_REFUSED,      /* another cluster name, removed member, protocol error, 401: redial slowly */
+    REPL_CHECKED,            /* answer to CHECK_CHAIN: ok */
+    REPL_SENT,               /* the driver composed and sent the batch asked for: first..entry.pos, chain after it in entry.chain; entry.pos < first: nothing there */
+    REPL_ACK,                /* the peer's durable position in our stream: entry (200), rewind included; original: `counts` says applied or noop */
+    REPL_BUSY,               /* 102: it is alive and working */
+    REPL_PONG,               /* answer to a vector message */
+    REPL_VECTOR,             /* what a peer told (as answer or as a request to us): node, vector, whole or changes */
+    REPL_INBOUND,            /* node pushed to us just now: its origin is alive */
+    REPL_PULLED,             /* a pull ended: entry.stream, entry.pos now; ok; more: the source had more */
+    REPL_STOP,               /* draining: every tracker is answered with STOPPED */
+};
+struct repl_event {
+    enum repl_event_type type;
+    int64_t now_ms;                       /* monotonic */
+    unsigned peer; uint32_t gen;          /* links: index and the generation of the DIAL it belongs to; stale ones are ignored */
+    uint64_t node;
+    struct repl_entry entry;
+    const struct repl_entry *vector; size_t vector_count; bool whole;
+    uint64_t first;                       /* SENT */
+    uint64_t tag; unsigned need; int64_t deadline_ms;
+    bool ok, refused, counts, more, foreign_process;
+};
+
+enum repl_effect_type {
+    REPL_DIAL,               /* peer, gen */
+    REPL_CLOSE,              /* peer, gen: reset it */
+    REPL_SEND_HELLO,         /* with our whole vector */
+    REPL_CHECK_CHAIN,        /* is (entry.stream, entry.pos, entry.chain) on our chain? answer CHECKED */
+    REPL_SEND_OPS,           /* peer, gen: own stream from `first`, at most count ops (512) / 1 MiB; answer SENT */
+    REPL_SEND_VECTOR,        /* peer, gen: also the ping; answer PONG; vector[]: the changes (whole says whether all) */
+    REPL_PULL,               /* ask peer for entry.stream from entry.pos + 1 (chain before: entry.chain); answer PULLED */
+    REPL_ANSWER,             /* tag: result, got, need, all (every peer has it), reason */
+    REPL_ALARM_FORK,         /* peer: two chains at one position of our stream, or it is ahead of us in it */
+    REPL_PEER_STATE,         /* peer: state changed, for status and log */
+};
+enum repl_result { REPL_MET, REPL_UNREACHABLE, REPL_TIMED_OUT, REPL_STOPPED };
+enum repl_link { REPL_DOWN, REPL_DIALING, REPL_HELLO, REPL_CHECKING, REPL_UP, REPL_SUSPECT, REPL_SELF, REPL_TWIN /* a node id that another URL reached first */, REPL_FORKED, REPL_REFUSED };
+const char *repl_link_name(enum repl_link s);
+
+struct repl_effect {
+    enum repl_effect_type type;
+    unsigned peer; uint32_t gen;
+    uint64_t first; unsigned count;
+    struct repl_entry entry;
+    const struct repl_entry *vector; size_t vector_count; bool whole;
+    uint64_t tag; enum repl_result result; unsigned got, need; bool all;
+    unsigned disks;                       /* of `got`, those that are disks of our kind (originals do not count) */
+    enum repl_link state;
+};
+struct repl_effects { const struct repl_effect *item; size_t count; int64_t wake_ms; /* feed TICK then; INT64_MAX: nothing armed */ };
+
+struct repl_core;
+struct repl_core *repl_new(const struct repl_config *c);
+void repl_free(struct repl_core *core);
+void repl_step(struct repl_core *core, const struct repl_event *e, struct repl_effects *ret);
+
+/* Looking in (status, metrics, tests). */
+struct repl_peer_view { enum repl_link state; bool original, counts; uint64_t node, acked, next; int64_t rtt_us, last_ok_ms, dials, stalls; };
+void repl_peer_view(const struct repl_core *core, unsigned peer, struct repl_peer_view *ret);
+/* Own vector as the core knows it; borrowed until the next step. */
+const struct repl_entry *repl_vector(const struct repl_core *core, size_t *ret_count);
+size_t repl_trackers(const struct repl_core *core);
+
+#endif
