@@ -1,0 +1,68 @@
+/* cluster.h - the driver around the replication core: turns io into its events and its effects into io, nothing else.
+ * Loop thread only. */
+#ifndef AIM_CLUSTER_H
+#define AIM_CLUSTER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "err.h"
+#include "memory.h"
+#include "repl.h"
+
+struct cluster;
+struct lane;
+struct lane_commit;
+struct readers;
+struct metrics;
+
+struct cluster_options {
+    unsigned writes;                       /* W as asked for; 0: federation off */
+    const char *const *peers; unsigned peers_count;   /* URLs as given; folded, checked by cluster_plan */
+    uint32_t timeout_ms;
+    const char *name;                      /* cluster name: peers of another name are refused; "" matches "" */
+    const char *api_key;                   /* sent to peers; NULL: none */
+    uint32_t slow_commit_ms;               /* 102 every so many ms while a peer's batch is on disk: 200 */
+};
+/* Folds duplicate URLs, cuts W to N, says what it did: `warnings` gets a JSON array of texts. E_INVALID names the bad URL. */
+struct cluster_plan { unsigned writes, nodes; char **url; unsigned urls; json_t *warnings; };
+int cluster_plan(const struct cluster_options *o, struct cluster_plan *ret, struct err *err);
+void cluster_plan_release(struct cluster_plan *p);
+
+/* lane and readers are borrowed; node and stream are those of the lane's change. Works without peers too (accepts ops from others, tells vectors). */
+struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, const struct cluster_plan *p, struct lane *lane, struct readers *readers, struct metrics *m);
+/* Loads the vector, starts dialling; `ready` runs once this node caught up with reachable peers, 1 s at most. */
+int cluster_start(struct cluster *c, void (*ready)(void *data), void *data, struct err *err);
+void cluster_committed(struct cluster *c, const struct lane_commit *commit);   /* from the lane */
+/* Trackers are answered (pending), links flush what is on the way and close. */
+void cluster_close(struct cluster *c, void (*closed)(void *data), void *data);
+
+/* A write's wait for W. Embed it. cb exactly once, later. */
+struct cluster_wait {
+    void (*cb)(struct cluster_wait *w);
+    void *data;
+    enum repl_result result; unsigned got, needed, disks; bool all;   /* results */
+    uint64_t tag; struct cluster_wait *next;   /* private */
+};
+unsigned cluster_writes(const struct cluster *c);          /* W in force; 0: off */
+unsigned cluster_nodes(const struct cluster *c);
+/* E_BUSY: too many waiting. need 0: W. */
+int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct stamp *pos, unsigned need, int64_t deadline_mono_ms);
+/* Whether this node has stream:seq; else `cb` once it has, or at the deadline (E_TIMEOUT). */
+int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t deadline_mono_ms, void (*cb)(void *data, int status), void *data);
+
+/* POST and GET /api/v1/sync/ops: the HTTP door hands the bytes over and gets bytes back. Borrowed until the reply. `progress`
+ * (102) may be called before. reply: status, body (mem_alloc'ed, taken by the callee's caller). */
+struct cluster_request {
+    const void *body; size_t body_len; const char *query; bool get;
+    void (*progress)(struct cluster_request *r);
+    void (*reply)(struct cluster_request *r, int status, char *body, size_t len);
+    void *data;
+};
+void cluster_serve(struct cluster *c, struct cluster_request *r);
+/* Facts for /health, /api/v1/sync/status, metrics: a new object. */
+json_t *cluster_status(struct cluster *c);
+
+#endif
