@@ -11,9 +11,9 @@
 
 struct buf;
 
-#define JSON_DEPTH_MAX 128
+#define JSON_DEPTH_MAX 127
 
-/* Parses exactly one document (any kind of value at the top). Nesting beyond 128, trailing bytes, a byte order mark,
+/* Parses exactly one document (any kind of value at the top). Nesting beyond JSON_DEPTH_MAX, trailing bytes, a byte order mark,
  * lone surrogates, invalid UTF-8, raw control characters, numbers beyond a double: E_SYNTAX, "<detail> at line L column C".
  * Integers beyond int64 become doubles. Duplicate keys: the last wins, and with `ret_dup` not NULL the first duplicate
  * key found at the top level or one level below is copied there (dup_size bytes, "" when none).
