@@ -15,7 +15,7 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 void buf_release(struct buf *b);
-void buf_clear(struct buf *b);                                     /* keeps the memory */
+void buf_clear(struct buf *b);                                     /* keeps the memory, forgets a failure */
 void buf_put(struct buf *b, const void *data, size_t len);
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
@@ -23,7 +23,7 @@ void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(print
 void buf_drop_front(struct buf *b, size_t len);
 char *buf_reserve(struct buf *b, size_t len);                      /* room for len more bytes, or NULL; see buf_grew */
 void buf_grew(struct buf *b, size_t len);                          /* that many of the reserved bytes were written */
-char *buf_take(struct buf *b, size_t *ret_len);                    /* ownership of data (mem_free); b is empty again; never NULL */
+char *buf_take(struct buf *b, size_t *ret_len);                    /* to mem_free, never NULL; b is empty again */
 const char *buf_str(struct buf *b);                                /* NUL-terminated view, "" when empty */
 
 void buf_u8(struct buf *b, uint8_t v);
@@ -50,6 +50,7 @@ double read_f64(struct reader *r);
 const void *read_bytes(struct reader *r, size_t len);              /* borrowed; NULL and failed when short */
 const void *read_blob(struct reader *r, size_t *ret_len);          /* borrowed */
 struct arena;
-const char *read_text(struct reader *r, struct arena *a);          /* copy with NUL; NULL where NULL was written; embedded NUL fails */
+/* A copy with NUL; NULL where NULL was written; an embedded NUL fails. */
+const char *read_text(struct reader *r, struct arena *a);
 
 #endif

@@ -11,7 +11,9 @@ void hex_print(char *out, const uint8_t *data, size_t len);        /* 2*len lowe
 /* The op log's chain: first 8 bytes (big endian) of SHA-256(before as 8 big-endian bytes, body), high bit cleared.
  * One-shot, about 1 us for 600 bytes. */
 uint64_t chain_next(uint64_t before, const void *body, size_t len);
-uint64_t hash64(const void *data, size_t len, uint64_t seed);      /* for tables and bucket sums; not for adversaries' integrity */
-int equal_secret(const char *a, size_t a_len, const char *b, size_t b_len);   /* 1 when equal; time depends on a_len only */
+/* For tables and bucket sums; no integrity against adversaries. The same on every machine. */
+uint64_t hash64(const void *data, size_t len, uint64_t seed);
+/* 1 when equal; the time depends on a_len only. */
+int equal_secret(const char *a, size_t a_len, const char *b, size_t b_len);
 
 #endif

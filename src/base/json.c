@@ -557,7 +557,8 @@ static bool print_short_decimal(struct buf *b, double v)
     return false;
 }
 
-/* Lays out `count` significant digits d with value 0.d * 10^point: plain from 1e-5 to below 1e16, else with exponent. */
+/* Lays out `count` significant digits d of the value 0.d * 10^point: plain from 1e-5 to below 1e16, else with an
+ * exponent. */
 static void print_digits(struct buf *b, const char *d, int count, int point)
 {
     if (point > 16 || point < -4) {

@@ -8,7 +8,9 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 void log_start(FILE *to, enum log_level level);   /* default: stderr, LOG_WARN */
-int log_level_of(const char *word, enum log_level *ret);   /* "info", or a RUST_LOG list such as "ai_memory=debug,warn"; 0 or E_INVALID */
+/* "info", or a RUST_LOG list such as "ai_memory=debug,warn": the entry for ai_memory wins over one without a name,
+ * entries for other names are passed over (*ret stays as it is when there is nothing else). 0 or E_INVALID. */
+int log_level_of(const char *word, enum log_level *ret);
 void log_line(enum log_level level, const char *area, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void log_dump(FILE *to);                          /* the kept lines */
 

@@ -1,4 +1,4 @@
-/* metrics.h - counters, gauges and histograms from one documented table, printed as Prometheus text. Loop thread only. */
+/* metrics.h - counters, gauges and histograms from one documented table, as Prometheus text. Loop thread only. */
 #ifndef AIM_BASE_METRICS_H
 #define AIM_BASE_METRICS_H
 
@@ -20,10 +20,12 @@ struct metrics;
 struct metrics *metrics_new(const struct metric *table, int count);
 void metrics_free(struct metrics *m);
 /* `labels` is the ready text between the braces, e.g. "mode=\"keyword\"" (NULL for none); at most 64 series a family,
- * further ones are folded into the last. `id` is the row's index in the table. */
+ * further ones are folded into the last. A family with labels takes no sample without, nor the reverse. `id` is the
+ * row's index in the table. */
 void metrics_add(struct metrics *m, int id, const char *labels, double amount);
 void metrics_set(struct metrics *m, int id, const char *labels, double value);
 void metrics_observe(struct metrics *m, int id, const char *labels, double value);
+/* 0 for a series without a sample; of a histogram: the number of observations. */
 double metrics_get(struct metrics *m, int id, const char *labels);
 void metrics_print(struct metrics *m, struct buf *b);   /* families sorted by name, HELP and TYPE lines */
 
