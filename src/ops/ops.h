@@ -50,14 +50,20 @@ enum arg_flags {
     ARG_REST = 64 /* CLI: may begin with '-' */, ARG_BODY_ARRAY = 128 /* the HTTP body itself is this array */,
     ARG_QUERY = 256 /* HTTP: in the query string even where the route has a body */,
     ARG_STDIN = 512 /* CLI: '-' reads standard input */,
+    ARG_COMMA = 1024 /* ARG_TEXTS: a JSON string is a comma list too; an empty list of a query stays one empty word, which matches nothing */,
+    ARG_FILLED = 2048 /* HTTP: blank is as good as absent: E_INVALID "<name> is required" */,
+    ARG_HIDDEN = 4096 /* taken, not shown in schemas and help */,
+    ARG_I32 = 8192 /* ARG_INT: beyond 32 bits is a wrong type */,
 };
-/* Text rules of memory.h, run by the shared check in descriptor order; NULL: none beyond type and bounds. */
-typedef int (*arg_rule)(const struct str *s, int64_t now_us, struct err *err);
+/* The rules of memory.h, run by the shared check in descriptor order on what was given or is a default; `value` points at the
+ * field, of the argument's type. NULL: none beyond type and bounds. */
+typedef int (*arg_rule)(const void *value, int64_t now_us, struct err *err);
 
 struct arg {
     const char *name; enum arg_type type; size_t offset;    /* into the op's args struct, which begins with args_head */
     uint16_t flags, doors;
-    const char *const *words; const char *doc;
+    const char *const *words;                               /* ended by NULL; ARG_WORD: nothing else is taken; others: told in schemas */
+    const char *doc;
     int64_t min;
     struct { const char *name, *dflt; int64_t max; } at[DOORS];   /* name there (NULL: `name`), default text (NULL: none), cap (0: none) */
     arg_rule rule;
@@ -72,7 +78,8 @@ static inline bool arg_null(const struct args_head *h, unsigned i) { return (h->
 /* ---- who asks, what is answered ------------------------------------------------------------------------------------------- */
 struct caller {
     enum door door;
-    const char *agent_id;            /* resolved and checked */
+    const char *agent_id;            /* resolved; checked unless agent_error says why it is no good */
+    const char *agent_error;         /* NULL, or what operations that need a caller answer: "invalid agent_id: ..." (E_INVALID) */
     bool anonymous;
     const char *default_ns;          /* CLI derives one; else "global" */
     bool quorum_on;                  /* federation is on: create tells quorum_acks in its body */
@@ -124,8 +131,10 @@ struct op {
     const struct arg *args; size_t args_size;                /* ended by name == NULL */
     int (*run)(struct op_ctx *, const void *args, struct reply *);
     int (*aside)(struct op_ctx *, const void *args, struct reply *);   /* WRITE: hints on a reader, beside the quorum, adds to reply.doc; capped; may be NULL */
+    int (*again)(struct op_ctx *, const void *args, struct reply *);   /* WRITE: answers a retry whose first attempt is here (Idempotency-Key): only reads; NULL: run */
     struct http_route http[2]; struct mcp_tool mcp; struct cli_verb cli;
-    bool anonymous;                  /* HTTP: X-Agent-Id is not looked at (reads, update, bulk …) */
+    bool anonymous;                  /* HTTP: X-Agent-Id is not looked at (reads, update) */
+    bool tells_acks;                 /* the engine puts quorum_acks into doc when caller.quorum_on */
 };
 extern const struct op op_table[];                           /* ended by name == NULL */
 const struct op *op_by_name(const char *name);
@@ -133,10 +142,13 @@ const struct op *op_by_tool(const char *mcp_name);
 const struct op *op_by_verb(const char *cli_name);
 
 /* ---- decoding (src/ops/args.c) ----------------------------------------------------------------------------------------------- */
-/* From a JSON object (HTTP body, MCP arguments). E_TYPE with the argument's path in err->arg for wrong types, missing required ones
- * and unknown words; values borrow from `doc`. Defaults of the door are filled in. */
+/* From a JSON object (HTTP body, MCP arguments). Wrong types, missing required ones and unknown words: E_TYPE with the argument's path
+ * in err->arg ("memories[0].tier", "" for a missing field at the top) and the detail in err->msg; a word that is no string: E_SYNTAX; more
+ * items than allowed: E_INVALID. MCP: null, tags that are no strings, metadata that is no object count as absent; messages stand alone
+ * ("title is required"). Path and query arguments are left out. Values borrow from `doc`. Defaults of the door are filled in. */
 int args_from_json(const struct arg *desc, enum door door, json_t *doc, struct arena *a, void *args, struct err *err);
-/* One argument from text (query parameter, CLI value, path segment). E_TYPE with the detail ("invalid digit found in string"). */
+/* One argument from text (query parameter, CLI value, path segment; copied into the arena; a flag of the CLI: ""). E_TYPE with the name in
+ * err->arg and the detail in err->msg ("invalid digit found in string"); CLI, MCP: an unknown word is E_INVALID ("invalid tier: x ..."). */
 int args_from_text(const struct arg *desc, unsigned index, enum door door, const char *text, size_t len, struct arena *a, void *args, struct err *err);
 /* Fills defaults of what is not set; E_MISSING naming the first required argument that is absent. */
 int args_finish(const struct arg *desc, enum door door, struct arena *a, void *args, struct err *err);
@@ -145,7 +157,10 @@ int args_check(const struct arg *desc, enum door door, int64_t now_us, struct ar
 int arg_index(const struct arg *desc, enum door door, const char *name);   /* by the door's name; -1 */
 
 /* ---- shared by operations -------------------------------------------------------------------------------------------------- */
-json_t *memory_json(const struct memory *m);                 /* the 15 fields; unreadable tags or metadata read as [] and {} */
+json_t *memory_json(const struct memory *m);                 /* the 15 fields, absent times left out; unreadable tags or metadata read as [] and {} */
+json_t *link_json(const struct link *l);
+/* Who acts: `own` (an argument; NULL or empty: not given), else the caller. E_INVALID. */
+int op_agent(struct op_ctx *c, const struct str *own, const char **ret);
 /* Exact id, a shadow's id, or a unique prefix: E_NOT_FOUND, E_AMBIGUOUS with one full id per line. */
 int memory_find(struct op_ctx *c, const struct str *id, bool prefix, struct row *ret);
 
