@@ -19,6 +19,7 @@ int tier_parse(const char *word, enum tier *ret);     /* exact lower case; E_INV
 /* Total order of versions: ver (hybrid logical clock, < 2^62), then stream. seq says where in the stream it was made. */
 struct stamp { uint64_t ver, stream, seq; };
 int stamp_cmp(const struct stamp *a, const struct stamp *b);   /* by (ver, stream); <0, 0, >0 */
+int64_t stamp_us(uint64_t ver);                       /* a version's time in microseconds: the formula of repl/hlc */
 
 /* A memory as readers see it: the winning version's fields with the lattice fields merged in. Times keep the text they
  * came with; comparisons parse them. tags and metadata are compact JSON text (an array of strings; an object). */
@@ -83,9 +84,10 @@ enum change_kind {                                    /* numbers are on disk and
     KIND_IDEM = 10,                                   /* idempotency key bound to this op */
 };
 
-/* One row version inside an op. Which members count depends on kind. */
+/* One row version inside an op. Which members count depends on kind. A memory's tier, priority, expiry and counts travel
+ * from own (m's are ignored when encoding and set to the same when decoding); its last_accessed_at may be NULL. */
 struct version {
-    enum change_kind kind;
+    enum change_kind kind;                            /* 0: held, see op_decode */
     uint16_t raw_kind;                                /* as on the wire; != kind when unknown (then body holds the bytes) */
     uint64_t ver;                                     /* stream and seq come from the op that carries it */
     struct memory m;                                  /* MEMORY; TOMBSTONE: id, ns, title only */
@@ -100,7 +102,8 @@ struct version {
 #define OP_VERSIONS_MAX 4096
 /* An op body: format byte, u16 count, then per version: u16 kind, u32 length, bytes. Encode appends to b (E_TOO_LARGE past
  * OP_BYTES_MAX). Decode copies strings into the arena; E_PROTOCOL when torn or out of bounds (whole op). A version of unknown kind, or of
- * known kind with unreadable bytes, is given with raw_kind != kind (kind = 0): the receiver holds it. */
+ * known kind with unreadable bytes, is given with raw_kind != kind (kind = 0): the receiver holds it; encoding it again gives the
+ * same bytes. The arena needs room for twice the body (E_TOO_LARGE). Any thread. */
 int op_encode(struct buf *b, const struct version *v, size_t count);
 int op_decode(const void *body, size_t len, struct arena *a, struct version **ret, size_t *ret_count);
 

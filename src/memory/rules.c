@@ -5,12 +5,12 @@
 #include "memory.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "memory/utf8.h"
 
 #define NAME_CHARS_MAX 512
@@ -203,15 +203,19 @@ int rule_priority(int64_t n, struct err *err)
 
 int rule_confidence(double x, struct err *err)
 {
-    char text[32];
+    struct buf text;
+    int rc;
 
     if (!isfinite(x)) return err_arg(err, E_INVALID, "confidence", "confidence must be a finite number");
     if (x >= 0.0 && x <= 1.0) return 0;
-    for (int digits = 1; digits <= 17; digits++) { /* the shortest form that reads back the same */
-        snprintf(text, sizeof(text), "%.*g", digits, x);
-        if (strtod(text, NULL) == x) break;
-    }
-    return err_arg(err, E_INVALID, "confidence", "confidence must be between 0.0 and 1.0 (got %s)", text);
+    buf_init(&text, 64);
+    json_print_double(&text, x);
+    size_t len = text.len;
+    if (len > 2 && memcmp(text.data + len - 2, ".0", 2) == 0) len -= 2;
+    rc = err_arg(err, E_INVALID, "confidence", "confidence must be between 0.0 and 1.0 (got %.*s)", (int)len,
+                 buf_str(&text));
+    buf_release(&text);
+    return rc;
 }
 
 int rule_expires_update(const char *s, size_t len, struct err *err)
