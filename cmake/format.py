@@ -16,8 +16,8 @@ def main():
                 violations.append(f"{path}:{n}: tab or trailing blank")
     sources = [os.path.join(args.root, p) for p in found if p.endswith(".c")]
     if sources:
-        run = subprocess.run(["clang-format", "--dry-run", "-Werror", f"--style=file:{args.root}/.clang-format", *sources],
-                             capture_output=True, text=True)
+        style = f"--style=file:{args.root}/.clang-format"
+        run = subprocess.run(["clang-format", "--dry-run", "-Werror", style, *sources], capture_output=True, text=True)
         bad = set(re.findall(r"^(.+?\.c):\d+:\d+: error:", run.stderr, re.M))
         violations += [f"{os.path.relpath(p, args.root)}: run `./dev format`" for p in sorted(bad)]
         if run.returncode and not bad:

@@ -10,7 +10,8 @@ ISO_C = r"(assert|ctype|errno|float|inttypes|limits|locale|math|setjmp|signal|st
         r"|stddef|stdint|stdio|stdlib|stdnoreturn|string|tgmath|time|uchar|wchar)\.h"
 PURE_C = r"(ctype|errno|float|inttypes|limits|math|stdalign|stdarg|stdbool|stddef|stdint|stdlib|string)\.h"
 POSIX = r"(strings|unistd|fcntl|dirent|pthread|termios|poll|libgen|pwd|grp|netdb|fnmatch|glob|sched|semaphore" \
-        r"|execinfo|syslog|ucontext|endian|byteswap|ifaddrs|spawn|wordexp|langinfo|getopt|(sys|net|netinet|arpa|linux)/.+)\.h"
+        r"|execinfo|syslog|ucontext|endian|byteswap|ifaddrs|spawn|wordexp|langinfo|getopt" \
+        r"|(sys|net|netinet|arpa|linux)/.+)\.h"
 SYSTEM = f"({ISO_C}|{POSIX})"
 BASE = r"(base/.+|err\.h)"
 PURE_BASE = r"(base/(alloc|buf|check|clock|digest|id|json|list)\.h|err\.h)"

@@ -10,8 +10,9 @@ FUNCTION, FILE, HEADER, COLUMNS = 70, 800, 250, 120
 def functions(root, sources):
     if not sources:
         return
-    run = subprocess.run(["ctags", "-x", "--language-force=C", "--c-kinds=f", "--fields=+ne", "--_xformat=%F\t%n\t%{end}\t%N",
-                          "-L", "-"], input="\n".join(sources), cwd=root, check=True, capture_output=True, text=True)
+    command = ["ctags", "-x", "--language-force=C", "--c-kinds=f", "--fields=+ne",
+               "--_xformat=%F\t%n\t%{end}\t%N", "-L", "-"]
+    run = subprocess.run(command, input="\n".join(sources), cwd=root, check=True, capture_output=True, text=True)
     for line in run.stdout.splitlines():
         path, start, end, name = line.split("\t")
         if end.isdigit():

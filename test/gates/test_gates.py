@@ -1,4 +1,6 @@
-"""Each gate passes a clean scratch tree and fails on a planted violation: test_gates.py SOURCE_DIR [unittest arguments]."""
+"""Each gate passes a clean scratch tree and fails on a planted violation.
+
+Usage: test_gates.py SOURCE_DIR [unittest arguments]"""
 import json
 import os
 import shutil
@@ -194,8 +196,10 @@ class Tidy(Gate):
     def test_tidy(self):
         self.compile()
         self.passes("tidy")
-        self.plant("int bad(const int *p);\nint bad(const int *p)\n{\n    return p == 0 ? *p : 0;\n}\n", "clang-analyzer")
-        self.plant("#include <string.h>\nint bad(char *p);\nint bad(char *p)\n{\n    return memset(p, 0, sizeof(p)) == p;\n}\n",
+        self.plant("int bad(const int *p);\nint bad(const int *p)\n{\n    return p == 0 ? *p : 0;\n}\n",
+                   "clang-analyzer")
+        self.plant("#include <string.h>\nint bad(char *p);\nint bad(char *p)\n{\n"
+                   "    return memset(p, 0, sizeof(p)) == p;\n}\n",
                    "src/memory/bad.c")
 
     def test_compiler_warning(self):

@@ -179,7 +179,8 @@ def main():
 
     load = Load(args.write, items, args.namespace)
     seconds = load.all(args.threads)
-    print(f"   {load.done} stored in {seconds:.1f} s: {load.done / seconds:.0f} acknowledged writes a second", flush=True)
+    rate = load.done / seconds
+    print(f"   {load.done} stored in {seconds:.1f} s: {rate:.0f} acknowledged writes a second", flush=True)
     for error in load.errors[:5]:
         print(f"   not stored: {error}")
 
