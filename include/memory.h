@@ -116,12 +116,21 @@ struct merged {
     enum tier tier_max;                               /* over all live versions ever merged and promotions */
     int64_t touch_last_us, touch_expires_us, count_sum;   /* over nodes; count_sum excludes count_base */
 };
+/* Begins with what is stored: a live row (its own given by own_of when none is kept). Of a tombstone the store keeps what the
+ * other members need: stamp, own.base_*, own.count_base, tier_max, row.m.id, ns, title, last_accessed_at. */
+void merge_start(struct merged *m, const struct row *row);
 /* Takes version v (MEMORY or TOMBSTONE, stamp s) into m. Returns 1 if v is the new winner, 0 if m stands, 2 if it is
  * equal to what stands (already seen). `unseen` (may be NULL) is set when the winner was made from less than the loser: a
  * concurrent edit was replaced. Strings are borrowed from whichever side won. */
 int merge_version(struct merged *m, const struct version *v, const struct stamp *s, bool *unseen);
+/* Adds what one node counted; once for each node of this id. */
+void merge_touch(struct merged *m, const struct touch *t);
+/* What two reports of one node come to: the greater of each member. */
+void touch_join(struct touch *into, const struct touch *t);
+/* What own is of a row for which none is kept: shown values, no counts, made from nothing. */
+void own_of(const struct memory *m, struct own *ret);
 /* Recomputes row.m's shown lattice fields (tier, priority, access_count, last_accessed_at, expires_at) and own_differs from
- * the winner's own fields and the touches. Texts for computed times go into the arena. */
+ * the winner's own fields and the touches. Texts for computed times go into the arena. own_differs: own is not own_of(row.m). */
 void merge_show(struct merged *m, struct arena *a);
 
 /* ---- rules (src/memory/rules.c): the contract's texts; E_INVALID with the field in err->arg --------------------------- */
