@@ -5,7 +5,7 @@
  * The reader is a recursive descent over borrowed bytes; text without escapes is never copied before jansson does. */
 #include "base/json.h"
 
-#include <errno.h>
+#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <stdbool.h>
@@ -591,7 +591,8 @@ void json_print_double(struct buf *b, double v)
     }
     if (print_short_decimal(b, v)) return;
     char text[40];
-    for (int precision = 14; precision <= 16; precision++) {
+    /* Below DBL_MIN fewer digits are enough. */
+    for (int precision = fabs(v) < DBL_MIN ? 0 : 14; precision <= 16; precision++) {
         snprintf(text, sizeof(text), "%.*e", precision, fabs(v));
         if (strtod(text, NULL) == fabs(v)) break;
     }
