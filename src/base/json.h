@@ -16,10 +16,10 @@ struct buf;
 /* Parses exactly one document (any kind of value at the top). Nesting beyond JSON_DEPTH_MAX, trailing bytes, a byte
  * order mark, lone surrogates, invalid UTF-8, raw control characters, numbers beyond a double: E_SYNTAX,
  * "<detail> at line L column C". Integers beyond int64 become doubles. Duplicate keys: the last wins, and with
- * `ret_dup` not NULL the first duplicate key found at the top level or one level below is copied there (dup_size bytes, "" when
- * none). Strings may hold U+0000 (json_string_length tells): rules refuse it; in a key it is E_SYNTAX. Returns a new
- * reference, or NULL with err set: err->arg is then the path of the value at fault ("memories[0].tier", cut to fit, ""
- * at the top). */
+ * `ret_dup` not NULL the first duplicate key found at the top level or one level below is copied there (dup_size
+ * bytes, "" when none). Strings may hold U+0000 (json_string_length tells): rules refuse it; in a key it is
+ * E_SYNTAX. Returns a new reference, or NULL with err set: err->arg is then the path of the value at fault
+ * ("memories[0].tier", cut to fit, "" at the top). */
 json_t *json_parse(const char *text, size_t len, char *ret_dup, size_t dup_size, struct err *err);
 
 /* Appends compact text: keys sorted bytewise at every level, non-ASCII raw, '/' unescaped, doubles in their shortest
