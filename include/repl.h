@@ -21,6 +21,8 @@
 
 #define REPL_PEERS_MAX 15
 #define REPL_WINDOW 2                     /* batches on the way to one peer */
+#define REPL_BATCH_OPS 512
+#define REPL_NO_PEER UINT32_MAX           /* VECTOR: came on the peer's own connection; found by its node id */
 
 struct repl_entry { uint64_t stream, node, pos, chain; bool ended; };   /* one line of a vector */
 
@@ -42,28 +44,29 @@ void repl_config_default(struct repl_config *c);
 enum repl_event_type {
     REPL_TICK,               /* time passed (the armed timer) */
     REPL_COMMITTED,          /* own stream durable up to entry.pos with entry.chain */
-    REPL_APPLIED,            /* a foreign stream (pushed, pulled, or of another process here: `foreign_process`) is durable at entry */
-    REPL_TRACK,              /* a client waits: tag, entry.stream, entry.pos; need (0: the configured W), deadline_ms */
+    REPL_APPLIED,            /* a foreign stream (pushed, pulled, or of another process here: `foreign_process`) is durable at entry;
+                              * at start once for each stream of the file */
+    REPL_TRACK,              /* a client waits: tag (its own), entry.stream, entry.pos; need (0: the configured W), deadline_ms */
     REPL_FORGET,             /* the client is gone: drop tag without an answer */
     REPL_CONNECTED, REPL_CONNECT_FAILED /* refused: nobody listens */, REPL_CLOSED,
-    REPL_HELLO_OK,           /* the peer's hello: node, entry (its position in our stream), vector */
+    REPL_HELLO_OK,           /* the peer's hello: node, live (the stream it writes now), entry (its position in ours), vector */
     REPL_HELLO_ORIGINAL,     /* 404: a node of the original; entry.pos: what we persisted of its position in our stream */
     REPL_HELLO_REFUSED,      /* another cluster name, removed member, protocol error, 401: redial slowly */
     REPL_CHECKED,            /* answer to CHECK_CHAIN: ok */
     REPL_SENT,               /* the driver composed and sent the batch asked for: first..entry.pos, chain after it in entry.chain; entry.pos < first: nothing there */
     REPL_ACK,                /* the peer's durable position in our stream: entry (200), rewind included; original: `counts` says applied or noop */
     REPL_BUSY,               /* 102: it is alive and working */
-    REPL_PONG,               /* answer to a vector message */
-    REPL_VECTOR,             /* what a peer told (as answer or as a request to us): node, vector, whole or changes */
-    REPL_INBOUND,            /* node pushed to us just now: its origin is alive */
-    REPL_PULLED,             /* a pull ended: entry.stream, entry.pos now; ok; more: the source had more */
+    REPL_PONG,               /* answer to SEND_VECTOR: vector[] has the peer's entries of the streams named there, all when that was whole */
+    REPL_VECTOR,             /* what a peer told on its own connection (peer REPL_NO_PEER): node, vector, whole or changes */
+    REPL_INBOUND,            /* a message of node arrived just now: it is alive; entry.stream: the stream it writes (0: not said) */
+    REPL_PULLED,             /* a pull ended: peer, gen of the PULL; entry.stream, entry.pos now; ok; more: the source had more */
     REPL_STOP,               /* draining: every tracker is answered with STOPPED */
 };
 struct repl_event {
     enum repl_event_type type;
     int64_t now_ms;                       /* monotonic */
     unsigned peer; uint32_t gen;          /* links: index and the generation of the DIAL it belongs to; stale ones are ignored */
-    uint64_t node;
+    uint64_t node, live;
     struct repl_entry entry;
     const struct repl_entry *vector; size_t vector_count; bool whole;
     uint64_t first;                       /* SENT */
@@ -73,17 +76,20 @@ struct repl_event {
 
 enum repl_effect_type {
     REPL_DIAL,               /* peer, gen */
-    REPL_CLOSE,              /* peer, gen: reset it */
-    REPL_SEND_HELLO,         /* with our whole vector */
+    REPL_CLOSE,              /* peer, gen: reset it; no event is owed */
+    REPL_SEND_HELLO,         /* with our whole vector (repl_vector) */
     REPL_CHECK_CHAIN,        /* is (entry.stream, entry.pos, entry.chain) on our chain? answer CHECKED */
     REPL_SEND_OPS,           /* peer, gen: own stream from `first`, at most count ops (512) / 1 MiB; answer SENT */
     REPL_SEND_VECTOR,        /* peer, gen: also the ping; answer PONG; vector[]: the changes (whole says whether all) */
-    REPL_PULL,               /* ask peer for entry.stream from entry.pos + 1 (chain before: entry.chain); answer PULLED */
-    REPL_ANSWER,             /* tag: result, got, need, all (every peer has it), reason */
+    REPL_PULL,               /* gen: of this pull. Ask peer for entry.stream from entry.pos + 1 (chain before: entry.chain); answer PULLED */
+    REPL_ANSWER,             /* tag: result, got, disks, need, all (every peer has it) */
     REPL_ALARM_FORK,         /* peer: two chains at one position of our stream, or it is ahead of us in it */
     REPL_PEER_STATE,         /* peer: state changed, for status and log */
 };
-enum repl_result { REPL_MET, REPL_UNREACHABLE, REPL_TIMED_OUT, REPL_STOPPED };
+enum repl_result {
+    REPL_MET, REPL_UNREACHABLE, REPL_TIMED_OUT, REPL_STOPPED,
+    REPL_NO_ROOM,            /* trackers_max wait already (admission must refuse before): the write is here and travels, outcome pending */
+};
 enum repl_link { REPL_DOWN, REPL_DIALING, REPL_HELLO, REPL_CHECKING, REPL_UP, REPL_SUSPECT, REPL_SELF, REPL_TWIN /* a node id that another URL reached first */, REPL_FORKED, REPL_REFUSED };
 const char *repl_link_name(enum repl_link s);
 
@@ -109,6 +115,8 @@ struct repl_peer_view { enum repl_link state; bool original, counts; uint64_t no
 void repl_peer_view(const struct repl_core *core, unsigned peer, struct repl_peer_view *ret);
 /* Own vector as the core knows it; borrowed until the next step. */
 const struct repl_entry *repl_vector(const struct repl_core *core, size_t *ret_count);
+/* Streams of which some connected peer told more than this node has. */
+size_t repl_behind(const struct repl_core *core);
 size_t repl_trackers(const struct repl_core *core);
 
 #endif
