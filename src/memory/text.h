@@ -32,10 +32,15 @@ struct group {
     bool function_word;                   /* every word is on the list of function words */
     const char **variant; size_t variants;/* candidate spellings by rule for a lone ASCII word of 3..24 letters; the caller drops those the store does not hold */
 };
-struct query { struct group *group; size_t groups; };
+struct query_index;
+struct query { struct group *group; size_t groups; const struct query_index *index; };
 #define QUERY_GROUPS_MAX 32
+#define QUERY_PHRASE_MAX 16               /* words of a phrase; what is longer becomes several */
+#define QUERY_VARIANTS_MAX 24
 /* NUL and the contract's invisible characters are dropped; split at white space, quotes, operators; AND OR NOT NEAR are ordinary
- * words; equal groups fold into one. groups 0: nothing to look for. variants: whether to derive them (recall) or not (search, forget). */
+ * words; equal groups fold into one; of more than 32 the function words go first. E_TOO_LARGE when the arena is full. groups 0: nothing to look for. variants: whether to derive them (recall) or not (search, forget). */
 int query_parse(const struct tokenizer *t, const char *text, size_t len, bool variants, struct arena *a, struct query *ret);
+/* Makes the table score_match looks words up in; again after the caller took groups or variants out. E_TOO_LARGE. */
+int query_index(struct query *q, struct arena *a);
 
 #endif

@@ -1,0 +1,116 @@
+/* text.c - the words of a text as index, query and score see them: those of the raw tokenizer, with what is written without
+ * blanks (Han, kana, Hangul) taken out of them as overlapping pairs of signs. Words are bytes: comparing is memcmp. */
+#include "memory/text.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "memory/utf8.h"
+
+struct walk {
+    text_word_cb cb;
+    void *data;
+    uint32_t position;
+};
+
+static int give(struct walk *w, const char *word, size_t len)
+{
+    return w->cb(w->data, word, len, w->position++);
+}
+
+/* A word without CJK signs, cut at a character's boundary. */
+static int give_plain(struct walk *w, const char *word, size_t len)
+{
+    if (len > WORD_BYTES_MAX) {
+        len = WORD_BYTES_MAX;
+        while (len > 0 && ((unsigned char)word[len] & 0xc0) == 0x80) len--;
+        if (len == 0) len = WORD_BYTES_MAX;
+    }
+    return give(w, word, len);
+}
+
+/* A run of CJK signs: each with its follower; alone when it has none. */
+static int give_pairs(struct walk *w, const char *run, const char *end)
+{
+    const char *first = run, *second = run, *next;
+    int rc;
+
+    utf8_next(&second, end);
+    if (second == end) return give(w, run, (size_t)(end - run));
+    for (; second < end; first = second, second = next) {
+        next = second;
+        utf8_next(&next, end);
+        if ((rc = give(w, first, (size_t)(next - first))) != 0) return rc;
+    }
+    return 0;
+}
+
+static bool is_ascii(const char *s, size_t len)
+{
+    unsigned char any = 0;
+    for (size_t i = 0; i < len; i++) any |= (unsigned char)s[i];
+    return any < 0x80;
+}
+
+static int on_word(void *data, const char *word, size_t len, size_t start, size_t end)
+{
+    struct walk *w = data;
+    const char *p = word, *stop = word + len, *run = word;
+    bool run_cjk = false;
+
+    (void)start;
+    (void)end;
+    if (is_ascii(word, len)) return len > 0 ? give_plain(w, word, len) : 0;
+    while (p <= stop) {
+        const char *at = p;
+        bool cjk = p < stop && utf8_is_cjk(utf8_next(&p, stop));
+        if (at < stop && cjk == run_cjk) continue;
+        if (at > run) {
+            int rc = run_cjk ? give_pairs(w, run, at) : give_plain(w, run, (size_t)(at - run));
+            if (rc != 0) return rc;
+        }
+        if (at == stop) break;
+        run = at;
+        run_cjk = cjk;
+    }
+    return 0;
+}
+
+int text_words(const struct tokenizer *t, const char *text, size_t len, text_word_cb cb, void *data)
+{
+    struct walk w = { .cb = cb, .data = data };
+    return t->each(t, text, len, on_word, &w);
+}
+
+struct line {
+    struct buf *b;
+    size_t words;
+};
+
+static int on_line(void *data, const char *word, size_t len, uint32_t position)
+{
+    struct line *l = data;
+
+    (void)position;
+    if (l->b->len > 0) buf_putc(l->b, ' ');
+    buf_put(l->b, word, len);
+    l->words++;
+    return 0;
+}
+
+size_t text_words_line(const struct tokenizer *t, const char *text, size_t len, struct buf *b)
+{
+    struct line l = { .b = b };
+    text_words(t, text, len, on_line, &l);
+    return l.words;
+}
+
+void text_ns_word(char out[NS_WORD_BYTES], const char *ns)
+{
+    uint64_t h = hash64(ns, strlen(ns), 0);
+
+    memcpy(out, "nsq", 3);
+    for (int i = 0; i < 16; i++) out[3 + i] = "0123456789abcdef"[h >> (60 - 4 * i) & 15];
+    out[19] = '\0';
+}
