@@ -50,7 +50,8 @@ unsigned cluster_writes(const struct cluster *c);          /* W in force; 0: off
 unsigned cluster_nodes(const struct cluster *c);
 /* E_BUSY: too many waiting. need 0: W. */
 int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct stamp *pos, unsigned need, int64_t deadline_mono_ms);
-/* Whether this node has stream:seq; else `cb` once it has, or at the deadline (E_TIMEOUT). */
+/* 1: this node has stream:seq already (no callback). 0: `cb` once it has (0), at the deadline (E_TIMEOUT) or at the end
+ * (E_STOPPING). E_BUSY: too many wait. */
 int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t deadline_mono_ms, void (*cb)(void *data, int status), void *data);
 
 /* POST and GET /api/v1/sync/ops: the HTTP door hands the bytes over and gets bytes back. Borrowed until the reply. `progress`
@@ -62,6 +63,8 @@ struct cluster_request {
     void *data;
 };
 void cluster_serve(struct cluster *c, struct cluster_request *r);
+/* The asker went away before the reply: r is not touched any more (what it sent is applied all the same). */
+void cluster_serve_gone(struct cluster *c, struct cluster_request *r);
 /* Facts for /health, /api/v1/sync/status, metrics: a new object. */
 json_t *cluster_status(struct cluster *c);
 

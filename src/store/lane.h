@@ -2,6 +2,7 @@
  * one fsync (group commit). Loop thread, but for item->run and lane_run_batch (pool).
  *
  *   IDLE ─submit─▶ RUNNING (batch on the pool; new items queue) ─committed─▶ done callbacks in order ─▶ RUNNING or IDLE
+ *   IDLE ─nothing for a while─▶ RUNNING (upkeep alone) ─▶ IDLE
  *   CLOSING: queued items still run, then upkeep (whole checkpoint), connection closed, closed callback.
  *
  * A failed item is undone alone (savepoint) and answered with its error; a failed commit fails all of its batch.
@@ -20,36 +21,59 @@ struct lane_item {
     /* Pool. May be run twice (after E_AGAIN or a lost transaction): must not keep anything but results it sets anew.
      * 0, E_AGAIN (slice done: commit it and queue me again behind the others), or an error (undone). */
     int (*run)(struct lane_item *item, struct change *c, struct err *err);
-    /* Loop; exactly once; the item is the caller's again. status: run's, or of the commit. pos: the last op it made (seq 0: none). */
+    /* Loop; exactly once; the item is the caller's again. status: run's, or of the commit. */
     void (*done)(struct lane_item *item, int status);
     enum lane_class class;
-    bool no_fsync;                     /* may be committed without fsync when its whole batch may (touches, sweeps) */
-    size_t bytes;                      /* what it holds in memory, for the limits */
-    struct stamp pos;                  /* read-only results */
-    struct err err;
-    struct list link;                  /* private from here */
+    bool no_fsync;     /* may be committed without fsync when its whole batch may (touches, sweeps) */
+    size_t bytes;      /* what it holds in memory, for the limits */
+    struct stamp pos;  /* result: the last op it made (seq 0: none). After E_IO at commit: what may be durable all the same */
+    struct err err;    /* result */
+    struct list link;  /* private from here */
     struct lane *lane;
     int status;
     int64_t queued_us;
 };
 
-struct lane_limits { size_t items_max[LANE_CLASSES]; size_t bytes_max[LANE_CLASSES]; size_t batch_items_max, batch_bytes_max; };
-void lane_limits_default(struct lane_limits *l);     /* 4096 items, 32 MiB each (upkeep 256); batch 256 items, 4 MiB */
+struct lane_limits {
+    size_t items_max[LANE_CLASSES];
+    size_t bytes_max[LANE_CLASSES];
+    size_t batch_items_max, batch_bytes_max;
+};
+void lane_limits_default(struct lane_limits *l); /* 4096 items, 32 MiB each (upkeep 256); batch 256 items, 4 MiB */
 
 /* What a commit made, told on the loop before the items' done callbacks. bodies borrowed during the call. */
-struct lane_commit { uint64_t stream; const struct made_op *made; size_t made_count; const char *bodies; const struct change *c; int64_t took_us; size_t items; };
+struct lane_commit {
+    uint64_t stream;
+    const struct made_op *made;
+    size_t made_count;
+    const char *bodies;
+    const struct change *c;
+    int64_t took_us;
+    size_t items;
+};
 typedef void (*lane_commit_cb)(void *data, const struct lane_commit *commit);
 
-struct lane_figures { uint64_t batches, items, fsyncs, busy_refused; int64_t last_took_us; size_t queued; };
+struct lane_figures {
+    uint64_t batches, items, fsyncs, busy_refused;
+    int64_t last_took_us;
+    size_t queued;
+};
 
-/* Opens the writer connection and the life of this writer (synchronously: call at start). own_pool_slot: batches go through uv_queue_work. */
-int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct change *c, const struct lane_limits *l, lane_commit_cb cb, void *data, struct err *err);
+/* Opens the writer connection and the life of this writer (change_open), synchronously: call at start. Both are closed by
+ * lane_close. store and c are borrowed; l is copied, NULL: the defaults. Errors: those of conn_open and change_open. */
+int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct change *c, const struct lane_limits *l,
+              lane_commit_cb cb, void *data, struct err *err);
 /* 0, or E_BUSY (class full), E_STOPPING (closing), E_IO (broken): then no done callback. */
 int lane_submit(struct lane *l, struct lane_item *item);
+/* Runs what is queued, closes, frees the lane; then `closed`, on the loop. Once. */
 void lane_close(struct lane *l, void (*closed)(void *data), void *data);
+const struct origin *lane_origin(const struct lane *l);   /* node, stream and position at opening; constant ids */
 bool lane_broken(const struct lane *l);
 void lane_figures(const struct lane *l, struct lane_figures *ret);
-/* The batch itself, without uv: tests, tools and commands call it directly. Runs the items, commits, sets status and pos. */
-int lane_run_batch(struct change *c, const struct store_backend *b, struct store_conn *writer, struct lane_item **items, size_t count, int64_t now_us);
+/* The batch itself, without uv's loop: tests, tools and commands call it directly, on their own thread. Runs the items,
+ * commits, sets their status and pos (E_AGAIN stays: the caller runs the item again). Waits up to 5 s for another process.
+ * Returns 0 or the error of the transaction, which then is every kept item's status. */
+int lane_run_batch(struct change *c, const struct store_backend *b, struct store_conn *writer, struct lane_item **items,
+                   size_t count, int64_t now_us);
 
 #endif

@@ -1,0 +1,444 @@
+/* cluster.c - the loop around the replication core. io becomes events (cluster_feed), effects become io (carry_out).
+ * Effects are valid until the next step, so an event made while they are carried out waits in a short queue. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "cluster/internal.h"
+
+#define RING_BYTES (8u << 20)
+#define POLL_MS 100
+#define POLL_FIRST_MS 10
+#define READY_MS 1000
+
+void peer_error(struct peer *p, const char *fmt, ...)
+{
+    char text[sizeof p->last_error];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (strcmp(text, p->last_error) == 0) return;
+    memcpy(p->last_error, text, sizeof text);
+    log_info("cluster", "peer %s: %s", p->url, text);
+}
+
+void cluster_head(const struct cluster *c, struct wire_head *h)
+{
+    memset(h, 0, sizeof *h);
+    snprintf(h->name, sizeof h->name, "%s", c->o.name);
+    h->node = c->own.node;
+    h->stream = c->own.stream;
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------------------ */
+
+static void deliver_answers(struct cluster *c)
+{
+    while (c->answered != NULL) {
+        struct cluster_wait *w = c->answered;
+        c->answered = w->next;
+        if (c->answered == NULL) c->answered_tail = &c->answered;
+        w->cb(w);
+    }
+}
+
+static void deliver_cb(uv_idle_t *h)
+{
+    struct cluster *c = h->data;
+    uv_idle_stop(h);
+    deliver_answers(c);
+}
+
+static void answer(struct cluster *c, const struct repl_effect *f)
+{
+    struct cluster_wait *w = (struct cluster_wait *)(uintptr_t)f->tag;
+    w->result = f->result;
+    w->got = f->got;
+    w->needed = f->need;
+    w->disks = f->disks;
+    w->all = f->all;
+    w->next = NULL;
+    *c->answered_tail = w;
+    c->answered_tail = &w->next;
+}
+
+/* ---- effects ------------------------------------------------------------------------------------------------------- */
+
+static void peer_state(struct peer *p, enum repl_link state)
+{
+    if (state == REPL_UP) p->last_error[0] = 0;
+    if (state == REPL_SELF) peer_error(p, "is this node itself: it never counts");
+    if (state == REPL_TWIN) peer_error(p, "is a node another URL reached first: it counts once");
+    log_debug("cluster", "peer %s is %s", p->url, repl_link_name(state));
+}
+
+static void carry_out(struct cluster *c, const struct repl_effect *f)
+{
+    struct peer *p = f->peer < c->peers ? &c->peer[f->peer] : NULL;
+    switch (f->type) {
+    case REPL_DIAL: link_dial(p, f->gen); break;
+    case REPL_CLOSE: link_close(p, true); break;
+    case REPL_SEND_HELLO: link_hello(p); break;
+    case REPL_CHECK_CHAIN: link_check_chain(p, &f->entry); break;
+    case REPL_SEND_OPS: link_ops(p, f->first, f->count); break;
+    case REPL_SEND_VECTOR: link_vector(p, f->vector, f->vector_count, f->whole); break;
+    case REPL_PULL: pull_start(p, f->gen, &f->entry); break;
+    case REPL_ANSWER: answer(c, f); break;
+    case REPL_ALARM_FORK:
+        c->forks++;
+        peer_error(p, "fork: it holds another history of our stream %llu", (unsigned long long)c->own.stream);
+        log_error("cluster", "peer %s holds another history of this node's stream: was this file or machine set back?",
+                  p->url);
+        break;
+    case REPL_PEER_STATE: peer_state(p, f->state); break;
+    }
+}
+
+static void timer_cb(uv_timer_t *t)
+{
+    struct repl_event e = { .type = REPL_TICK };
+    cluster_feed(t->data, &e);
+}
+
+static void arm(struct cluster *c, int64_t wake_ms)
+{
+    if (c->closing || wake_ms == INT64_MAX) {
+        uv_timer_stop(&c->timer);
+        return;
+    }
+    int64_t in = wake_ms - clock_mono_ms();
+    uv_update_time(c->loop);
+    uv_timer_start(&c->timer, timer_cb, in < 0 ? 0 : (uint64_t)in, 0);
+}
+
+static int64_t step(struct cluster *c, struct repl_event *e)
+{
+    struct repl_effects fx;
+    e->now_ms = clock_mono_ms();
+    repl_step(c->core, e, &fx);
+    for (size_t i = 0; i < fx.count; i++) carry_out(c, &fx.item[i]);
+    return fx.wake_ms;
+}
+
+void cluster_feed(struct cluster *c, struct repl_event *e)
+{
+    if (c->core == NULL) return;
+    if (c->stepping) {
+        CHECK(e->vector_count == 0 && c->queued < EVENTS_MAX);
+        c->queue[c->queued++] = *e;
+        return;
+    }
+    c->stepping = true;
+    int64_t wake_ms = step(c, e);
+    for (unsigned i = 0; i < c->queued; i++) {
+        struct repl_event next = c->queue[i];
+        wake_ms = step(c, &next);
+    }
+    c->queued = 0;
+    c->stepping = false;
+    arm(c, wake_ms);
+    if (c->answered == NULL) return;
+    if (c->calling)
+        uv_idle_start(&c->deliver, deliver_cb);
+    else
+        deliver_answers(c);
+}
+
+void cluster_feed_link(struct peer *p, enum repl_event_type type)
+{
+    struct repl_event e = { .type = type, .peer = p->index, .gen = p->gen };
+    cluster_feed(p->c, &e);
+}
+
+/* ---- positions ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t position_of(const struct cluster *c, uint64_t stream)
+{
+    if (stream == c->own.stream) return c->own.seq;
+    size_t count;
+    const struct repl_entry *v = repl_vector(c->core, &count);
+    for (size_t i = 0; i < count; i++)
+        if (v[i].stream == stream) return v[i].pos;
+    return 0;
+}
+
+static void end_pos_wait(struct cluster *c, struct pos_wait *w, int status)
+{
+    list_remove(&w->link);
+    c->pos_waits_count--;
+    w->cb(w->data, status);
+    mem_free(w);
+}
+
+/* stream 0: all waits are looked at (deadlines). */
+static void check_pos_waits(struct cluster *c, uint64_t stream, uint64_t pos)
+{
+    int64_t now = clock_mono_ms();
+    list_each_safe (it, tmp, &c->pos_waits) {
+        struct pos_wait *w = container_of(it, struct pos_wait, link);
+        if (w->stream == stream && pos >= w->seq)
+            end_pos_wait(c, w, 0);
+        else if (stream == 0 && now >= w->deadline_ms)
+            end_pos_wait(c, w, E_TIMEOUT);
+    }
+}
+
+int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t deadline_mono_ms,
+                     void (*cb)(void *data, int status), void *data)
+{
+    if (c->closing) return E_STOPPING;
+    if (position_of(c, stream) >= seq) return 1;
+    if (c->pos_waits_count == POS_WAITS_MAX) return E_BUSY;
+    struct pos_wait *w = mem_alloc(sizeof *w);
+    *w = (struct pos_wait){ .stream = stream, .seq = seq, .deadline_ms = deadline_mono_ms, .cb = cb, .data = data };
+    list_add_tail(&c->pos_waits, &w->link);
+    c->pos_waits_count++;
+    return 0;
+}
+
+void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool foreign_process)
+{
+    struct repl_event e = { .type = REPL_APPLIED, .foreign_process = foreign_process };
+    e.entry = (struct repl_entry){
+        .stream = pos->stream, .node = pos->node, .pos = pos->pos, .chain = pos->chain, .ended = pos->ended
+    };
+    cluster_feed(c, &e);
+    if (!list_empty(&c->pos_waits)) check_pos_waits(c, pos->stream, pos->pos);
+}
+
+void cluster_committed(struct cluster *c, const struct lane_commit *commit)
+{
+    if (commit->made_count == 0) return;
+    ring_add(c->ring, commit->made, commit->made_count, commit->bodies);
+    const struct made_op *last = &commit->made[commit->made_count - 1];
+    c->own.seq = last->seq;
+    c->own.chain = last->chain;
+    struct repl_event e = { .type = REPL_COMMITTED };
+    e.entry =
+        (struct repl_entry){ .stream = c->own.stream, .node = c->own.node, .pos = last->seq, .chain = last->chain };
+    cluster_feed(c, &e);
+    if (!list_empty(&c->pos_waits)) check_pos_waits(c, c->own.stream, c->own.seq);
+}
+
+int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct stamp *pos, unsigned need,
+                     int64_t deadline_mono_ms)
+{
+    if (c->core == NULL) return E_STOPPING;
+    struct repl_event e = {
+        .type = REPL_TRACK, .tag = (uint64_t)(uintptr_t)w, .need = need, .deadline_ms = deadline_mono_ms
+    };
+    e.entry = (struct repl_entry){ .stream = pos->stream, .pos = pos->seq };
+    w->next = NULL;
+    bool outer = !c->calling;
+    c->calling = true;
+    cluster_feed(c, &e);
+    if (outer) c->calling = false;
+    return 0;
+}
+
+unsigned cluster_writes(const struct cluster *c)
+{
+    return c->writes;
+}
+unsigned cluster_nodes(const struct cluster *c)
+{
+    return c->nodes;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------ */
+
+struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, const struct cluster_plan *p,
+                            struct lane *lane, struct readers *readers, struct metrics *m)
+{
+    struct cluster *c = mem_alloc(sizeof *c);
+    c->loop = loop;
+    c->o = *o;
+    c->o.name = mem_strdup(o->name == NULL ? "" : o->name);
+    c->o.api_key = o->api_key == NULL ? NULL : mem_strdup(o->api_key);
+    c->o.peers = NULL;
+    if (c->o.slow_commit_ms == 0) c->o.slow_commit_ms = 200;
+    c->writes = p->writes;
+    c->nodes = p->nodes;
+    c->warnings = json_deep_copy(p->warnings);
+    c->lane = lane;
+    c->readers = readers;
+    c->metrics = m;
+    c->own = *lane_origin(lane);
+    c->ring = ring_new(RING_BYTES);
+    c->answered_tail = &c->answered;
+    list_init(&c->pos_waits);
+    list_init(&c->serving);
+    c->peers = p->urls;
+    for (unsigned i = 0; i < p->urls; i++) {
+        struct peer *peer = &c->peer[i];
+        peer->c = c;
+        peer->index = i;
+        peer->url = mem_strdup(p->url[i]);
+        CHECK(client_url_parse(peer->url, &peer->parsed, NULL) == 0);
+    }
+    uv_timer_init(loop, &c->timer);
+    uv_timer_init(loop, &c->poll);
+    uv_idle_init(loop, &c->deliver);
+    c->timer.data = c->poll.data = c->deliver.data = c;
+    c->handles = 3;
+    return c;
+}
+
+static void core_start(struct cluster *c)
+{
+    struct repl_config rc;
+    repl_config_default(&rc);
+    rc.node = c->own.node;
+    rc.own =
+        (struct repl_entry){ .stream = c->own.stream, .node = c->own.node, .pos = c->own.seq, .chain = c->own.chain };
+    rc.peers = c->peers;
+    rc.writes = c->writes == 0 ? 1 : c->writes;
+    rc.seed = random_u64();
+    c->core = repl_new(&rc);
+}
+
+/* Ready once no peer that can be reached knows more than we do, and every peer was tried. */
+static bool caught_up(struct cluster *c)
+{
+    for (unsigned i = 0; i < c->peers; i++) {
+        struct repl_peer_view v;
+        repl_peer_view(c->core, i, &v);
+        if (v.state == REPL_HELLO || v.state == REPL_CHECKING) return false;
+        if (v.state == REPL_DIALING && v.dials <= 1) return false;
+        if (c->peer[i].pull_job != NULL) return false;
+    }
+    return repl_behind(c->core) == 0;
+}
+
+static void check_ready(struct cluster *c)
+{
+    if (c->ready == NULL || (clock_mono_ms() < c->ready_by_ms && !caught_up(c))) return;
+    void (*cb)(void *) = c->ready;
+    c->ready = NULL;
+    cb(c->ready_data);
+}
+
+static void poll_cb(uv_timer_t *t)
+{
+    struct cluster *c = t->data;
+    check_pos_waits(c, 0, 0);
+    serve_busy(c, clock_mono_ms());
+    check_ready(c);
+    pull_poll_file(c);
+    original_save(c);
+}
+
+/* The vector of the file and the cursors of originals, read before the first hello. */
+struct start_job {
+    struct read_item item;
+    struct cluster *c;
+    struct arena arena;
+    struct stream_pos *pos;
+    size_t count;
+};
+
+static int start_run(struct read_item *item, struct store_tx *tx, struct err *err)
+{
+    struct start_job *j = container_of(item, struct start_job, item);
+    int rc = tx->v->streams(tx, &j->arena, &j->pos, &j->count);
+    if (rc == 0) rc = original_load(j->c, tx, &j->arena);
+    return rc == 0 ? 0 : err_set(err, rc, "reading the replication state: %s", tx->err == NULL ? "" : tx->err->msg);
+}
+
+static void start_done(struct read_item *item, int status)
+{
+    struct start_job *j = container_of(item, struct start_job, item);
+    struct cluster *c = j->c;
+    if (status != 0) log_error("cluster", "%s", item->err.msg);
+    if (!c->closing) {
+        core_start(c);
+        for (size_t i = 0; i < j->count; i++)
+            if (j->pos[i].stream != c->own.stream) cluster_applied(c, &j->pos[i], false);
+        c->ready_by_ms = clock_mono_ms() + READY_MS;
+        uv_timer_start(&c->poll, poll_cb, POLL_FIRST_MS, POLL_MS);
+        struct repl_event e = { .type = REPL_TICK };
+        cluster_feed(c, &e);
+    }
+    arena_release(&j->arena);
+    mem_free(j);
+    cluster_job_done(c);
+}
+
+int cluster_start(struct cluster *c, void (*ready)(void *data), void *data, struct err *err)
+{
+    struct start_job *j = mem_alloc(sizeof *j);
+    j->c = c;
+    j->item.run = start_run;
+    j->item.done = start_done;
+    arena_init(&j->arena, 64u << 20);
+    c->ready = ready;
+    c->ready_data = data;
+    int rc = readers_submit(c->readers, &j->item);
+    if (rc == 0) {
+        c->busy++;
+        return 0;
+    }
+    mem_free(j);
+    return err_set(err, rc, "replication cannot start: %s", err_text(rc));
+}
+
+static void free_all(struct cluster *c)
+{
+    repl_free(c->core);
+    ring_free(c->ring);
+    for (unsigned i = 0; i < c->peers; i++) mem_free(c->peer[i].url);
+    json_decref(c->warnings);
+    mem_free((char *)(uintptr_t)c->o.name);
+    mem_free((char *)(uintptr_t)c->o.api_key);
+    void (*closed)(void *) = c->closed;
+    void *data = c->closed_data;
+    mem_free(c);
+    if (closed != NULL) closed(data);
+}
+
+static void handle_closed(uv_handle_t *h)
+{
+    struct cluster *c = h->data;
+    if (--c->handles == 0) free_all(c);
+}
+
+static void maybe_closed(struct cluster *c)
+{
+    if (!c->closing || c->busy > 0 || uv_is_closing((uv_handle_t *)&c->timer)) return;
+    CHECK(list_empty(&c->serving) && list_empty(&c->pos_waits));
+    uv_close((uv_handle_t *)&c->timer, handle_closed);
+    uv_close((uv_handle_t *)&c->poll, handle_closed);
+    uv_close((uv_handle_t *)&c->deliver, handle_closed);
+}
+
+void cluster_job_done(struct cluster *c)
+{
+    CHECK(c->busy > 0);
+    c->busy--;
+    maybe_closed(c);
+}
+
+void cluster_close(struct cluster *c, void (*closed)(void *data), void *data)
+{
+    CHECK(!c->closing);
+    c->closed = closed;
+    c->closed_data = data;
+    if (c->core != NULL) {
+        struct repl_event e = { .type = REPL_STOP };
+        cluster_feed(c, &e);
+    }
+    c->closing = true;
+    c->ready = NULL;
+    deliver_answers(c);
+    list_each_safe (it, tmp, &c->pos_waits) end_pos_wait(c, container_of(it, struct pos_wait, link), E_STOPPING);
+    for (unsigned i = 0; i < c->peers; i++) {
+        link_close(&c->peer[i], false);
+        pull_stop(&c->peer[i]);
+    }
+    maybe_closed(c);
+}

@@ -1,0 +1,146 @@
+/* internal.h - what the driver's files share. Loop thread only.
+ *
+ *   cluster.c   the core's events and effects, timers, waits, start and close
+ *   link.c      one peer's long-lived connection: hello, ops, vectors
+ *   pull.c      asking a peer for another stream's ops, on a connection of its own; finding out what is new in our file
+ *   receive.c   the other side: what peers send us
+ *   original.c  a peer that is a node of the original: one JSON push per op
+ *   source.c    our stream's ops for sending: from the ring, else paged from the log by a reader */
+#ifndef AIM_CLUSTER_INTERNAL_H
+#define AIM_CLUSTER_INTERNAL_H
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "cluster/cluster.h"
+#include "cluster/ring.h"
+#include "cluster/wire.h"
+#include "net/client.h"
+#include "store/lane.h"
+#include "store/readers.h"
+
+#define EVENTS_MAX 256
+#define ASKED_MAX 8
+#define POS_WAITS_MAX 4096
+
+struct peer {
+    struct cluster *c;
+    unsigned index;
+    char *url;                       /* owned */
+    struct client_url parsed;
+    struct client *link;             /* NULL: none */
+    uint32_t gen;                    /* of link */
+    bool original;
+    enum wire_kind asked[ASKED_MAX]; /* what the unanswered requests were, oldest first */
+    unsigned asked_count;
+    struct client *pull;             /* NULL: none */
+    struct pull_job *pull_job;       /* the one on its way */
+    uint64_t original_pos;           /* seq of our stream the original has been offered up to */
+    uint64_t original_saved;         /* what of it is on disk */
+    uint64_t original_seq[ASKED_MAX];/* seqs of the unanswered pushes, oldest first */
+    unsigned original_count;
+    uint64_t node;                   /* as its hello said */
+    int64_t last_ok_ms;
+    uint64_t sent_ops, refused_rows;
+    char last_error[200];
+};
+
+struct pos_wait {
+    struct list link;
+    uint64_t stream, seq;
+    int64_t deadline_ms;
+    void (*cb)(void *data, int status);
+    void *data;
+};
+
+struct cluster {
+    uv_loop_t *loop;
+    struct cluster_options o;        /* strings owned */
+    unsigned writes, nodes;
+    json_t *warnings;
+    struct lane *lane;               /* borrowed */
+    struct readers *readers;         /* borrowed */
+    struct metrics *metrics;         /* borrowed */
+    struct origin own;               /* node, stream; seq and chain as committed */
+    struct repl_core *core;
+    struct ring *ring;
+    struct peer peer[REPL_PEERS_MAX];
+    unsigned peers;
+
+    struct repl_event queue[EVENTS_MAX]; /* made while effects were being carried out */
+    unsigned queued;
+    bool stepping, calling;          /* inside feed; inside cluster_wait_for */
+    struct cluster_wait *answered, **answered_tail;
+
+    uv_timer_t timer;                /* the core's */
+    uv_timer_t poll;                 /* foreign processes, position waits, busy lines, cursors of originals */
+    uv_idle_t deliver;               /* answers that came inside the caller's own call */
+    struct list pos_waits;
+    size_t pos_waits_count;
+    struct list serving;             /* requests whose batch is in the lane: told 102 while they wait */
+    unsigned busy;                   /* jobs that will call back */
+    bool polling;                    /* a look at the file's streams is on its way */
+    bool saving;                     /* cursors of originals are on their way to disk */
+
+    void (*ready)(void *data);
+    void *ready_data;
+    int64_t ready_by_ms;
+    void (*closed)(void *data);
+    void *closed_data;
+    unsigned handles;
+    bool closing;
+    uint64_t batches_in, ops_in, forks;
+};
+
+/* cluster.c */
+void cluster_feed(struct cluster *c, struct repl_event *e);     /* sets now_ms; vectors only when not stepping */
+void cluster_feed_link(struct peer *p, enum repl_event_type type);
+void cluster_head(const struct cluster *c, struct wire_head *h);
+void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool foreign_process);
+void cluster_job_done(struct cluster *c);                       /* pairs with c->busy++ */
+void peer_error(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* link.c: effects */
+void link_dial(struct peer *p, uint32_t gen);
+void link_close(struct peer *p, bool abort);
+void link_hello(struct peer *p);
+void link_vector(struct peer *p, const struct repl_entry *v, size_t count, bool whole);
+void link_ops(struct peer *p, uint64_t first, unsigned count);
+void link_check_chain(struct peer *p, const struct repl_entry *at);
+/* Sends a batch: the body is taken. Reports SENT. */
+void link_send_batch(struct peer *p, const struct log_op *op, size_t count, uint64_t chain_before);
+
+/* source.c */
+typedef void (*source_cb)(struct peer *p, const struct log_op *op, size_t count, uint64_t chain_before);
+/* Ops of our stream from first: from the ring at once, else from the log later; the callback is dropped when the link changed meanwhile. */
+void source_load(struct peer *p, uint64_t first, unsigned count, source_cb cb);
+void source_chain(struct peer *p, const struct repl_entry *at);
+
+/* pull.c */
+void pull_start(struct peer *p, uint32_t gen, const struct repl_entry *from);
+void pull_stop(struct peer *p);
+void pull_poll_file(struct cluster *c);
+
+/* original.c */
+void original_send(struct peer *p, const struct log_op *op, size_t count, uint64_t chain_before);
+void original_save(struct cluster *c);
+int original_load(struct cluster *c, struct store_tx *tx, struct arena *a);
+
+/* receive.c: a batch of a stream on its way through the lane */
+struct apply_job {
+    struct lane_item item;
+    struct cluster *c;
+    char *body;                      /* owned: the message */
+    size_t body_len;
+    struct arena arena;
+    struct wire_message m;           /* borrows from body */
+    void (*applied)(struct apply_job *j, int status);   /* loop; the job is freed after it */
+    void *data;
+    enum foreign_result result;
+    struct stream_pos pos;
+};
+/* Takes the message (body owned, freed with the job). 0, or the lane's refusal: then nothing was taken over but the body is freed. */
+int apply_submit(struct cluster *c, char *body, size_t len, void (*applied)(struct apply_job *, int), void *data);
+void serve_busy(struct cluster *c, int64_t now_ms);
+
+#endif

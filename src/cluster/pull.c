@@ -1,0 +1,198 @@
+/* pull.c - asking one peer for another stream's ops (its writer is dead, was another process, or is slow), on a connection
+ * of its own so that it never stands behind our own batches; and noticing what other processes wrote into our file.
+ *
+ *   pull_start ─▶ (connect) ─▶ GET ─▶ 200: the lane applies it ─▶ PULLED ok, more
+ *                                 └▶ anything else ─▶ PULLED failed: the core asks the next peer */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "cluster/internal.h"
+
+#define PULL_TIMEOUT_MS 5000
+
+struct pull_job {
+    struct peer *p;
+    uint32_t gen;
+    struct repl_entry from;
+};
+
+static void pull_end(struct peer *p, bool ok, uint64_t pos, bool more)
+{
+    struct pull_job *j = p->pull_job;
+    if (j == NULL) return;
+    p->pull_job = NULL;
+    struct repl_event e = { .type = REPL_PULLED, .peer = p->index, .gen = j->gen, .ok = ok, .more = more };
+    e.entry = j->from;
+    e.entry.pos = pos;
+    mem_free(j);
+    cluster_feed(p->c, &e);
+}
+
+static void pull_drop(struct peer *p)
+{
+    struct client *pull = p->pull;
+    p->pull = NULL;
+    if (pull == NULL) return;
+    client_close(pull, true);
+    client_free(pull);
+}
+
+static void pull_failed(struct peer *p, const char *why)
+{
+    peer_error(p, "asking it for ops: %s", why);
+    pull_drop(p);
+    pull_end(p, false, p->pull_job == NULL ? 0 : p->pull_job->from.pos, false);
+}
+
+static void applied(struct apply_job *a, int status)
+{
+    struct peer *p = a->data;
+    if (status != 0)
+        pull_failed(p, a->item.err.msg[0] ? a->item.err.msg : err_text(status));
+    else if (a->result != FOREIGN_APPLIED)
+        pull_failed(p, "its ops do not continue ours");
+    else
+        pull_end(p, true, a->pos.pos, a->m.ops.more);
+}
+
+static void answer_cb(void *data, int error, const struct client_answer *a)
+{
+    struct peer *p = data;
+    char why[200];
+    if (p->pull_job == NULL) return;
+    if (error != 0) {
+        pull_failed(p, err_text(error));
+        return;
+    }
+    if (a->status != 200) {
+        snprintf(why, sizeof why, "status %d: %.*s", a->status, (int)(a->body_len > 120 ? 120 : a->body_len), a->body);
+        peer_error(p, "asking it for ops: %s", why);
+        pull_end(p, false, p->pull_job->from.pos, false);
+        return;
+    }
+    p->last_ok_ms = clock_mono_ms();
+    char *copy = mem_alloc(a->body_len + 1);
+    memcpy(copy, a->body, a->body_len);
+    int rc = apply_submit(p->c, copy, a->body_len, applied, p);
+    if (rc != 0) pull_failed(p, err_text(rc));
+}
+
+static void pull_send(struct peer *p)
+{
+    char path[200];
+    const struct repl_entry *f = &p->pull_job->from;
+    struct http_header key = { "x-api-key", p->c->o.api_key };
+    snprintf(path, sizeof path, "/api/v1/sync/ops?stream=%llu&from=%llu&chain=%llu", (unsigned long long)f->stream,
+             (unsigned long long)f->pos + 1, (unsigned long long)f->chain);
+    struct client_request q = { .method = "GET",
+                                .path = path,
+                                .headers = &key,
+                                .headers_count = p->c->o.api_key != NULL,
+                                .timeout_ms = PULL_TIMEOUT_MS,
+                                .cb = answer_cb,
+                                .data = p };
+    int rc = client_send(p->pull, &q);
+    if (rc != 0) pull_failed(p, err_text(rc));
+}
+
+static void connected(void *data, int error)
+{
+    struct peer *p = data;
+    if (error != 0)
+        pull_failed(p, err_text(error));
+    else if (p->pull_job != NULL)
+        pull_send(p);
+}
+
+static void closed(void *data, int error)
+{
+    struct peer *p = data;
+    pull_drop(p);
+    if (p->pull_job != NULL) pull_failed(p, err_text(error));
+}
+
+void pull_start(struct peer *p, uint32_t gen, const struct repl_entry *from)
+{
+    static const struct client_options options = { .body_bytes_max = WIRE_BODY_MAX,
+                                                   .connect_timeout_ms = 250,
+                                                   .nodelay = true,
+                                                   .keepalive = true,
+                                                   .outstanding_max = 2 };
+    CHECK(p->pull_job == NULL);
+    struct pull_job *j = mem_alloc(sizeof *j);
+    *j = (struct pull_job){ .p = p, .gen = gen, .from = *from };
+    p->pull_job = j;
+    if (p->pull != NULL && client_open(p->pull)) {
+        pull_send(p);
+        return;
+    }
+    pull_drop(p);
+    p->pull = client_new(p->c->loop, &options);
+    client_connect(p->pull, &p->parsed, connected, closed, p);
+}
+
+void pull_stop(struct peer *p)
+{
+    pull_drop(p);
+    mem_free(p->pull_job);
+    p->pull_job = NULL;
+}
+
+/* ---- streams that other processes of this machine wrote into our file ----------------------------------------------------- */
+
+struct look_job {
+    struct read_item item;
+    struct cluster *c;
+    struct arena arena;
+    struct stream_pos *pos;
+    size_t count;
+};
+
+static int look_run(struct read_item *item, struct store_tx *tx, struct err *err)
+{
+    struct look_job *j = container_of(item, struct look_job, item);
+    (void)err;
+    return tx->v->streams(tx, &j->arena, &j->pos, &j->count);
+}
+
+static uint64_t known_pos(const struct cluster *c, uint64_t stream)
+{
+    size_t count;
+    const struct repl_entry *v = repl_vector(c->core, &count);
+    for (size_t i = 0; i < count; i++)
+        if (v[i].stream == stream) return v[i].pos;
+    return 0;
+}
+
+static void look_done(struct read_item *item, int status)
+{
+    struct look_job *j = container_of(item, struct look_job, item);
+    struct cluster *c = j->c;
+    c->polling = false;
+    for (size_t i = 0; status == 0 && !c->closing && i < j->count; i++) {
+        const struct stream_pos *s = &j->pos[i];
+        if (s->node != c->own.node || s->stream == c->own.stream) continue;
+        if (s->pos > known_pos(c, s->stream)) cluster_applied(c, s, true);
+    }
+    arena_release(&j->arena);
+    mem_free(j);
+    cluster_job_done(c);
+}
+
+void pull_poll_file(struct cluster *c)
+{
+    if (c->polling || c->closing || c->core == NULL) return;
+    struct look_job *j = mem_alloc(sizeof *j);
+    j->c = c;
+    j->item.run = look_run;
+    j->item.done = look_done;
+    arena_init(&j->arena, 64u << 20);
+    if (readers_submit(c->readers, &j->item) != 0) {
+        mem_free(j);
+        return;
+    }
+    c->polling = true;
+    c->busy++;
+}

@@ -1,0 +1,44 @@
+/* status.c - the facts of federation as one JSON object: for /health, /api/v1/sync/status and metrics. */
+#include "base/clock.h"
+#include "cluster/internal.h"
+
+static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
+{
+    const struct peer *p = &c->peer[i];
+    struct repl_peer_view v = { 0 };
+    if (c->core != NULL) repl_peer_view(c->core, i, &v);
+    json_t *o =
+        json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "url", p->url, "state",
+                  c->core == NULL ? "down" : repl_link_name(v.state), "original", v.original, "counts", v.counts,
+                  "acked", (json_int_t)v.acked, "lag", (json_int_t)(c->own.seq > v.acked ? c->own.seq - v.acked : 0),
+                  "rtt_us", (json_int_t)v.rtt_us, "dials", (json_int_t)v.dials, "stalls", (json_int_t)v.stalls,
+                  "sent_ops", (json_int_t)p->sent_ops, "refused_rows", (json_int_t)p->refused_rows);
+    json_object_set_new(o, "node", p->node == 0 ? json_null() : json_integer((json_int_t)p->node));
+    json_object_set_new(o, "last_success_ms_ago", p->last_ok_ms == 0 ? json_null() : json_integer(now - p->last_ok_ms));
+    json_object_set_new(o, "last_error", p->last_error[0] == 0 ? json_null() : json_string(p->last_error));
+    return o;
+}
+
+static json_t *vector_status(struct cluster *c)
+{
+    size_t count = 0;
+    json_t *list = json_array();
+    const struct repl_entry *v = c->core == NULL ? NULL : repl_vector(c->core, &count);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:b}", "stream", (json_int_t)v[i].stream, "node",
+                                              (json_int_t)v[i].node, "pos", (json_int_t)v[i].pos, "ended", v[i].ended));
+    return list;
+}
+
+json_t *cluster_status(struct cluster *c)
+{
+    int64_t now = clock_mono_ms();
+    json_t *peers = json_array();
+    for (unsigned i = 0; i < c->peers; i++) json_array_append_new(peers, peer_status(c, i, now));
+    return json_pack("{s:I, s:I, s:I, s:i, s:i, s:O, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "node",
+                     (json_int_t)c->own.node, "stream", (json_int_t)c->own.stream, "pos", (json_int_t)c->own.seq,
+                     "writes", (int)c->writes, "nodes", (int)c->nodes, "warnings", c->warnings, "peers", peers,
+                     "vector", vector_status(c), "waiting", (json_int_t)(c->core == NULL ? 0 : repl_trackers(c->core)),
+                     "behind", (json_int_t)(c->core == NULL ? 0 : repl_behind(c->core)), "batches_in",
+                     (json_int_t)c->batches_in, "ops_in", (json_int_t)c->ops_in, "forks", (json_int_t)c->forks);
+}

@@ -1,0 +1,61 @@
+/* wire.h - the messages nodes exchange at /api/v1/sync/ops: little-endian, versioned, checked before anything is believed.
+ *
+ *   POST  hello   -> ANSWER_HELLO    who are you, where are you in my stream, what do you know
+ *   POST  ops     -> ANSWER_POS      ops of the sender's stream; the receiver's durable position (applied, rewind or fork)
+ *   POST  vector  -> ANSWER_PONG     what the sender knows (changes or all); also the ping
+ *   GET   ?stream=&from=&chain=      ops of any stream: a body of kind ops
+ *
+ * An ops body names the chain before its first and after its last op, so torn or altered bytes are noticed. */
+#ifndef AIM_CLUSTER_WIRE_H
+#define AIM_CLUSTER_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "repl.h"
+#include "store.h"
+
+struct arena;
+struct buf;
+
+enum wire_kind { WIRE_HELLO = 1, WIRE_OPS = 2, WIRE_VECTOR = 3, WIRE_ANSWER_HELLO = 16, WIRE_ANSWER_POS = 17, WIRE_ANSWER_PONG = 18 };
+#define WIRE_NAME_MAX 64
+#define WIRE_VECTOR_MAX 65536
+#define WIRE_OPS_MAX 512
+#define WIRE_BATCH_BYTES (1u << 20)
+#define WIRE_BODY_MAX (OP_BYTES_MAX + (1u << 20) + 4096)
+
+/* Every message begins with who sends it. */
+struct wire_head {
+    enum wire_kind kind;
+    char name[WIRE_NAME_MAX + 1];      /* cluster name */
+    uint64_t node, stream;             /* sender's node id and its present life's stream */
+};
+struct wire_ops {
+    uint64_t stream, node;             /* whose ops: the stream and the node it belongs to */
+    uint64_t first_seq, chain_before, chain_after;
+    bool more;                         /* GET: the source has more */
+    struct log_op *op; size_t count;   /* bodies borrowed from the message; array in the arena */
+};
+struct wire_pos { uint64_t stream, pos, chain; int result; /* enum foreign_result */ };
+struct wire_vector { struct repl_entry *entry; size_t count; bool whole; };
+struct wire_message {
+    struct wire_head head;
+    struct wire_ops ops;               /* OPS */
+    struct wire_pos pos;               /* ANSWER_POS, ANSWER_HELLO: in the asker's stream */
+    struct wire_vector vector;         /* HELLO, VECTOR, ANSWER_HELLO, ANSWER_PONG (the streams that were named) */
+};
+
+void wire_put_hello(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count);
+void wire_put_vector(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count, bool whole);
+void wire_put_ops(struct buf *b, const struct wire_head *h, const struct wire_ops *o);
+void wire_put_answer_hello(struct buf *b, const struct wire_head *h, const struct wire_pos *p, const struct repl_entry *v, size_t count);
+void wire_put_answer_pos(struct buf *b, const struct wire_head *h, const struct wire_pos *p);
+void wire_put_pong(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count, bool whole);
+/* Decodes any message. E_PROTOCOL with the reason for anything torn, oversized, of another format, or out of range (ids and
+ * sequences below 2^63, chains checked over the bodies). Nothing is believed half. Pure; loop or pool. */
+int wire_read(const void *data, size_t len, struct arena *a, struct wire_message *ret, struct err *err);
+
+#endif

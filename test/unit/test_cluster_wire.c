@@ -1,0 +1,167 @@
+/* Messages between nodes: what is written is read back; whatever is torn or altered is refused whole. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/digest.h"
+#include "cluster/cluster.h"
+#include "cluster/ring.h"
+#include "cluster/wire.h"
+
+static const struct wire_head head = { .name = "home", .node = 7, .stream = 99 };
+
+static void put_batch(struct buf *b, size_t count)
+{
+    static char body[8][40];
+    struct log_op op[8];
+    struct wire_ops o = { .stream = 99, .node = 7, .first_seq = 5, .chain_before = 42, .op = op, .count = count, .more = true };
+    uint64_t chain = 42;
+    for (size_t i = 0; i < count; i++) {
+        memset(body[i], 'a' + (int)i, sizeof body[i]);
+        chain = chain_next(chain, body[i], sizeof body[i]);
+        op[i] = (struct log_op){ .seq = 5 + i, .ver = 1000 + i, .chain = chain, .body = body[i], .body_len = sizeof body[i] };
+    }
+    o.chain_after = chain;
+    buf_init(b, 1 << 20);
+    wire_put_ops(b, &head, &o);
+}
+
+static void batch_round_trip(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct arena a;
+    struct wire_message m;
+    struct err err = { 0 };
+    put_batch(&b, 8);
+    arena_init(&a, 1 << 20);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), 0);
+    assert_int_equal(m.head.kind, WIRE_OPS);
+    assert_string_equal(m.head.name, "home");
+    assert_int_equal(m.ops.count, 8);
+    assert_int_equal(m.ops.op[7].seq, 12);
+    assert_int_equal(m.ops.op[7].ver, 1007);
+    assert_int_equal(m.ops.op[7].chain, m.ops.chain_after);
+    assert_true(m.ops.more);
+    arena_release(&a);
+    buf_release(&b);
+}
+
+static void every_cut_and_every_flip_is_refused(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct arena a;
+    struct wire_message m;
+    put_batch(&b, 3);
+    arena_init(&a, 1 << 20);
+    for (size_t len = 0; len < b.len; len++) {
+        struct err err = { 0 };
+        assert_int_equal(wire_read(b.data, len, &a, &m, &err), E_PROTOCOL);
+        arena_release(&a);
+    }
+    size_t bodies = b.len - 3 * (8 + 4 + 40);
+    for (size_t at = bodies + 12; at < b.len; at++) {
+        if ((at - bodies) % 52 < 12) continue; /* version and length: the body is what the chain covers */
+        b.data[at] ^= 1;
+        struct err err = { 0 };
+        assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), E_PROTOCOL);
+        b.data[at] ^= 1;
+        arena_release(&a);
+    }
+    buf_release(&b);
+}
+
+static void vector_round_trip_and_bounds(void **state)
+{
+    (void)state;
+    struct repl_entry v[2] = { { .stream = 1, .node = 2, .pos = 3, .chain = 4, .ended = true }, { .stream = 9, .node = 8 } };
+    struct buf b;
+    struct arena a;
+    struct wire_message m;
+    struct wire_pos p = { .stream = 99, .pos = 17, .chain = 5 };
+    struct err err = { 0 };
+    buf_init(&b, 1 << 20);
+    arena_init(&a, 1 << 20);
+    wire_put_answer_hello(&b, &head, &p, v, 2);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), 0);
+    assert_int_equal(m.pos.pos, 17);
+    assert_int_equal(m.vector.count, 2);
+    assert_true(m.vector.entry[0].ended);
+    buf_clear(&b);
+    v[1].stream = UINT64_MAX;
+    wire_put_vector(&b, &head, v, 2, true);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), E_PROTOCOL);
+    arena_release(&a);
+    buf_release(&b);
+}
+
+static void ring_keeps_the_newest(void **state)
+{
+    (void)state;
+    struct ring *r = ring_new(4096);
+    char bodies[300];
+    struct log_op op[16];
+    uint64_t chain;
+    memset(bodies, 'x', sizeof bodies);
+    for (uint64_t seq = 1; seq <= 100; seq += 2) {
+        struct made_op made[2] = { { .seq = seq, .ver = seq, .chain = seq * 10, .offset = 0, .len = 100 },
+                                   { .seq = seq + 1, .ver = seq + 1, .chain = seq * 10 + 10, .offset = 100, .len = 150 } };
+        ring_add(r, made, 2, bodies);
+    }
+    assert_int_equal(ring_get(r, 1, 16, 1 << 20, op), 0);
+    assert_int_equal(ring_get(r, 98, 16, 1 << 20, op), 3);
+    assert_int_equal(op[0].seq, 98);
+    assert_int_equal(op[2].chain, 1000);
+    assert_int_equal(ring_get(r, 98, 16, 10, op), 1);
+    assert_int_equal(ring_get(r, 101, 16, 1 << 20, op), 0);
+    assert_true(ring_chain(r, 99, &chain));
+    assert_int_equal(chain, 990);
+    struct made_op gap = { .seq = 200, .len = 10 };
+    ring_add(r, &gap, 1, bodies);
+    assert_int_equal(ring_get(r, 100, 16, 1 << 20, op), 0);
+    assert_int_equal(ring_get(r, 200, 16, 1 << 20, op), 1);
+    ring_free(r);
+}
+
+static void plan_folds_and_cuts(void **state)
+{
+    (void)state;
+    const char *peers[] = { "http://127.0.0.1:9001/", "http://127.0.0.1:9001", "http://127.0.0.1:9002", "" };
+    struct cluster_options o = { .writes = 5, .peers = peers, .peers_count = 4 };
+    struct cluster_plan p;
+    struct err err = { 0 };
+    assert_int_equal(cluster_plan(&o, &p, &err), 0);
+    assert_int_equal(p.urls, 2);
+    assert_int_equal(p.nodes, 3);
+    assert_int_equal(p.writes, 3);
+    assert_int_equal(json_array_size(p.warnings), 2);
+    cluster_plan_release(&p);
+    o = (struct cluster_options){ .writes = 2 };
+    assert_int_equal(cluster_plan(&o, &p, &err), 0);
+    assert_int_equal(p.writes, 0);
+    assert_int_equal(json_array_size(p.warnings), 1);
+    cluster_plan_release(&p);
+    peers[0] = "ftp://x";
+    o = (struct cluster_options){ .writes = 2, .peers = peers, .peers_count = 1 };
+    assert_int_not_equal(cluster_plan(&o, &p, &err), 0);
+    assert_non_null(strstr(err.msg, "ftp://x"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batch_round_trip),
+        cmocka_unit_test(every_cut_and_every_flip_is_refused),
+        cmocka_unit_test(vector_round_trip_and_bounds),
+        cmocka_unit_test(ring_keeps_the_newest),
+        cmocka_unit_test(plan_folds_and_cuts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
