@@ -4,8 +4,10 @@
  *   any state ─error, time-out, drain with nothing in flight─▶ CLOSING ─▶ freed
  *
  * One request of a connection is in flight; pipelined bytes wait, and reading stops when more than 64 KiB of them wait.
- * The handler is called once per complete request and answers once, now or later, by http_reply. The request object
- * belongs to the connection; it is valid until http_reply (or until the gone callback, when the client went away). */
+ * The handler is called once per complete request and answers once, now or later, by http_reply; the next pipelined
+ * request is never handled from inside http_reply, but in a later turn of the loop. The request object belongs to the
+ * connection; it is valid until http_reply (or until the gone callback, when the client went away). A client that only
+ * half-closes still gets its answer; `gone` comes after errors, resets, time-outs of the body and http_server_close. */
 #ifndef AIM_NET_HTTP_H
 #define AIM_NET_HTTP_H
 
@@ -51,7 +53,7 @@ struct http_handlers {
      * calling http_reply here (then `request` is not called; the body is drained up to the cap or the connection closed), or
      * set the body cap of this request by http_body_max. With `Expect: 100-continue`, 100 is sent after this returns un-replied. NULL: none. */
     void (*head)(void *data, struct http_req *req);
-    /* The request is complete. Body errors (too large) are given as err on the request: see http_body_error. */
+    /* The request is complete, or its body was too large: see http_body_too_large. */
     void (*request)(void *data, struct http_req *req);
     /* The client went away before the answer: the last call for this req. NULL: none. */
     void (*gone)(void *data, struct http_req *req);
@@ -73,7 +75,7 @@ uint32_t http_server_connections(const struct http_server *s);
 uint64_t http_server_requests(const struct http_server *s);
 
 const char *http_method(const struct http_req *r);          /* "GET" */
-const char *http_path(const struct http_req *r);            /* raw, still percent-encoded, without the query; starts with '/' */
+const char *http_path(const struct http_req *r);            /* raw, still percent-encoded, without the query; starts with '/', or is "*" */
 const char *http_query(const struct http_req *r);           /* raw text behind '?', or NULL */
 const char *http_header(const struct http_req *r, const char *lower_name);   /* first value, or NULL */
 const struct http_header *http_headers(const struct http_req *r, size_t *ret_count);
@@ -82,6 +84,7 @@ const char *http_peer_address(const struct http_req *r);
 const char *http_body(const struct http_req *r, size_t *ret_len);
 char *http_body_take(struct http_req *r, size_t *ret_len);
 void http_body_max(struct http_req *r, size_t max);         /* in the head callback */
+void http_body_skip(struct http_req *r);                    /* in the head callback: a body of any size is read and thrown away */
 bool http_body_too_large(const struct http_req *r);         /* in the request callback: the body hit its cap and was dropped; connection closes after the reply */
 void http_data_set(struct http_req *r, void *data);         /* the handler's own pointer */
 void *http_data(const struct http_req *r);

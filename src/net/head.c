@@ -1,0 +1,104 @@
+#include "net/head.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "err.h"
+
+void head_init(struct head *h, size_t first_max, size_t bytes_max)
+{
+    *h = (struct head){ .bytes_max = bytes_max };
+    buf_init(&h->text, first_max + bytes_max + (size_t)2 * HEAD_LINES_MAX + 1); /* every text costs a NUL */
+}
+
+void head_reset(struct head *h)
+{
+    if (h->text.cap > HEAD_KEEP_BYTES) {
+        buf_release(&h->text);
+    } else {
+        buf_clear(&h->text);
+    }
+    h->count = 0;
+    h->bytes = 0;
+    h->indexed = false;
+}
+
+void head_release(struct head *h)
+{
+    buf_release(&h->text);
+    mem_free(h->headers);
+    h->headers = NULL;
+    h->count = h->cap = 0;
+}
+
+static int count_bytes(struct head *h, size_t len)
+{
+    h->bytes += len;
+    return h->bytes > h->bytes_max ? E_TOO_LARGE : 0;
+}
+
+int head_name(struct head *h, const char *at, size_t len)
+{
+    int r = count_bytes(h, len);
+    if (r != 0 || h->indexed) return r;
+    char *to = buf_reserve(&h->text, len);
+    CHECK(to != NULL);
+    for (size_t i = 0; i < len; i++) to[i] = at[i] >= 'A' && at[i] <= 'Z' ? (char)(at[i] + 32) : at[i];
+    buf_grew(&h->text, len);
+    return 0;
+}
+
+int head_name_end(struct head *h)
+{
+    if (h->indexed) return 0;
+    if (h->count == HEAD_LINES_MAX) return E_TOO_LARGE;
+    h->count++;
+    buf_putc(&h->text, '\0');
+    return 0;
+}
+
+int head_value(struct head *h, const char *at, size_t len)
+{
+    int r = count_bytes(h, len);
+    if (r == 0 && !h->indexed) buf_put(&h->text, at, len);
+    return r;
+}
+
+int head_value_end(struct head *h)
+{
+    struct buf *b = &h->text;
+    if (h->indexed) return 0;
+    while (b->len > 0 && (b->data[b->len - 1] == ' ' || b->data[b->len - 1] == '\t')) b->len--;
+    buf_putc(b, '\0');
+    return 0;
+}
+
+int head_index(struct head *h, size_t first)
+{
+    CHECK(!h->text.failed && first <= h->text.len);
+    if (h->count > h->cap) {
+        h->cap = h->count <= 16 ? 16 : HEAD_LINES_MAX;
+        h->headers = mem_realloc(h->headers, h->cap * sizeof *h->headers);
+    }
+    h->indexed = true;
+    if (h->count == 0) return first == h->text.len ? 0 : E_PROTOCOL;
+    char *at = h->text.data + first, *end = h->text.data + h->text.len;
+    for (uint32_t i = 0; i < h->count; i++) {
+        if (at >= end) return E_PROTOCOL;
+        h->headers[i].name = at;
+        at += strlen(at) + 1;
+        if (at >= end) return E_PROTOCOL;
+        h->headers[i].value = at;
+        at += strlen(at) + 1;
+    }
+    return at == end ? 0 : E_PROTOCOL;
+}
+
+const char *head_find(const struct head *h, const char *lower_name)
+{
+    for (uint32_t i = 0; i < h->count; i++) {
+        if (strcmp(h->headers[i].name, lower_name) == 0) return h->headers[i].value;
+    }
+    return NULL;
+}

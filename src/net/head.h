@@ -1,0 +1,39 @@
+/* head.h - gathers the header lines of one message, request or answer, as the parser hands them over in pieces. */
+#ifndef AIM_NET_HEAD_H
+#define AIM_NET_HEAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "net/http.h"
+
+#define HEAD_LINES_MAX 100
+#define HEAD_KEEP_BYTES 4096 /* between messages a buffer up to this size is kept */
+
+struct head {
+    struct buf text;             /* what the owner put first, then name NUL value NUL ... */
+    struct http_header *headers; /* owned; point into text; valid after head_index */
+    uint32_t count, cap;
+    size_t bytes, bytes_max; /* of names and values */
+    bool indexed;            /* further lines are trailers: counted and dropped */
+};
+
+/* Stores only. first_max: bytes the owner may put before the first line. */
+void head_init(struct head *h, size_t first_max, size_t bytes_max);
+void head_reset(struct head *h);
+void head_release(struct head *h);
+
+/* A piece of a name (turned to lower case) or of a value, and the end of one. 0 or E_TOO_LARGE. */
+int head_name(struct head *h, const char *at, size_t len);
+int head_name_end(struct head *h);
+int head_value(struct head *h, const char *at, size_t len);
+int head_value_end(struct head *h); /* cuts trailing blanks */
+
+/* All lines are there; they begin at offset `first` of text. 0 or E_PROTOCOL when names and values do not pair up. */
+int head_index(struct head *h, size_t first);
+/* First value of a lower-case name, or NULL. */
+const char *head_find(const struct head *h, const char *lower_name);
+
+#endif
