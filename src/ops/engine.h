@@ -24,42 +24,51 @@ enum durability { DURABLE_LOCAL, DURABLE_QUORUM, DURABLE_ALL };
 struct call {
     /* the submitter's */
     const struct op *op;
-    struct arena arena;                  /* args and strings live here; call_new makes it, cap 64 MiB */
-    json_t *body;                        /* owned: args borrow from it */
-    char *text; size_t text_len;         /* owned: raw body when decoding is left to the pool (bodies over 16 KiB) */
-    void *args;                          /* args_size bytes in the arena, zeroed */
+    struct arena arena; /* args and strings live here; call_new makes it, cap 64 MiB */
+    json_t *body;       /* owned: args borrow from it */
+    char *text;
+    size_t text_len; /* owned: raw body when decoding is left to the pool (bodies over 16 KiB) */
+    void *args;      /* args_size bytes in the arena, zeroed */
     struct caller caller;
-    int (*decode)(struct call *);        /* pool or loop, before run, when not NULL: text -> body -> args, checks; sets err */
-    int (*render)(struct call *);        /* turns reply.doc into `out` at the end of a READ on the pool, of a WRITE on the loop; NULL: the door does it in done */
-    char *out; size_t out_len;           /* owned: rendered text */
-    int64_t deadline_mono_ms;            /* reads; 0: engine's default (30 s) */
-    unsigned write_quorum;               /* 0: the configured W */
-    const char *idempotency_key;         /* borrowed from the arena; NULL: none */
+    int (*decode)(struct call *); /* pool or loop, before run, when not NULL: text -> body -> args, checks; sets err */
+    int (*render)(
+        struct call
+            *); /* turns reply.doc into `out` at the end of a READ on the pool, of a WRITE on the loop; NULL: the door does it in done */
+    char *out;
+    size_t out_len;              /* owned: rendered text */
+    int64_t deadline_mono_ms;    /* reads; 0: engine's default (30 s) */
+    unsigned write_quorum;       /* 0: the configured W */
+    const char *idempotency_key; /* borrowed from the arena; NULL: none */
     uint8_t fingerprint[32];
-    uint64_t wait_stream, wait_seq; int64_t wait_ms;   /* X-Wait-Pos */
-    bool no_touch;                       /* HEAD: do not count accesses */
+    uint64_t wait_stream, wait_seq;
+    int64_t wait_ms; /* X-Wait-Pos */
+    bool no_touch;   /* HEAD: do not count accesses */
     void (*done)(struct call *);
     void *data;
     /* results */
-    int status;                          /* 0, or the code in err */
+    int status; /* 0, or the code in err */
     struct err err;
     struct reply reply;
-    struct stamp pos;                    /* the last op made; seq 0: none */
-    unsigned got, needed;                /* acks, local one included */
+    struct stamp pos;     /* the last op made; seq 0: none */
+    unsigned got, needed; /* acks, local one included */
     enum durability durability;
-    const char *reason, *outcome;        /* with E_QUORUM: "timeout" or "unreachable"; "pending" or "not_applied" */
+    const char *reason, *outcome; /* with E_QUORUM: "timeout" or "unreachable"; "pending" or "not_applied" */
     struct call_private *priv;
 };
 
-struct engine_limits { size_t calls_max, bytes_max; uint32_t quorum_timeout_ms; };
+struct engine_limits {
+    size_t calls_max, bytes_max;
+    uint32_t quorum_timeout_ms;
+};
 
 struct call *call_new(const struct op *op);
 void call_free(struct call *c);
 
 /* store, lane, readers, cluster (NULL: none) are borrowed for life. */
-struct engine *engine_new(uv_loop_t *loop, const struct op_env *env, struct store *store, struct lane *lane, struct readers *readers, struct cluster *cluster, const struct engine_limits *l);
-void engine_submit(struct engine *e, struct call *c);        /* always ends in done, never from within this call */
-void engine_gone(struct engine *e, struct call *c);          /* the client went away: a read stops; done still comes */
+struct engine *engine_new(uv_loop_t *loop, const struct op_env *env, struct store *store, struct lane *lane,
+                          struct readers *readers, struct cluster *cluster, const struct engine_limits *l);
+void engine_submit(struct engine *e, struct call *c); /* always ends in done, never from within this call */
+void engine_gone(struct engine *e, struct call *c);   /* the client went away: a read stops; done still comes */
 /* Refuses new calls (E_STOPPING); drained runs when the last one is done. */
 void engine_drain(struct engine *e, void (*drained)(void *data), void *data);
 void engine_free(struct engine *e);

@@ -28,29 +28,46 @@ enum { ON_HTTP = 1, ON_MCP = 2, ON_CLI = 4, ON_ALL = 7 };
 enum op_effect { OP_READ, OP_TOUCH, OP_WRITE, OP_LOCAL };
 
 /* ---- arguments ---------------------------------------------------------------------------------------------------------- */
-struct str { const char *s; size_t len; };                 /* may hold U+0000: rules refuse it; s NUL-terminated; NULL: absent */
-struct strs { struct str *item; size_t count; };
-struct items { void *item; size_t count; size_t item_size; const char **error; };   /* array of args structs; error[i]: why item i was refused, or NULL */
+struct str {
+    const char *s;
+    size_t len;
+}; /* may hold U+0000: rules refuse it; s NUL-terminated; NULL: absent */
+struct strs {
+    struct str *item;
+    size_t count;
+};
+struct items {
+    void *item;
+    size_t count;
+    size_t item_size;
+    const char **error;
+}; /* array of args structs; error[i]: why item i was refused, or NULL */
 
 enum arg_type {
-    ARG_TEXT,      /* struct str */
-    ARG_WORD,      /* struct str, one of `words` */
-    ARG_INT,       /* int64_t */
-    ARG_UINT,      /* int64_t, negative is a wrong type */
-    ARG_REAL,      /* double */
-    ARG_BOOL,      /* bool */
-    ARG_TEXTS,     /* struct strs: JSON array of strings; CLI: comma list; query: comma list */
-    ARG_OBJECT,    /* json_t * (borrowed): any JSON value; the shared check wants an object */
-    ARG_ITEMS,     /* struct items, each decoded by `item` descriptors (bulk, sync push, import) */
+    ARG_TEXT,   /* struct str */
+    ARG_WORD,   /* struct str, one of `words` */
+    ARG_INT,    /* int64_t */
+    ARG_UINT,   /* int64_t, negative is a wrong type */
+    ARG_REAL,   /* double */
+    ARG_BOOL,   /* bool */
+    ARG_TEXTS,  /* struct strs: JSON array of strings; CLI: comma list; query: comma list */
+    ARG_OBJECT, /* json_t * (borrowed): any JSON value; the shared check wants an object */
+    ARG_ITEMS,  /* struct items, each decoded by `item` descriptors (bulk, sync push, import) */
 };
 enum arg_flags {
-    ARG_REQUIRED = 1, ARG_NULL_CLEARS = 2 /* JSON null is a value of its own (head.null), elsewhere null = absent where `optional` */,
-    ARG_PATH = 4 /* part of the HTTP path */, ARG_POSITIONAL = 8 /* CLI */, ARG_CLAMP = 16 /* beyond max is cut, not refused */,
+    ARG_REQUIRED = 1,
+    ARG_NULL_CLEARS = 2 /* JSON null is a value of its own (head.null), elsewhere null = absent where `optional` */,
+    ARG_PATH = 4 /* part of the HTTP path */,
+    ARG_POSITIONAL = 8 /* CLI */,
+    ARG_CLAMP = 16 /* beyond max is cut, not refused */,
     ARG_OPTION = 32 /* null = absent (an optional field of the original); without it null is a wrong type */,
-    ARG_REST = 64 /* CLI: may begin with '-' */, ARG_BODY_ARRAY = 128 /* the HTTP body itself is this array */,
+    ARG_REST = 64 /* CLI: may begin with '-' */,
+    ARG_BODY_ARRAY = 128 /* the HTTP body itself is this array */,
     ARG_QUERY = 256 /* HTTP: in the query string even where the route has a body */,
     ARG_STDIN = 512 /* CLI: '-' reads standard input */,
-    ARG_COMMA = 1024 /* ARG_TEXTS: a JSON string is a comma list too; an empty list of a query stays one empty word, which matches nothing */,
+    ARG_COMMA =
+        1024 /* ARG_TEXTS: a JSON string is a comma list too; an empty list of a query stays one empty word, which matches nothing */
+    ,
     ARG_FILLED = 2048 /* HTTP: blank is as good as absent: E_INVALID "<name> is required" */,
     ARG_HIDDEN = 4096 /* taken, not shown in schemas and help */,
     ARG_I32 = 8192 /* ARG_INT: beyond 32 bits is a wrong type */,
@@ -60,83 +77,140 @@ enum arg_flags {
 typedef int (*arg_rule)(const void *value, int64_t now_us, struct err *err);
 
 struct arg {
-    const char *name; enum arg_type type; size_t offset;    /* into the op's args struct, which begins with args_head */
+    const char *name;
+    enum arg_type type;
+    size_t offset; /* into the op's args struct, which begins with args_head */
     uint16_t flags, doors;
-    const char *const *words;                               /* ended by NULL; ARG_WORD: nothing else is taken; others: told in schemas */
+    const char *const *words; /* ended by NULL; ARG_WORD: nothing else is taken; others: told in schemas */
     const char *doc;
     int64_t min;
-    struct { const char *name, *dflt; int64_t max; } at[DOORS];   /* name there (NULL: `name`), default text (NULL: none), cap (0: none) */
+    struct {
+        const char *name, *dflt;
+        int64_t max;
+    } at[DOORS]; /* name there (NULL: `name`), default text (NULL: none), cap (0: none) */
     arg_rule rule;
-    char letter;                                             /* CLI short option, 0: none */
-    const struct arg *item; size_t item_size;                /* ARG_ITEMS */
-    size_t items_max; const char *items_over;                /* more than that: 400 with this text */
+    char letter; /* CLI short option, 0: none */
+    const struct arg *item;
+    size_t item_size; /* ARG_ITEMS */
+    size_t items_max;
+    const char *items_over; /* more than that: 400 with this text */
 };
-struct args_head { uint64_t set, null; };                    /* bit i: descriptor i was given / was null */
-static inline bool arg_set(const struct args_head *h, unsigned i) { return (h->set >> i) & 1; }
-static inline bool arg_null(const struct args_head *h, unsigned i) { return (h->null >> i) & 1; }
+struct args_head {
+    uint64_t set, null;
+}; /* bit i: descriptor i was given / was null */
+static inline bool arg_set(const struct args_head *h, unsigned i)
+{
+    return (h->set >> i) & 1;
+}
+static inline bool arg_null(const struct args_head *h, unsigned i)
+{
+    return (h->null >> i) & 1;
+}
 
 /* ---- who asks, what is answered ------------------------------------------------------------------------------------------- */
 struct caller {
     enum door door;
-    const char *agent_id;            /* resolved; checked unless agent_error says why it is no good */
-    const char *agent_error;         /* NULL, or what operations that need a caller answer: "invalid agent_id: ..." (E_INVALID) */
+    const char *agent_id; /* resolved; checked unless agent_error says why it is no good */
+    const char
+        *agent_error; /* NULL, or rule_agent_id's text on the id given: operations that need a caller answer with it */
     bool anonymous;
-    const char *default_ns;          /* CLI derives one; else "global" */
-    bool quorum_on;                  /* federation is on: create tells quorum_acks in its body */
+    const char *default_ns; /* CLI derives one; else "global" */
+    bool quorum_on;         /* federation is on: create tells quorum_acks in its body */
 };
+
+struct seen {
+    const char *agent, *peer, *at;
+}; /* in the call's arena; agent NULL: none */
 
 /* One JSON document with every fact some door wants; doors reshape it where they must. */
 struct reply {
-    json_t *doc;                     /* owned */
-    int status;                      /* HTTP status when not the row's own: 201 or 200, 202 for pending */
-    bool changed;                    /* a WRITE that changed nothing (no op) answers at once */
-    bool no_quorum;                  /* answered after the local commit whatever W (sync/push) */
-    struct stamp wait_for;           /* a retry: answer once W have the first attempt's op (stream 0: none) */
+    json_t *doc;           /* owned */
+    int status;            /* HTTP status when not the row's own: 201 or 200, 202 for pending */
+    bool changed;          /* a WRITE that changed nothing (no op) answers at once */
+    bool no_quorum;        /* answered after the local commit whatever W (sync/push) */
+    struct seen seen;      /* TOUCH: how far a peer has read, to be remembered (sync_state) with the next touches */
+    struct stamp wait_for; /* a retry: answer once W have the first attempt's op (stream 0: none) */
 };
-int reply_set(struct reply *r, const char *fmt, ...);        /* json_pack format; replaces doc; E_INTERNAL on a bad format */
+int reply_set(struct reply *r, const char *fmt, ...); /* json_pack format; replaces doc; E_INTERNAL on a bad format */
 
-struct ids { char id[4][37]; unsigned used; };               /* drawn once a call: a second run gets the same values */
-const char *ids_next(struct ids *ids);                       /* further ones are derived from the first */
+struct ids {
+    char id[4][37];
+    unsigned used;
+}; /* id[0] is drawn once a call (or derived from its key): a second run gets the same values */
+const char *ids_next(
+    struct ids *ids); /* further ones are derived from the first; each lives until the third after it */
 
-struct limits { struct lifetimes lifetimes; bool archive_on_gc; size_t page_bytes_max; };
+struct limits {
+    struct lifetimes lifetimes;
+    bool archive_on_gc;
+    size_t page_bytes_max;
+};
 
 /* Everything the operations share and do not change: borrowed, read by pool threads. */
-struct op_env { const struct tokenizer *tokenizer; struct df_cache *df; struct limits limits; const char *version; };
+struct op_env {
+    const struct tokenizer *tokenizer;
+    struct df_cache *df;
+    struct limits limits;
+    const char *version;
+};
 
 #define TOUCHES_MAX 1000
-struct touches { char (*id)[129]; size_t count; };           /* noted by a TOUCH operation; the engine merges them into the lane */
+struct touches {
+    char (*id)[129];
+    size_t count;
+}; /* noted by a TOUCH operation; the engine merges them into the lane */
 
 struct op_ctx {
     struct store_tx *tx;
-    struct change *change;           /* WRITE and LOCAL: the lane's; NULL on a reader */
+    struct change *change; /* WRITE and LOCAL: the lane's; NULL on a reader */
     const struct caller *caller;
-    int64_t now_us; struct ids *ids;
+    int64_t now_us;
+    struct ids *ids;
     const struct op_env *env;
-    struct arena *arena;             /* the call's */
+    struct arena *arena; /* the call's */
     struct touches *touches;
-    uint64_t *progress;              /* a long write's place between slices (E_AGAIN); starts at 0 */
-    json_t **carry;                  /* what earlier slices answered (owned by the call) */
+    uint64_t *progress; /* a long write's place between slices (E_AGAIN); starts at 0 */
+    json_t **carry;     /* what earlier slices answered (owned by the call) */
     struct err *err;
 };
 
 /* ---- the row -------------------------------------------------------------------------------------------------------------- */
 enum http_verb { HTTP_NONE, HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE };
-struct http_route { enum http_verb verb; const char *path; int status; bool body; /* takes a JSON body */ };   /* {id} in path names the PATH argument */
+struct http_route {
+    enum http_verb verb;
+    const char *path;
+    int status;
+    bool body; /* takes a JSON body */
+};             /* {id} in path names the PATH argument */
 enum mcp_hints { MCP_READ_ONLY = 1, MCP_DESTRUCTIVE = 2, MCP_IDEMPOTENT = 4 };
-struct mcp_tool { const char *name, *doc; unsigned hints; };
-struct cli_verb { const char *name, *about; };
+struct mcp_tool {
+    const char *name, *doc;
+    unsigned hints;
+};
+struct cli_verb {
+    const char *name, *about;
+};
 
 struct op {
-    const char *name, *doc; enum op_effect effect;
-    const struct arg *args; size_t args_size;                /* ended by name == NULL */
+    const char *name, *doc;
+    enum op_effect effect;
+    const struct arg *args;
+    size_t args_size; /* ended by name == NULL */
     int (*run)(struct op_ctx *, const void *args, struct reply *);
-    int (*aside)(struct op_ctx *, const void *args, struct reply *);   /* WRITE: hints on a reader, beside the quorum, adds to reply.doc; capped; may be NULL */
-    int (*again)(struct op_ctx *, const void *args, struct reply *);   /* WRITE: answers a retry whose first attempt is here (Idempotency-Key): only reads; NULL: run */
-    struct http_route http[2]; struct mcp_tool mcp; struct cli_verb cli;
-    bool anonymous;                  /* HTTP: X-Agent-Id is not looked at (reads, update) */
-    bool tells_acks;                 /* the engine puts quorum_acks into doc when caller.quorum_on */
+    int (*aside)(
+        struct op_ctx *, const void *args,
+        struct reply *); /* WRITE: hints on a reader, beside the quorum, adds to reply.doc; capped; may be NULL */
+    int (*again)(
+        struct op_ctx *, const void *args,
+        struct reply
+            *); /* WRITE: answers a retry whose first attempt is here (Idempotency-Key): only reads; NULL: run */
+    struct http_route http[2];
+    struct mcp_tool mcp;
+    struct cli_verb cli;
+    bool anonymous;  /* HTTP: X-Agent-Id is not looked at (reads, update) */
+    bool tells_acks; /* the engine puts quorum_acks into doc when caller.quorum_on */
 };
-extern const struct op op_table[];                           /* ended by name == NULL */
+extern const struct op op_table[]; /* ended by name == NULL */
 const struct op *op_by_name(const char *name);
 const struct op *op_by_tool(const char *mcp_name);
 const struct op *op_by_verb(const char *cli_name);
@@ -149,15 +223,17 @@ const struct op *op_by_verb(const char *cli_name);
 int args_from_json(const struct arg *desc, enum door door, json_t *doc, struct arena *a, void *args, struct err *err);
 /* One argument from text (query parameter, CLI value, path segment; copied into the arena; a flag of the CLI: ""). E_TYPE with the name in
  * err->arg and the detail in err->msg ("invalid digit found in string"); CLI, MCP: an unknown word is E_INVALID ("invalid tier: x ..."). */
-int args_from_text(const struct arg *desc, unsigned index, enum door door, const char *text, size_t len, struct arena *a, void *args, struct err *err);
+int args_from_text(const struct arg *desc, unsigned index, enum door door, const char *text, size_t len,
+                   struct arena *a, void *args, struct err *err);
 /* Fills defaults of what is not set; E_MISSING naming the first required argument that is absent. */
 int args_finish(const struct arg *desc, enum door door, struct arena *a, void *args, struct err *err);
 /* Ranges and text rules in descriptor order: E_INVALID. Before anything queues; a bad request never enters the lane. */
 int args_check(const struct arg *desc, enum door door, int64_t now_us, struct arena *a, void *args, struct err *err);
-int arg_index(const struct arg *desc, enum door door, const char *name);   /* by the door's name; -1 */
+int arg_index(const struct arg *desc, enum door door, const char *name); /* by the door's name; -1 */
 
 /* ---- shared by operations -------------------------------------------------------------------------------------------------- */
-json_t *memory_json(const struct memory *m);                 /* the 15 fields, absent times left out; unreadable tags or metadata read as [] and {} */
+json_t *memory_json(
+    const struct memory *m); /* the 15 fields, absent times left out; unreadable tags or metadata read as [] and {} */
 json_t *link_json(const struct link *l);
 /* Who acts: `own` (an argument; NULL or empty: not given), else the caller. E_INVALID. */
 int op_agent(struct op_ctx *c, const struct str *own, const char **ret);

@@ -1,0 +1,23 @@
+/* guard.h - who may write where: reserved namespaces and the governance of a namespace's standard. Runs inside the write's
+ * transaction, before the change; what comes from peers enters below it. */
+#ifndef AIM_OPS_GUARD_H
+#define AIM_OPS_GUARD_H
+
+#include "ops/ops.h"
+
+enum guard_action { GUARD_STORE, GUARD_UPDATE, GUARD_DELETE, GUARD_PROMOTE };
+
+/* What is asked: by whom, in which namespace, on which memory (the stored one; STORE: the one to be made). */
+struct guard {
+    enum guard_action action;
+    const char *ns, *agent_id;
+    const struct memory *memory;
+};
+
+/* 0: go on. E_DENIED: refused, with the contract's reason. E_PENDING: queued for a decision, `r` says so (202): the caller returns 0
+ * without a change. A policy that cannot be read denies. */
+int guard_check(struct op_ctx *c, const struct guard *g, struct reply *r);
+/* E_DENIED for namespaces only the program itself writes: _agents, _messages, _curator and what lies below. */
+int guard_reserved(const char *ns, struct err *err);
+
+#endif

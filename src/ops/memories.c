@@ -1,0 +1,262 @@
+/* memories.c - operations on one memory: get, update, delete, promote. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "ops/guard.h"
+#include "ops/table.h"
+#include "store/change.h"
+
+#define ID_ARG(type)                                                                                 \
+    {                                                                                                \
+        "id", ARG_TEXT, offsetof(struct type, id), ARG_REQUIRED | ARG_PATH | ARG_POSITIONAL, ON_ALL, \
+            .rule = arg_rule_id, .doc = "Id, or the beginning of one that fits no other"             \
+    }
+#define AGENT_ARG(type)                                                                         \
+    {                                                                                           \
+        "agent_id", ARG_TEXT, offsetof(struct type, agent_id), ARG_OPTION | ARG_HIDDEN, ON_MCP, \
+            .rule = arg_rule_agent, .doc = "Who asks"                                           \
+    }
+
+const struct arg none_arg[] = { { 0 } };
+const struct arg id_arg[] = { ID_ARG(id_args), { 0 } };
+const struct arg delete_arg[] = { ID_ARG(delete_args), AGENT_ARG(delete_args), { 0 } };
+const struct arg promote_arg[] = {
+    ID_ARG(promote_args),
+    { "to_namespace", ARG_TEXT, offsetof(struct promote_args, to_ns), ARG_OPTION, ON_MCP | ON_CLI,
+      .rule = arg_rule_namespace, .at = { [DOOR_CLI] = { .name = "to-namespace" } },
+      .doc = "An ancestor namespace to put a copy into instead" },
+    AGENT_ARG(promote_args),
+    { 0 },
+};
+
+#define AT(member) offsetof(struct update_args, member)
+const struct arg update_arg[] = {
+    ID_ARG(update_args),
+    { "title", ARG_TEXT, AT(title), ARG_OPTION | ARG_REST, ON_ALL, .letter = 'T', .rule = arg_rule_title,
+      .doc = "New title" },
+    { "content", ARG_TEXT, AT(content), ARG_OPTION | ARG_REST, ON_ALL, .letter = 'c', .rule = arg_rule_content,
+      .doc = "New content" },
+    { "tier", ARG_WORD, AT(tier), ARG_OPTION, ON_ALL, tier_words, .letter = 't',
+      .doc = "Higher tier; a lower one is not taken" },
+    { "namespace", ARG_TEXT, AT(ns), ARG_OPTION, ON_ALL, .letter = 'n', .rule = arg_rule_namespace,
+      .doc = "Where to move it" },
+    { "tags", ARG_TEXTS, AT(tags), ARG_OPTION, ON_ALL, .rule = arg_rule_tags, .doc = "All its labels" },
+    { "priority", ARG_INT, AT(priority), ARG_OPTION | ARG_I32, ON_ALL, .letter = 'p', .rule = arg_rule_priority,
+      .doc = "Importance, 1 to 10" },
+    { "confidence", ARG_REAL, AT(confidence), ARG_OPTION, ON_ALL, .rule = arg_rule_confidence,
+      .doc = "Certainty, 0.0 to 1.0" },
+    { "expires_at", ARG_TEXT, AT(expires_at), ARG_NULL_CLEARS, ON_ALL, .at = { [DOOR_CLI] = { .name = "expires-at" } },
+      .rule = arg_rule_expires_update, .doc = "End of its life, RFC 3339; null: none" },
+    { "metadata", ARG_OBJECT, AT(metadata), ARG_OPTION, ON_HTTP | ON_MCP, .rule = arg_rule_metadata,
+      .doc = "All its metadata; agent_id stays" },
+    { 0 },
+};
+#undef AT
+
+/* ---- get ---------------------------------------------------------------------------------------------------------------------- */
+int op_get(struct op_ctx *c, const void *args, struct reply *r)
+{
+    const struct id_args *a = args;
+    struct row row;
+    struct links links;
+    int rc = memory_find(c, &a->id, true, &row);
+    if (rc == 0) rc = c->tx->v->links_of(c->tx, row.m.id, c->arena, &links);
+    if (rc) return rc;
+    json_t *list = json_array();
+    for (size_t i = 0; i < links.count; i++) json_array_append_new(list, link_json(&links.item[i]));
+    return reply_set(r, "{s:o, s:o}", "memory", memory_json(&row.m), "links", list);
+}
+
+/* ---- update ----------------------------------------------------------------------------------------------------------------------- */
+static int reply_updated(struct reply *r, const struct row *row)
+{
+    return reply_set(r, "{s:o, s:b}", "memory", memory_json(&row->m), "updated", 1);
+}
+
+/* The title may be free, its own, or another's. */
+static int check_title(struct op_ctx *c, const struct memory *m, const struct row *before)
+{
+    struct row other;
+    if (strcmp(m->title, before->m.title) == 0 && strcmp(m->ns, before->m.ns) == 0) return 0;
+    int rc = c->tx->v->by_title(c->tx, m->title, m->ns, c->arena, &other);
+    if (rc) return rc == E_NOT_FOUND ? 0 : rc;
+    if (strcmp(other.m.id, before->m.id) == 0) return 0;
+    return err_arg(c->err, E_CONFLICT, "title", "title '%s' already exists in namespace '%s' (memory %s)", m->title,
+                   m->ns, other.m.id);
+}
+
+static int apply_fields(struct op_ctx *c, const struct update_args *a, struct memory *m, const struct row *before)
+{
+    enum tier tier;
+    if (a->title.s) m->title = a->title.s;
+    if (a->content.s) m->content = a->content.s;
+    if (a->ns.s) m->ns = a->ns.s;
+    if (arg_set(&a->h, UPDATE_PRIORITY)) m->priority = (int)a->priority;
+    if (arg_set(&a->h, UPDATE_CONFIDENCE)) m->confidence = a->confidence;
+    if (a->tier.s && tier_parse(a->tier.s, &tier) == 0 && tier > m->tier) m->tier = tier;
+    if (m->tier == TIER_LONG && before->m.tier != TIER_LONG) m->expires_at = NULL;
+    if (arg_set(&a->h, UPDATE_EXPIRES)) m->expires_at = a->expires_at.s;
+    if (arg_null(&a->h, UPDATE_EXPIRES)) m->expires_at = NULL;
+    if (arg_set(&a->h, UPDATE_TAGS)) {
+        json_t *tags = strs_json(&a->tags);
+        m->tags = json_arena(c->arena, tags, NULL);
+        json_decref(tags);
+        if (m->tags == NULL) return err_set(c->err, E_TOO_LARGE, "tags are too large");
+    }
+    if (!arg_set(&a->h, UPDATE_METADATA)) return 0;
+    return metadata_stamp(c, a->metadata, NULL, NULL, before->m.metadata, &m->metadata);
+}
+
+/* Leaving a namespace and entering one both ask its policy. */
+static int check_places(struct op_ctx *c, const struct memory *m, const struct row *before, struct reply *r)
+{
+    struct guard g = { GUARD_UPDATE, before->m.ns, c->caller->agent_id, &before->m };
+    int rc = guard_reserved(before->m.ns, c->err);
+    if (rc == 0) rc = guard_reserved(m->ns, c->err);
+    if (rc == 0) rc = guard_check(c, &g, r);
+    if (rc || strcmp(m->ns, before->m.ns) == 0) return rc;
+    struct guard into = { GUARD_STORE, m->ns, c->caller->agent_id, m };
+    return guard_check(c, &into, r);
+}
+
+int op_update(struct op_ctx *c, const void *args, struct reply *r)
+{
+    const struct update_args *a = args;
+    struct row before, after;
+    int rc = memory_find(c, &a->id, true, &before);
+    if (rc) return rc;
+    struct memory m = before.m;
+    rc = apply_fields(c, a, &m, &before);
+    if (rc == 0) rc = check_places(c, &m, &before, r);
+    if (rc == 0) rc = check_title(c, &m, &before);
+    if (rc == 0) rc = change_memory(c->change, &m, &before, &after);
+    return rc ? rc : reply_updated(r, &after);
+}
+
+int op_update_again(struct op_ctx *c, const void *args, struct reply *r)
+{
+    const struct update_args *a = args;
+    struct row row;
+    int rc = memory_find(c, &a->id, true, &row);
+    return rc ? rc : reply_updated(r, &row);
+}
+
+/* ---- delete ------------------------------------------------------------------------------------------------------------------------- */
+int op_delete(struct op_ctx *c, const void *args, struct reply *r)
+{
+    const struct delete_args *a = args;
+    struct row row;
+    const char *agent;
+    int rc = memory_find(c, &a->id, true, &row);
+    if (rc == 0) rc = op_agent(c, &a->agent_id, &agent);
+    if (rc) return rc;
+    struct guard g = { GUARD_DELETE, row.m.ns, agent, &row.m };
+    rc = guard_check(c, &g, r);
+    if (rc) return rc == E_PENDING ? 0 : rc;
+    rc = change_delete(c->change, &row);
+    return rc ? rc : reply_set(r, "{s:b, s:s}", "deleted", 1, "id", row.m.id);
+}
+
+int op_delete_again(struct op_ctx *c, const void *args, struct reply *r)
+{
+    const struct delete_args *a = args;
+    (void)c;
+    return reply_set(r, "{s:b, s:s}", "deleted", 1, "id", a->id.s);
+}
+
+/* ---- promote ------------------------------------------------------------------------------------------------------------------------ */
+static int reply_promoted(struct reply *r, const char *id)
+{
+    return reply_set(r, "{s:b, s:s, s:s, s:s}", "promoted", 1, "id", id, "tier", "long", "mode", "tier");
+}
+
+static int reply_raised(struct reply *r, const char *clone, const char *source, const char *to_ns)
+{
+    return reply_set(r, "{s:b, s:s, s:s, s:s, s:s}", "promoted", 1, "mode", "vertical", "clone_id", clone, "source_id",
+                     source, "to_namespace", to_ns);
+}
+
+static int check_ancestor(struct op_ctx *c, const char *ns, const char *to)
+{
+    if (strcmp(ns, to) == 0)
+        return err_arg(c->err, E_INVALID, "to_namespace",
+                       "to_namespace must be a proper ancestor of the memory's namespace (got self: %s)", ns);
+    if (namespace_within(ns, to)) return 0;
+    struct buf b;
+    buf_init(&b, 1000);
+    for (const char *p = ns; p; p = namespace_parent(p, c->arena)) buf_printf(&b, "%s\"%s\"", p == ns ? "" : ", ", p);
+    int rc = err_arg(c->err, E_INVALID, "to_namespace",
+                     "to_namespace '%.200s' is not an ancestor of '%.200s' (ancestors: [%s])", to, ns, buf_str(&b));
+    buf_release(&b);
+    return rc;
+}
+
+/* A copy one level up or more, linked to what it came from; an earlier copy is brought up to date. One op. */
+static int raise(struct op_ctx *c, const struct row *source, const char *to_ns, struct row *clone)
+{
+    struct row old;
+    struct memory m = source->m;
+    char now[TIME_TEXT];
+    int rc = c->tx->v->by_title(c->tx, m.title, to_ns, c->arena, &old);
+    bool existed = rc == 0;
+    if (rc && rc != E_NOT_FOUND) return rc;
+    m.id = existed ? old.m.id : ids_next(c->ids);
+    m.ns = to_ns;
+    m.created_at = existed ? old.m.created_at : NULL;
+    m.access_count = existed ? old.m.access_count : 0;
+    m.last_accessed_at = existed ? old.m.last_accessed_at : NULL;
+    if (existed) {
+        const char *owner = metadata_text(old.m.metadata, "agent_id", c->arena);
+        json_t *doc = metadata_json(m.metadata);
+        rc = metadata_stamp(c, doc, owner, NULL, old.m.metadata, &m.metadata);
+        json_decref(doc);
+        if (rc) return rc;
+        if (old.m.tier > m.tier) m.tier = old.m.tier;
+        if (old.m.priority > m.priority) m.priority = old.m.priority;
+        if (old.m.confidence > m.confidence) m.confidence = old.m.confidence;
+        if (m.tier == TIER_LONG) m.expires_at = NULL;
+    }
+    time_print(now, c->now_us);
+    change_group_begin(c->change);
+    rc = change_memory(c->change, &m, existed ? &old : NULL, clone);
+    struct link link = { m.id, source->m.id, "derived_from", now };
+    if (rc == 0) rc = change_link(c->change, &link);
+    int end = change_group_end(c->change);
+    return rc ? rc : end;
+}
+
+int op_promote(struct op_ctx *c, const void *args, struct reply *r)
+{
+    const struct promote_args *a = args;
+    struct row row, after;
+    const char *agent;
+    int rc = memory_find(c, &a->id, true, &row);
+    if (rc == 0) rc = op_agent(c, &a->agent_id, &agent);
+    if (rc == 0 && a->to_ns.s) rc = check_ancestor(c, row.m.ns, a->to_ns.s);
+    if (rc == 0 && a->to_ns.s) rc = guard_reserved(a->to_ns.s, c->err);
+    if (rc) return rc;
+    struct guard g = { GUARD_PROMOTE, row.m.ns, agent, &row.m };
+    rc = guard_check(c, &g, r);
+    if (rc) return rc == E_PENDING ? 0 : rc;
+    if (a->to_ns.s) {
+        rc = raise(c, &row, a->to_ns.s, &after);
+        return rc ? rc : reply_raised(r, after.m.id, row.m.id, a->to_ns.s);
+    }
+    struct memory m = row.m;
+    m.tier = TIER_LONG;
+    m.expires_at = NULL;
+    rc = change_memory(c->change, &m, &row, &after);
+    return rc ? rc : reply_promoted(r, row.m.id);
+}
+
+int op_promote_again(struct op_ctx *c, const void *args, struct reply *r)
+{
+    const struct promote_args *a = args;
+    struct row row, clone;
+    int rc = memory_find(c, &a->id, true, &row);
+    if (rc == 0 && a->to_ns.s) rc = c->tx->v->by_title(c->tx, row.m.title, a->to_ns.s, c->arena, &clone);
+    if (rc) return rc;
+    return a->to_ns.s ? reply_raised(r, clone.m.id, row.m.id, a->to_ns.s) : reply_promoted(r, row.m.id);
+}
