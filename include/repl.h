@@ -1,13 +1,13 @@
-/* repl.h - the replication core: repl_step(core, event, effects). Pure: no io, no clock, no log, no threads; time comes with
- * each event, chance from the seed given at init. What to dial, send, pull, answer comes out as effects, valid until the
- * next step. The driver (src/cluster) turns io into events and effects into io; test/sim does the same with virtual io.
+/* repl.h - the replication core: repl_step(core, event, effects). Pure: no io, no clock, no log, no threads; time comes
+ * with each event, chance from the seed given at init. What to dial, send, pull, answer comes out as effects, valid
+ * until the next step. The driver (src/cluster) turns io into events and effects into io; test/sim does so virtually.
  *
- * A node pushes only its own life's stream; all else is asked for (pulled). A position counts as an ack only from the peer
- * itself, on the present connection, when its chain agrees. Once per node id, never for one's own.
+ * A node pushes only its own life's stream; all else is asked for (pulled). A position counts as an ack only from the
+ * peer itself, on the present connection, when its chain agrees. Once per node id, never for one's own.
  *
  * One peer's link:
- *   DOWN ─timer─▶ DIALING ─CONNECTED─▶ HELLO ─HELLO_OK─▶ CHECKING (is its position in our stream on our chain?) ─CHECKED─▶ UP
- *   any ─CLOSED, stall, three missed pings─▶ DOWN;  HELLO_OK naming ourselves ─▶ SELF (for good);  404 ─▶ UP as an original
+ *   DOWN ─timer─▶ DIALING ─CONNECTED─▶ HELLO ─HELLO_OK─▶ CHECKING (its position: is it on our chain?) ─CHECKED─▶ UP
+ *   any ─CLOSED, stall, three missed pings─▶ DOWN;  HELLO_OK naming us ─▶ SELF (for good);  404 ─▶ UP as an original
  *   CHECKED(false) ─▶ FORKED (alarm; it does not count; redialled slowly)
  * One tracker (a client's write waiting for W):
  *   WAITING ─W positions at or past it─▶ MET;  ─certain that W cannot be reached─▶ UNREACHABLE;  ─deadline─▶ TIMEOUT
@@ -35,8 +35,9 @@ struct repl_config {
     uint32_t stall_ms, stall_max_ms;      /* 500 (or 8 x smoothed round trip), doubling to 4000 */
     uint32_t ping_ms, ping_missed;        /* 250, 3 */
     uint32_t dial_timeout_ms, dial_backoff_ms;   /* 250; full jitter up to 1000 */
-    uint32_t refused_gap_ms, grace_ms;    /* 100: two refusals that far apart are certain; 100 more for those that are up */
-    uint32_t vector_ms, relay_ms;         /* 1000: tell vectors; 1000: wait this long for the origin's own push before asking others */
+    uint32_t refused_gap_ms;              /* 100: two refusals that far apart are certain */
+    uint32_t grace_ms;                    /* 100: then those that are up get this long, so that `got` is true */
+    uint32_t vector_ms, relay_ms;         /* 1000: tell vectors; 1000: wait for the origin's push before asking */
     uint64_t seed;
 };
 void repl_config_default(struct repl_config *c);
@@ -44,28 +45,30 @@ void repl_config_default(struct repl_config *c);
 enum repl_event_type {
     REPL_TICK,               /* time passed (the armed timer) */
     REPL_COMMITTED,          /* own stream durable up to entry.pos with entry.chain */
-    REPL_APPLIED,            /* a foreign stream (pushed, pulled, or of another process here: `foreign_process`) is durable at entry;
-                              * at start once for each stream of the file */
-    REPL_TRACK,              /* a client waits: tag (its own), entry.stream, entry.pos; need (0: the configured W), deadline_ms */
+    REPL_APPLIED,            /* a foreign stream (pushed, pulled, of another process here: `foreign_process`) is durable
+                              * at entry; at start once for each stream of the file */
+    REPL_TRACK,              /* a client waits: tag (its own), entry.stream, entry.pos; need (0: W), deadline_ms */
     REPL_FORGET,             /* the client is gone: drop tag without an answer */
     REPL_CONNECTED, REPL_CONNECT_FAILED /* refused: nobody listens */, REPL_CLOSED,
-    REPL_HELLO_OK,           /* the peer's hello: node, live (the stream it writes now), entry (its position in ours), vector */
-    REPL_HELLO_ORIGINAL,     /* 404: a node of the original; entry.pos: what we persisted of its position in our stream */
+    REPL_HELLO_OK,           /* the peer's: node, live (the stream it writes), entry (its position in ours), vector */
+    REPL_HELLO_ORIGINAL,     /* 404: a node of the original; entry.pos: how far in our stream we got with it */
     REPL_HELLO_REFUSED,      /* another cluster name, removed member, protocol error, 401: redial slowly */
     REPL_CHECKED,            /* answer to CHECK_CHAIN: ok */
-    REPL_SENT,               /* the driver composed and sent the batch asked for: first..entry.pos, chain after it in entry.chain; entry.pos < first: nothing there */
-    REPL_ACK,                /* the peer's durable position in our stream: entry (200), rewind included; original: `counts` says applied or noop */
+    REPL_SENT,               /* the batch asked for was composed and sent: first..entry.pos, chain after it in
+                              * entry.chain; entry.pos < first: nothing there */
+    REPL_ACK,                /* one per batch, in order: the peer's durable position in our stream, rewind included;
+                              * original: entry.pos = the seq it took, `counts`: it is stored there now */
     REPL_BUSY,               /* 102: it is alive and working */
-    REPL_PONG,               /* answer to SEND_VECTOR: vector[] has the peer's entries of the streams named there, all when that was whole */
-    REPL_VECTOR,             /* what a peer told on its own connection (peer REPL_NO_PEER): node, vector, whole or changes */
-    REPL_INBOUND,            /* a message of node arrived just now: it is alive; entry.stream: the stream it writes (0: not said) */
-    REPL_PULLED,             /* a pull ended: peer, gen of the PULL; entry.stream, entry.pos now; ok; more: the source had more */
+    REPL_PONG,               /* answer to SEND_VECTOR: the peer's entries of the streams named there; all when whole */
+    REPL_VECTOR,             /* told by a peer on its own connection (REPL_NO_PEER): node, vector, whole or changes */
+    REPL_INBOUND,            /* a message of node arrived: it is alive; entry.stream: the one it writes (0: not said) */
+    REPL_PULLED,             /* a pull ended: peer, gen of the PULL; ok; more: the source had more. After APPLIED */
     REPL_STOP,               /* draining: every tracker is answered with STOPPED */
 };
 struct repl_event {
     enum repl_event_type type;
     int64_t now_ms;                       /* monotonic */
-    unsigned peer; uint32_t gen;          /* links: index and the generation of the DIAL it belongs to; stale ones are ignored */
+    unsigned peer; uint32_t gen;          /* links: index, generation of its DIAL; stale ones are ignored */
     uint64_t node, live;
     struct repl_entry entry;
     const struct repl_entry *vector; size_t vector_count; bool whole;
@@ -81,16 +84,21 @@ enum repl_effect_type {
     REPL_CHECK_CHAIN,        /* is (entry.stream, entry.pos, entry.chain) on our chain? answer CHECKED */
     REPL_SEND_OPS,           /* peer, gen: own stream from `first`, at most count ops (512) / 1 MiB; answer SENT */
     REPL_SEND_VECTOR,        /* peer, gen: also the ping; answer PONG; vector[]: the changes (whole says whether all) */
-    REPL_PULL,               /* gen: of this pull. Ask peer for entry.stream from entry.pos + 1 (chain before: entry.chain); answer PULLED */
+    REPL_PULL,               /* gen: of this pull. Ask peer for entry.stream from entry.pos + 1 (chain before it:
+                              * entry.chain); answer PULLED */
     REPL_ANSWER,             /* tag: result, got, disks, need, all (every peer has it) */
     REPL_ALARM_FORK,         /* peer: two chains at one position of our stream, or it is ahead of us in it */
     REPL_PEER_STATE,         /* peer: state changed, for status and log */
 };
 enum repl_result {
     REPL_MET, REPL_UNREACHABLE, REPL_TIMED_OUT, REPL_STOPPED,
-    REPL_NO_ROOM,            /* trackers_max wait already (admission must refuse before): the write is here and travels, outcome pending */
+    REPL_NO_ROOM,            /* trackers_max wait (admission must refuse before): pending, the write travels */
 };
-enum repl_link { REPL_DOWN, REPL_DIALING, REPL_HELLO, REPL_CHECKING, REPL_UP, REPL_SUSPECT, REPL_SELF, REPL_TWIN /* a node id that another URL reached first */, REPL_FORKED, REPL_REFUSED };
+enum repl_link {
+    REPL_DOWN, REPL_DIALING, REPL_HELLO, REPL_CHECKING, REPL_UP, REPL_SUSPECT, REPL_SELF,
+    REPL_TWIN,               /* a node id that another URL reached first */
+    REPL_FORKED, REPL_REFUSED,
+};
 const char *repl_link_name(enum repl_link s);
 
 struct repl_effect {
@@ -103,15 +111,25 @@ struct repl_effect {
     unsigned disks;                       /* of `got`, those that are disks of our kind (originals do not count) */
     enum repl_link state;
 };
-struct repl_effects { const struct repl_effect *item; size_t count; int64_t wake_ms; /* feed TICK then; INT64_MAX: nothing armed */ };
+struct repl_effects {
+    const struct repl_effect *item; size_t count;
+    int64_t wake_ms;                      /* feed TICK then; INT64_MAX: nothing armed */
+};
 
 struct repl_core;
+/* Copies the config; the first step dials. Never fails. Any number of cores in one process, each on one thread. */
 struct repl_core *repl_new(const struct repl_config *c);
-void repl_free(struct repl_core *core);
+void repl_free(struct repl_core *core);      /* NULL is fine; trackers get no answer (see REPL_STOP) */
+/* Feeds one event. Effects come in the order to be carried out; the core owns them until the next step. */
 void repl_step(struct repl_core *core, const struct repl_event *e, struct repl_effects *ret);
 
 /* Looking in (status, metrics, tests). */
-struct repl_peer_view { enum repl_link state; bool original, counts; uint64_t node, acked, next; int64_t rtt_us, last_ok_ms, dials, stalls; };
+struct repl_peer_view {
+    enum repl_link state;
+    bool original, counts;
+    uint64_t node, acked, next;
+    int64_t rtt_us, last_ok_ms, dials, stalls;
+};
 void repl_peer_view(const struct repl_core *core, unsigned peer, struct repl_peer_view *ret);
 /* Own vector as the core knows it; borrowed until the next step. */
 const struct repl_entry *repl_vector(const struct repl_core *core, size_t *ret_count);

@@ -179,6 +179,11 @@ const struct repl_entry *repl_vector(const struct repl_core *core, size_t *ret_c
     return core->v.entry;
 }
 
+size_t repl_behind(const struct repl_core *core)
+{
+    return core->v.wanted_count;
+}
+
 size_t repl_trackers(const struct repl_core *core)
 {
     return core->t.used;

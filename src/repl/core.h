@@ -1,5 +1,5 @@
-/* core.h - private to src/repl/core*.c: what one core holds. core.c: events in, effects out, time; core_tracker.c: clients
- * that wait; core_link.c: one peer's link; core_vector.c: who has what of every stream, and what to pull. */
+/* core.h - private to src/repl/core*.c: what one core holds. core.c: events in, effects out, time; core_tracker.c:
+ * clients that wait; core_link.c: one peer's link; core_vector.c: who has what of every stream, and what to pull. */
 #ifndef AIM_REPL_CORE_H
 #define AIM_REPL_CORE_H
 

@@ -2,8 +2,8 @@
  * states are drawn in repl.h. What always holds: an event of an older generation changes nothing; what the peer says of
  * its position on this connection is what counts, and only once its chain is known to be ours.
  *
- * A batch's life: asked (SEND_OPS) -> SENT: in batch[] -> ACK, in order. A position below the batch's end rewinds `next`;
- * batches sent before that are overtaken: their answers move nothing back. */
+ * A batch's life: asked (SEND_OPS) -> SENT: in batch[] -> ACK, in order. A position below the batch's end rewinds
+ * `next`; batches sent before that are overtaken: their answers move nothing back. */
 #include <string.h>
 
 #include "repl/core.h"
@@ -61,7 +61,7 @@ static void tell_others(struct repl_core *core, unsigned p)
     core->v.pull_wake = core->now_ms;
 }
 
-/* ---- down and up again ------------------------------------------------------------------------------------------------ */
+/* ---- down and up again --------------------------------------------------------------------------------------- */
 static int64_t backoff(struct repl_core *core, struct link *l)
 {
     int64_t max = (int64_t)BACKOFF_FIRST_MS << (l->tries < 8 ? l->tries : 8);
@@ -160,7 +160,7 @@ void core_link_fork(struct repl_core *core, unsigned p, const struct repl_entry 
     leave(core, p, REPL_FORKED, core->now_ms + REDIAL_SLOW_MS, true);
 }
 
-/* ---- hello ------------------------------------------------------------------------------------------------------------ */
+/* ---- hello --------------------------------------------------------------------------------------------------- */
 static void progress(struct repl_core *core, unsigned p)
 {
     struct link *l = &core->link[p];
@@ -265,7 +265,7 @@ static void on_hello(struct repl_core *core, unsigned p, const struct repl_event
     if (believe(core, p, NULL, e->entry.pos, e->entry.chain)) settle(core, p, e->entry.pos, e->entry.chain);
 }
 
-/* A node of the original has no positions: what was acknowledged stays so, what is sent goes on where we left it. */
+/* A node of the original has no positions: what was acknowledged stays so, sending goes on where we left it. */
 static void on_original(struct repl_core *core, unsigned p, const struct repl_event *e)
 {
     struct link *l = &core->link[p];
@@ -296,7 +296,7 @@ static void on_checked(struct repl_core *core, unsigned p, const struct repl_eve
     }
 }
 
-/* ---- batches ---------------------------------------------------------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------------------------------------------- */
 void core_link_pump(struct repl_core *core, unsigned p)
 {
     struct link *l = &core->link[p];
@@ -398,7 +398,7 @@ static void on_pong(struct repl_core *core, unsigned p, const struct repl_event 
     core_vector_told(core, p, e, true);
 }
 
-/* ---- events and time -------------------------------------------------------------------------------------------------- */
+/* ---- events and time ----------------------------------------------------------------------------------------- */
 void core_link_event(struct repl_core *core, const struct repl_event *e)
 {
     CHECK(e->peer < core->c.peers);

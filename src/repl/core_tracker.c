@@ -1,6 +1,7 @@
-/* core_tracker.c - clients that wait for W disks. Those of the own stream lie in a ring ordered by seq, so a position that
- * moves from a to b touches the trackers in (a, b] and no others; those of other streams hang on the stream they wait for.
- * All lie in one heap by the time something is due. A tracker answers once and is gone; the sends know nothing of it. */
+/* core_tracker.c - clients that wait for W disks. Those of the own stream lie in a ring ordered by seq, so a position
+ * that moves from a to b touches the trackers in (a, b] and no others; those of other streams hang on the stream they
+ * wait for. All lie in one heap by the time something is due. A tracker answers once and is gone; the sends know
+ * nothing of it. */
 #include <string.h>
 
 #include "repl/core.h"
@@ -35,7 +36,7 @@ void core_tracker_release(struct repl_core *core)
     mem_free(core->t.ring);
 }
 
-/* ---- heap of due times ------------------------------------------------------------------------------------------------ */
+/* ---- heap of due times --------------------------------------------------------------------------------------- */
 static bool before(const struct trackers *t, uint32_t a, uint32_t b)
 {
     const struct tracker *x = &t->pool[a], *y = &t->pool[b];
@@ -77,7 +78,7 @@ int64_t core_tracker_due(const struct repl_core *core)
     return core->t.used == 0 ? NEVER : core->t.pool[core->t.heap[0]].due_ms;
 }
 
-/* ---- the ring of the own stream --------------------------------------------------------------------------------------- */
+/* ---- the ring of the own stream ------------------------------------------------------------------------------ */
 static struct ring_slot *ring_at(const struct trackers *t, size_t i)
 {
     return &t->ring[(t->ring_head + i) & t->ring_mask];
@@ -135,7 +136,7 @@ static void ring_add(struct trackers *t, const struct tracker *k)
     t->ring_count++;
 }
 
-/* ---- one tracker ------------------------------------------------------------------------------------------------------ */
+/* ---- one tracker --------------------------------------------------------------------------------------------- */
 static size_t tag_place(const struct trackers *t, uint64_t tag)
 {
     return (size_t)((tag * 0x9e3779b97f4a7c15u) >> 32) & t->table_mask;
@@ -185,7 +186,9 @@ static void drop(struct repl_core *core, struct tracker *k)
 
 static unsigned bits(unsigned mask)
 {
-    return (unsigned)__builtin_popcount(mask);
+    unsigned n = 0;
+    for (; mask != 0; mask &= mask - 1) n++;
+    return n;
 }
 
 static unsigned got(const struct tracker *k)
@@ -251,7 +254,7 @@ static void mark(struct repl_core *core, struct tracker *k, uint32_t peer)
     if (k->doomed || got(k) >= k->need) judge(core, k);
 }
 
-/* ---- events ----------------------------------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------------------------- */
 static void fill_known(struct repl_core *core, struct tracker *k)
 {
     bool own_stream = k->stream == core_own(core)->stream;

@@ -97,7 +97,7 @@ static struct told *told_by(struct repl_core *core, uint32_t i, unsigned peer)
     return &core->v.told[(size_t)i * core->c.peers + peer];
 }
 
-/* ---- wanting ---------------------------------------------------------------------------------------------------------- */
+/* ---- wanting ------------------------------------------------------------------------------------------------- */
 static void unwant(struct vector *v, uint32_t i)
 {
     uint32_t at = v->slot[i].want;
@@ -250,7 +250,7 @@ int64_t core_vector_due(const struct repl_core *core)
     return core->v.pull_wake;
 }
 
-/* ---- knowing ---------------------------------------------------------------------------------------------------------- */
+/* ---- knowing ------------------------------------------------------------------------------------------------- */
 void core_vector_own(struct repl_core *core, uint64_t pos, uint64_t chain)
 {
     struct repl_entry *own = core_own(core);
@@ -325,7 +325,7 @@ void core_vector_clear(struct repl_core *core, unsigned peer)
         if (!behind(core, v->wanted[k])) unwant(v, v->wanted[k]);
 }
 
-/* ---- telling ---------------------------------------------------------------------------------------------------------- */
+/* ---- telling ------------------------------------------------------------------------------------------------- */
 bool core_vector_news(const struct repl_core *core, const struct link *l)
 {
     return l->told < core->v.version;
