@@ -1,0 +1,283 @@
+/* open.c - the store itself and its two tables. */
+#include "store/sqlite/sq.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+
+#define LIFE_BYTE 16
+#define BUSY_MS 5000
+
+static const struct store_verbs verbs = {
+    .get = sq_get,
+    .by_title = sq_by_title,
+    .by_prefix = sq_by_prefix,
+    .list = sq_list,
+    .count = sq_count,
+    .since = sq_since,
+    .put = sq_put,
+    .remove = sq_remove,
+    .words_stat = sq_words_stat,
+    .words_df = sq_words_df,
+    .words_scan = sq_words_scan,
+    .top_rowids = sq_top_rowids,
+    .by_rowids = sq_by_rowids,
+    .links_of = sq_links_of,
+    .link_show = sq_link_show,
+    .link_hide = sq_link_hide,
+    .namespaces = sq_namespaces,
+    .stats = sq_stats,
+    .expired = sq_expired,
+    .standard_of = sq_standard_of,
+    .standard_set = sq_standard_set,
+    .archive_put = sq_archive_put,
+    .sync_seen = sq_sync_seen,
+    .sync_clock = sq_sync_clock,
+    .side_get = sq_side_get,
+    .side_put = sq_side_put,
+    .side_remove = sq_side_remove,
+    .side_by_key = sq_side_by_key,
+    .side_scan = sq_side_scan,
+    .op_append = sq_op_append,
+    .op_page = sq_op_page,
+    .op_chain = sq_op_chain,
+    .stream_get = sq_stream_get,
+    .stream_put = sq_stream_put,
+    .streams = sq_streams,
+    .local_get = sq_local_get,
+    .local_put = sq_local_put,
+    .idem_get = sq_idem_get,
+    .idem_put = sq_idem_put,
+    .unstamped = sq_unstamped,
+    .savepoint = sq_savepoint,
+    .savepoint_end = sq_savepoint_end,
+};
+
+/* ---- connections */
+static int data_version(struct store_conn *c, int64_t *ret)
+{
+    int rc;
+    sqlite3_stmt *s = sq_stmt(c, SQ_DATA_VERSION, &rc);
+    if (s == NULL) return rc;
+    rc = sq_step(c, s);
+    if (rc == 1) *ret = sqlite3_column_int64(s, 0);
+    sq_done(s);
+    return rc < 0 ? rc : 0;
+}
+
+static int open_conn(struct store *s, bool writer, struct store_conn **ret, struct err *err)
+{
+    struct sq_file *f = container_of(s, struct sq_file, base);
+    struct store_conn *c;
+    if (writer && f->o.read_only) return err_set(err, E_READ_ONLY, "%s: opened for reading only", f->path);
+    int rc = sq_conn_new(f, writer, &c, err);
+    if (rc != 0) return rc;
+    c->tx.v = &verbs;
+    c->tx.err = err;
+    rc = data_version(c, &c->seen_foreign); /* opens the log, too */
+    c->tx.err = &c->err;
+    if (rc == 0 && writer && f->o.serving) rc = sq_checkpoint(c, SQLITE_CHECKPOINT_FULL, err);
+    if (rc != 0) {
+        sq_conn_free(c);
+        return rc;
+    }
+    *ret = c;
+    return 0;
+}
+
+/* Others wrote since the last begin: was it the original's program? */
+static int after_foreign(struct store_conn *c)
+{
+    int64_t now = 0;
+    bool found = false;
+    int rc = data_version(c, &now);
+    if (rc != 0 || now == c->seen_begin) return rc;
+    rc = sq_traces(c, &found);
+    if (rc == 0 && found) rc = sq_traces_clear(c);
+    if (rc == 0) c->seen_begin = now;
+    return rc;
+}
+
+static int begin(struct store_conn *c, struct store_tx **ret, struct err *err)
+{
+    CHECK(!c->in_tx);
+    int rc = 0;
+    *ret = &c->tx;
+    if (c->writer) {
+        rc = sq_begin_write(c, err);
+        if (rc != 0) return rc;
+        c->tx.err = err;
+        rc = after_foreign(c);
+        if (rc != 0) sq_rollback(c);
+    } else {
+        c->tx.err = err;
+        c->lost = c->stopped = 0;
+        sqlite3_stmt *s = sq_stmt(c, SQ_BEGIN_READ, &rc);
+        if (s) rc = sq_run(c, s);
+        c->in_tx = rc == 0;
+    }
+    c->tx.err = &c->err;
+    c->err.code = 0;
+    return rc;
+}
+
+static void stop_flag(struct store_conn *c, atomic_bool *stop, int64_t deadline_mono_ms)
+{
+    c->stop = stop;
+    c->deadline_mono_ms = deadline_mono_ms;
+    c->stopped = 0;
+    sq_watch(c, stop != NULL || deadline_mono_ms != 0);
+}
+
+static int foreign(struct store_conn *c, bool *ret_changed)
+{
+    int64_t now = 0;
+    int rc = data_version(c, &now);
+    *ret_changed = rc == 0 && now != c->seen_foreign;
+    if (rc == 0) c->seen_foreign = now;
+    return rc;
+}
+
+static void close_store(struct store *s)
+{
+    struct sq_file *f = container_of(s, struct sq_file, base);
+    if (f->lock_fd >= 0) sq_locks_close(f->lock_fd);
+    mem_free(f->path);
+    mem_free(f);
+}
+
+static const struct store_backend backend = {
+    .conn_open = open_conn,
+    .conn_close = sq_conn_free,
+    .begin = begin,
+    .commit = sq_commit,
+    .rollback = sq_rollback,
+    .stop_flag = stop_flag,
+    .upkeep = sq_upkeep,
+    .foreign = foreign,
+    .close = close_store,
+};
+
+/* ---- opening */
+static void set_up_library(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, -1); /* savepoints need no files in /tmp */
+    sqlite3_initialize();
+}
+
+void sq_library(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, set_up_library);
+}
+
+static int check_path(const char *path, bool read_only, struct err *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0) { return S_ISREG(st.st_mode) ? 0 : err_set(err, E_IO, "%s: no regular file", path); }
+    if (errno == ENOENT && !read_only) {
+        char *dir = mem_strdup(path);
+        char *slash = strrchr(dir, '/');
+        if (slash) slash[slash == dir] = 0;
+        int rc = slash && (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode))
+                     ? err_set(err, E_IO, "%s: there is no directory %s", path, dir)
+                     : 0;
+        mem_free(dir);
+        return rc;
+    }
+    return err_set(err, errno == EACCES ? E_READ_ONLY : E_IO, "%s: cannot open the database: %s", path,
+                   strerror(errno));
+}
+
+static int take_locks(struct sq_file *f, struct err *err)
+{
+    int rc = sq_locks_open(f->path, true, &f->lock_fd, err);
+    if (rc != 0 || !f->o.serving) return rc;
+    rc = sq_lock_try(f->lock_fd, 0);
+    if (rc == E_BUSY) return err_set(err, E_LOCKED, "%s: another server has this database open", f->path);
+    return rc ? err_set(err, rc, "%s-lock: cannot lock: %s", f->path, strerror(errno)) : 0;
+}
+
+static int prepare(struct sq_file *f, struct err *err)
+{
+    struct store_conn *c;
+    int rc = sq_conn_new(f, !f->o.read_only, &c, err);
+    if (rc != 0) return rc;
+    rc = sq_schema_prepare(c, err);
+    sq_conn_free(c);
+    return rc;
+}
+
+/* On read-only media SQLite cannot make its lock files; without a log there is nothing to coordinate. */
+static bool try_immutable(struct sq_file *f)
+{
+    struct stat st;
+    char *wal = sqlite3_mprintf("%s-wal", f->path);
+    bool empty = stat(wal, &st) != 0 || st.st_size == 0;
+    sqlite3_free(wal);
+    f->immutable = f->o.read_only && empty;
+    return f->immutable;
+}
+
+int sqlite_store_open(const char *path, const struct sqlite_options *o, struct store **ret, struct err *err)
+{
+    sq_library();
+    int rc = check_path(path, o->read_only, err);
+    if (rc != 0) return rc;
+    struct sq_file *f = mem_alloc(sizeof *f);
+    f->base.b = &backend;
+    f->path = mem_strdup(path);
+    f->o = *o;
+    f->lock_fd = -1;
+    if (f->o.busy_ms <= 0) f->o.busy_ms = BUSY_MS;
+    atomic_init(&f->adopt_due, o->serving);
+    if (!o->read_only) rc = take_locks(f, err);
+    if (rc == 0) {
+        rc = prepare(f, err);
+        if (rc == E_IO && try_immutable(f)) rc = prepare(f, err);
+    }
+    if (rc != 0) {
+        close_store(&f->base);
+        return rc;
+    }
+    *ret = &f->base;
+    return 0;
+}
+
+int sqlite_rebuild_words(struct store_conn *writer, struct err *err)
+{
+    int rc = sq_begin_write(writer, err);
+    if (rc != 0) return rc;
+    writer->tx.err = err;
+    rc = sq_words_rebuild(writer);
+    if (rc == 0) return sq_commit(writer, true, err);
+    sq_rollback(writer);
+    return rc;
+}
+
+/* ---- lives of writers */
+int sqlite_life_hold(struct store *s, uint64_t stream, struct err *err)
+{
+    struct sq_file *f = container_of(s, struct sq_file, base);
+    if (f->lock_fd < 0) return err_set(err, E_READ_ONLY, "%s: opened for reading only", f->path);
+    int rc = sq_lock_try(f->lock_fd, LIFE_BYTE + (int64_t)(stream & INT64_MAX >> 1));
+    return rc ? err_set(err, rc == E_BUSY ? E_LOCKED : rc, "%s: stream %llu is another writer's", f->path,
+                        (unsigned long long)stream)
+              : 0;
+}
+
+bool sqlite_life_held(struct store *s, uint64_t stream)
+{
+    struct sq_file *f = container_of(s, struct sq_file, base);
+    int fd;
+    if (sq_locks_open(f->path, false, &fd, NULL) != 0)
+        return false; /* a descriptor of its own sees this process's lock too */
+    bool held = sq_lock_held(fd, LIFE_BYTE + (int64_t)(stream & INT64_MAX >> 1));
+    sq_locks_close(fd);
+    return held;
+}

@@ -1,0 +1,289 @@
+/* words.c - the word index recall_fts and its totals (recall_stat).
+ *
+ * The index is contentless: to take a row out, FTS5 must be told the very words that went in. So changes are lines of words
+ * (old and new), kept back in `todo` until the transaction ends or the index is asked, because FTS5 writes out a segment
+ * whenever a savepoint begins. An entry: u8 0 drop or 1 add, i64 rowid, three blobs (title, content, tags and namespace word). */
+#include "store/sqlite/sq.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "memory/text.h"
+
+#define TODO_CLEAR_BYTES (8u << 20)
+#define MERGE_PAGES 64
+
+/* ---- changes */
+static int load_totals(struct store_conn *c)
+{
+    int rc;
+    if (c->words.loaded) return 0;
+    sqlite3_stmt *s = sq_stmt(c, SQ_STAT_GET, &rc);
+    if (s == NULL) return rc;
+    rc = sq_step(c, s);
+    if (rc < 0) return rc;
+    if (rc == 1) c->words.totals = (struct sq_totals){ sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1) };
+    sq_done(s);
+    if (rc == 0) return err_set(c->tx.err, E_CORRUPT, "%s: recall_stat is empty", c->file->path);
+    c->words.loaded = c->writer;
+    return 0;
+}
+
+/* Appends a blob of words and returns their number. */
+static int64_t put_words(struct buf *b, const char *text, const char *extra)
+{
+    size_t at = b->len;
+    buf_u32(b, 0);
+    size_t count = text_words_line(sqlite_tokenizer(), text, strlen(text), b);
+    if (extra) {
+        if (count > 0) buf_putc(b, ' ');
+        buf_puts(b, extra);
+    }
+    if (!b->failed) {
+        size_t n = b->len - at - 4;
+        for (int i = 0; i < 4; i++) b->data[at + (size_t)i] = (char)(unsigned char)(n >> (8 * i));
+    }
+    return (int64_t)count;
+}
+
+static int64_t put_entry(struct buf *b, bool add, int64_t rowid, const struct memory *m)
+{
+    char ns[NS_WORD_BYTES];
+    text_ns_word(ns, m->ns);
+    buf_u8(b, add);
+    buf_u64(b, (uint64_t)rowid);
+    int64_t count = put_words(b, m->title, NULL);
+    count += put_words(b, m->content, NULL);
+    return count + put_words(b, m->tags, ns);
+}
+
+static bool same_words(const struct memory *a, const struct memory *b)
+{
+    return strcmp(a->title, b->title) == 0 && strcmp(a->content, b->content) == 0 && strcmp(a->tags, b->tags) == 0 &&
+           strcmp(a->ns, b->ns) == 0;
+}
+
+int sq_words_change(struct store_conn *c, int64_t rowid, const struct memory *before, const struct memory *after)
+{
+    struct sq_words *w = &c->words;
+    if (before && after && same_words(before, after)) return 0;
+    int rc = load_totals(c);
+    if (rc != 0) return rc;
+    size_t start = w->todo.len;
+    if (before) w->totals.words -= put_entry(&w->todo, false, rowid, before);
+    if (after) w->totals.words += put_entry(&w->todo, true, rowid, after);
+    w->totals.rows += (after != NULL) - (before != NULL);
+    w->changed = true;
+    if (w->todo.failed) {
+        w->todo.len = start;
+        w->todo.failed = false;
+        return err_set(c->tx.err, E_TOO_LARGE, "%s: too much text in one transaction", c->file->path);
+    }
+    if (w->todo.len > TODO_CLEAR_BYTES && c->depth == 0) {
+        rc = sq_words_flush(c);
+        w->todo.len = w->applied = 0;
+    }
+    return rc;
+}
+
+static void bind_words(sqlite3_stmt *s, int at, struct reader *r)
+{
+    size_t len;
+    const void *words = read_blob(r, &len);
+    sqlite3_bind_text(s, at, words ? words : "", (int)len, SQLITE_STATIC);
+}
+
+int sq_words_flush(struct store_conn *c)
+{
+    struct sq_words *w = &c->words;
+    while (w->applied < w->todo.len) {
+        struct reader r;
+        int rc;
+        reader_init(&r, w->todo.data + w->applied, w->todo.len - w->applied);
+        size_t left = r.left;
+        sqlite3_stmt *s = sq_stmt(c, read_u8(&r) ? SQ_WORDS_ADD : SQ_WORDS_DROP, &rc);
+        if (s == NULL) return rc;
+        sq_int(s, 1, (int64_t)read_u64(&r));
+        for (int i = 2; i <= 4; i++) bind_words(s, i, &r);
+        rc = sq_run(c, s);
+        if (rc != 0) return rc;
+        w->applied += left - r.left;
+        c->chores_due = true;
+    }
+    return 0;
+}
+
+int sq_words_finish(struct store_conn *c)
+{
+    int rc = sq_words_flush(c);
+    if (rc != 0 || !c->words.changed) return rc;
+    sqlite3_stmt *s = sq_stmt(c, SQ_STAT_PUT, &rc);
+    if (s == NULL) return rc;
+    sq_int(s, 1, c->words.totals.rows);
+    sq_int(s, 2, c->words.totals.words);
+    return sq_run(c, s);
+}
+
+void sq_words_forget(struct store_conn *c)
+{
+    c->words.applied = 0;
+    c->words.loaded = c->words.changed = false;
+    if (c->words.todo.cap > 1u << 20)
+        buf_release(&c->words.todo);
+    else
+        buf_clear(&c->words.todo);
+}
+
+/* ---- maintenance */
+int sq_words_rebuild(struct store_conn *c)
+{
+    struct arena a;
+    struct rows page;
+    int64_t last = INT64_MIN;
+    int rc = sq_exec(c, "INSERT INTO recall_fts (recall_fts) VALUES ('delete-all');"
+                        "INSERT INTO recall_fts (recall_fts, rank) VALUES ('automerge', 8);"
+                        "DELETE FROM recall_stat;");
+    char stat[128];
+    sqlite3_snprintf(sizeof stat, stat, "INSERT INTO recall_stat (rows, words, format) VALUES (0, 0, %d)",
+                     SQ_WORDS_FORMAT);
+    if (rc == 0) rc = sq_exec(c, stat);
+    sq_words_forget(c);
+    arena_init(&a, 64u << 20);
+    do {
+        sqlite3_stmt *s = sq_stmt(c, SQ_ALL_ROWS, &rc);
+        if (s == NULL) break;
+        sq_int(s, 1, last);
+        rc = sq_rows(c, s, 256, 0, &a, &page);
+        for (size_t i = 0; i < page.count && rc == 0; i++)
+            rc = sq_words_change(c, page.item[i].rowid, NULL, &page.item[i].m);
+        if (page.count > 0) last = page.item[page.count - 1].rowid;
+        arena_release(&a);
+    } while (rc == 0 && page.count > 0);
+    arena_release(&a);
+    return rc ? rc : sq_words_finish(c);
+}
+
+int sq_words_merge(struct store_conn *c, bool *ret_more)
+{
+    int rc, before = sqlite3_total_changes(c->db);
+    *ret_more = false;
+    sqlite3_stmt *s = sq_stmt(c, SQ_WORDS_MERGE, &rc);
+    if (s == NULL) return rc;
+    sq_int(s, 1, MERGE_PAGES);
+    rc = sq_run(c, s);
+    *ret_more = rc == 0 && sqlite3_total_changes(c->db) - before >= 2;
+    return rc;
+}
+
+/* ---- verbs */
+int sq_words_stat(struct store_tx *tx, int64_t *ret_rows, int64_t *ret_words, int64_t *ret_max_rowid)
+{
+    struct store_conn *c = sq_of(tx);
+    int rc = load_totals(c);
+    if (rc != 0) return rc;
+    *ret_rows = c->words.totals.rows;
+    *ret_words = c->words.totals.words;
+    sqlite3_stmt *s = sq_stmt(c, SQ_MAX_ROWID, &rc);
+    if (s == NULL) return rc;
+    rc = sq_step(c, s);
+    *ret_max_rowid = rc == 1 ? sqlite3_column_int64(s, 0) : 0;
+    sq_done(s);
+    return rc < 0 ? rc : 0;
+}
+
+static void put_quoted(struct buf *b, const char *word, bool prefix)
+{
+    buf_putc(b, '"');
+    for (; *word; word++) {
+        if (*word == '"') buf_putc(b, '"');
+        buf_putc(b, *word);
+    }
+    buf_puts(b, prefix ? "\"*" : "\"");
+}
+
+/* (ns OR ns ...) AND word AND word ... */
+static void put_match(struct buf *b, const char *const *all_of, const char *const *any_of_ns, bool prefix_last)
+{
+    if (any_of_ns && any_of_ns[0]) {
+        for (size_t i = 0; any_of_ns[i]; i++) {
+            char ns[NS_WORD_BYTES];
+            text_ns_word(ns, any_of_ns[i]);
+            buf_puts(b, i ? " OR " : "(");
+            put_quoted(b, ns, false);
+        }
+        buf_putc(b, ')');
+    }
+    for (size_t i = 0; all_of && all_of[i]; i++) {
+        if (b->len > 0) buf_puts(b, " AND ");
+        put_quoted(b, all_of[i], prefix_last && all_of[i + 1] == NULL);
+    }
+}
+
+/* Steps through the rowids of a statement; limit 0: all. */
+static int scan(struct store_conn *c, sqlite3_stmt *s, int64_t limit, rowid_cb cb, void *data)
+{
+    int rc;
+    int64_t seen = 0;
+    while ((rc = sq_step(c, s)) == 1) {
+        if (cb(data, sqlite3_column_int64(s, 0)) != 0) break;
+        if (limit > 0 && ++seen >= limit) break;
+    }
+    sq_done(s);
+    return rc < 0 ? rc : 0;
+}
+
+static int scan_match(struct store_conn *c, struct buf *match, int64_t limit, rowid_cb cb, void *data)
+{
+    int rc = match->failed ? sq_too_large(c) : sq_words_flush(c);
+    if (rc != 0 || match->len == 0) return rc;
+    sqlite3_stmt *s = sq_stmt(c, SQ_WORDS_SCAN, &rc);
+    if (s == NULL) return rc;
+    sqlite3_bind_text(s, 1, match->data, (int)match->len, SQLITE_STATIC);
+    rc = scan(c, s, limit, cb, data);
+    sqlite3_bind_null(s, 1);
+    return rc;
+}
+
+int sq_words_scan(struct store_tx *tx, const char *const *all_of, const char *const *any_of_ns, bool prefix_last,
+                  int64_t limit, rowid_cb cb, void *data)
+{
+    struct buf match;
+    buf_init(&match, 1u << 20);
+    put_match(&match, all_of, any_of_ns, prefix_last);
+    int rc = scan_match(sq_of(tx), &match, limit, cb, data);
+    buf_release(&match);
+    return rc;
+}
+
+struct df {
+    int64_t count, last;
+};
+
+static int count_row(void *data, int64_t rowid)
+{
+    struct df *d = data;
+    d->count++;
+    d->last = rowid;
+    return 0;
+}
+
+int sq_words_df(struct store_tx *tx, const char *word, bool prefix, int64_t cap, int64_t *ret_df,
+                int64_t *ret_last_rowid)
+{
+    struct df d = { 0, 0 };
+    const char *const all_of[] = { word, NULL };
+    int rc = sq_words_scan(tx, all_of, NULL, prefix, cap, count_row, &d);
+    *ret_df = d.count;
+    *ret_last_rowid = d.last;
+    return rc;
+}
+
+int sq_top_rowids(struct store_tx *tx, int64_t limit, rowid_cb cb, void *data)
+{
+    struct store_conn *c = sq_of(tx);
+    int rc;
+    sqlite3_stmt *s = sq_stmt(c, SQ_TOP, &rc);
+    if (s == NULL) return rc;
+    sq_int(s, 1, limit);
+    return scan(c, s, 0, cb, data);
+}
