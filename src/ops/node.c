@@ -1,0 +1,73 @@
+/* node.c - opens and closes the storage half of a node. Closing order: lane (it runs what is queued, then the whole
+ * checkpoint), readers, file. */
+#include "ops/node.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "memory/text.h"
+#include "store/sqlite/sqlite.h"
+
+static int open_parts(struct node *n, const struct node_options *o, struct err *err)
+{
+    struct sqlite_options so = {
+        .serving = o->serving,
+        .durability = o->relaxed ? SQLITE_DURABLE_NORMAL : SQLITE_DURABLE_FULL,
+        .busy_ms = o->busy_ms,
+    };
+    int rc = sqlite_store_open(o->path, &so, &n->store, err);
+    if (rc) return rc;
+    if (!o->reads_only) {
+        rc = lane_open(&n->lane, n->loop, n->store, &n->change, NULL, o->committed, o->data, err);
+        if (rc) return rc;
+    }
+    return readers_open(&n->readers, n->loop, n->store, o->readers, o->readers_queue, err);
+}
+
+int node_open(struct node *n, uv_loop_t *loop, const struct node_options *o, struct err *err)
+{
+    CHECK(o->readers > 0);
+    memset(n, 0, sizeof(*n));
+    n->loop = loop;
+    n->lifetimes = o->limits.lifetimes;
+    n->change.lifetimes = &n->lifetimes;
+    int rc = open_parts(n, o, err);
+    if (rc) {
+        node_close(n, NULL, NULL);
+        (void)uv_run(loop, UV_RUN_DEFAULT);
+        return rc;
+    }
+    n->env = (struct op_env){ .tokenizer = sqlite_tokenizer(), .limits = o->limits, .version = AIM_VERSION };
+    return 0;
+}
+
+static void close_file(void *data)
+{
+    struct node *n = data;
+    if (n->store) n->store->b->close(n->store);
+    n->store = NULL;
+    if (n->closed) n->closed(n->data);
+}
+
+static void close_readers(void *data)
+{
+    struct node *n = data;
+    struct readers *readers = n->readers;
+    n->lane = NULL;
+    n->readers = NULL;
+    if (readers)
+        readers_close(readers, close_file, n);
+    else
+        close_file(n);
+}
+
+void node_close(struct node *n, void (*closed)(void *data), void *data)
+{
+    n->closed = closed;
+    n->data = data;
+    if (n->lane)
+        lane_close(n->lane, close_readers, n);
+    else
+        close_readers(n);
+}
