@@ -1,13 +1,13 @@
-/* merge.c - one memory out of all that is known about its id. What is shown depends on the set of versions and touches alone,
- * not on the order they came in or how often:
+/* merge.c - one memory out of all that is known about its id. What is shown depends on the set of versions and touches
+ * alone, not on the order they came in or how often:
  *
  *   whole row          the version with the greatest (ver, stream); a tombstone is a version
  *   tier               the highest any live version had, or long once promoted
  *   access count       greatest count_base plus what every node counted
  *   last access        the latest
  *   priority           the winner's, one more for each ten accesses since its maker looked
- *   expiry             the winner's, or the last access and its extension if that came after the winner and reaches further;
- *                      none if the tier became long without the winner saying so */
+ *   expiry             the winner's, or the last access and its extension if that came after the winner and reaches
+ *                      further; none if the tier became long without the winner saying so */
 #include "memory.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* query.c - a question taken apart into groups, each looked up and scored as one: a word with its variants, a phrase, a pair
- * of CJK signs. No operators: whatever is typed is words. */
+/* query.c - a question taken apart into groups, each looked up and scored as one: a word with its variants, a phrase,
+ * a pair of CJK signs. No operators: whatever is typed is words. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -95,7 +95,7 @@ static bool separates(uint32_t c)
     return utf8_is_space(c) || (c < 0x80 && c != 0 && strchr("\"*^{}()+|", (int)c) != NULL);
 }
 
-/* ---- variants ----------------------------------------------------------------------------------------------------------- */
+/* ---- variants -------------------------------------------------------------------------------------------------- */
 
 struct variants {
     char text[QUERY_VARIANTS_MAX][VARIED_MAX + 8];
@@ -222,7 +222,7 @@ static int set_variants(struct group *g, struct arena *a)
     return 0;
 }
 
-/* ---- the whole query ------------------------------------------------------------------------------------------------------ */
+/* ---- the whole query ------------------------------------------------------------------------------------------- */
 
 /* Brings the groups down to QUERY_GROUPS_MAX: function words go first, then the last ones. */
 static void limit_groups(struct parse *p)

@@ -1,5 +1,5 @@
-/* rules.c - what a value must be to be stored, with the texts clients know. Callers trim titles, namespaces and tags with
- * text_trim before they store them; the rules look at the trimmed text whatever they are given.
+/* rules.c - what a value must be to be stored, with the texts clients know. Callers trim titles, namespaces and tags
+ * with text_trim before they store them; the rules look at the trimmed text whatever they are given.
  *
  * Clean: no control characters but newline and tab; in content carriage returns too, for text written on Windows. */
 #include "memory.h"

@@ -85,7 +85,7 @@ void score_match(const struct tokenizer *t, const struct query *q, const struct 
         match.base = ret->words + 2 * (uint32_t)i + 2; /* no phrase spans two fields */
         if (field[i] != NULL) text_words(t, field[i], strlen(field[i]), on_word, &match);
     }
-    ret->groups_matched = (size_t)__builtin_popcount(match.exact);
+    for (uint32_t left = match.exact; left != 0; left &= left - 1) ret->groups_matched++;
     ret->all = q->groups > 0 && ret->groups_matched == q->groups;
 }
 

@@ -1,5 +1,6 @@
-/* text.c - the words of a text as index, query and score see them: those of the raw tokenizer, with what is written without
- * blanks (Han, kana, Hangul) taken out of them as overlapping pairs of signs. Words are bytes: comparing is memcmp. */
+/* text.c - the words of a text as index, query and score see them: those of the raw tokenizer, with what is written
+ * without blanks (Han, kana, Hangul) taken out of them as overlapping pairs of signs. Words are bytes: comparing is
+ * memcmp. */
 #include "memory/text.h"
 
 #include <string.h>

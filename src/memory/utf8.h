@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The code point at *p, which moves behind it; *p < end. A byte that begins no well-formed character is U+FFFD, one byte long. */
+/* The code point at *p, which moves behind it; *p < end. A byte that begins no well-formed character is U+FFFD, one
+ * byte long. */
 static inline uint32_t utf8_next(const char **p, const char *end)
 {
     const unsigned char *s = (const unsigned char *)*p;

@@ -1,5 +1,5 @@
-/* version.c - op bodies: what is logged, sent and chained. The bytes of an op never change once made, so a body is encoded
- * once by its origin and decoded by everyone; what a decoder does not understand it hands on as it came.
+/* version.c - op bodies: what is logged, sent and chained. The bytes of an op never change once made, so a body is
+ * encoded once by its origin and decoded by everyone; what a decoder does not understand it hands on as it came.
  *
  *   op       u8 format = 1, u16 count, then `count` times: u16 kind, u32 length, that many bytes
  *   version  u64 ver, then by kind:

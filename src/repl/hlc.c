@@ -1,5 +1,6 @@
-/* hlc.c - the hybrid logical clock. Never falls, whatever physical time does, and is never dragged further ahead of it than
- * HLC_AHEAD_MAX_MS: an edit of a row from the far future gets a version beyond that row's, and the clock stays behind. */
+/* hlc.c - the hybrid logical clock. Never falls, whatever physical time does, and is never dragged further ahead of
+ * it than HLC_AHEAD_MAX_MS: an edit of a row from the far future gets a version beyond that row's, and the clock
+ * stays behind. */
 #include "repl/hlc.h"
 
 static uint64_t reach(int64_t wall_us)

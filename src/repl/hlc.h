@@ -9,14 +9,17 @@
 #define HLC_MAX ((1ull << 62) - 1)
 #define HLC_AHEAD_MAX_MS 60000u
 
-struct hlc { uint64_t last; };                                   /* last version issued or followed, but for those of rows from the far future */
+/* last version issued or followed, but for those of rows from the far future */
+struct hlc { uint64_t last; };
 
-uint64_t hlc_of_us(int64_t us);                                  /* version of a time, counter 0; clamped to 0..HLC_MAX */
+/* version of a time, counter 0; clamped to 0..HLC_MAX */
+uint64_t hlc_of_us(int64_t us);
 int64_t hlc_us(uint64_t ver);                                    /* its time in microseconds */
-/* The next version: max(physical, last + 1, floor + 1). floor: the version of the row being edited, 0 for none; one beyond
- * HLC_AHEAD_MAX_MS gives a version behind which the clock stays back. */
+/* The next version: max(physical, last + 1, floor + 1). floor: the version of the row being edited, 0 for none; one
+ * beyond HLC_AHEAD_MAX_MS gives a version behind which the clock stays back. */
 uint64_t hlc_next(struct hlc *h, int64_t wall_us, uint64_t floor);
-/* Follows a version seen elsewhere, at most 60 s ahead of physical time. Returns false when it lay further ahead (the caller counts). */
+/* Follows a version seen elsewhere, at most 60 s ahead of physical time. Returns false when it lay further ahead (the
+ * caller counts). */
 bool hlc_follow(struct hlc *h, uint64_t seen, int64_t wall_us);
 
 #endif
