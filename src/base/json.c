@@ -717,6 +717,11 @@ void json_print_pretty(struct buf *b, const json_t *v)
     print_value(b, v, PRINT_SORTED | PRINT_PRETTY, 0);
 }
 
+void json_print_pretty_ordered(struct buf *b, const json_t *v)
+{
+    print_value(b, v, PRINT_PRETTY, 0);
+}
+
 int json_depth(const json_t *v)
 {
     int deepest = 0;

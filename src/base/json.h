@@ -30,6 +30,7 @@ void json_print(struct buf *b, const json_t *v);
 void json_print_ordered(struct buf *b, const json_t *v);
 /* Two-space indentation, sorted keys. */
 void json_print_pretty(struct buf *b, const json_t *v);
+void json_print_pretty_ordered(struct buf *b, const json_t *v);    /* the same, keys in insertion order */
 /* Appends one double in the shortest form described above. */
 void json_print_double(struct buf *b, double v);
 /* Appends a JSON string literal with quotes. */
