@@ -6,7 +6,7 @@
  * status 0 and an answer, or with an error when the connection ended first: all unanswered requests get the reason why it
  * ended, in their order: E_UNREACHABLE (refused, reset, closed by the server), E_TIMEOUT (of any of them), E_PROTOCOL (no
  * HTTP, or bytes nobody asked for), E_TOO_LARGE (an answer over the cap), E_CANCELLED (client_close).
- * Every callback may call anything here, client_free included. */
+ * Every callback may call anything here, client_free included. The program must ignore SIGPIPE. */
 #ifndef AIM_NET_CLIENT_H
 #define AIM_NET_CLIENT_H
 

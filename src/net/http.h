@@ -7,7 +7,8 @@
  * The handler is called once per complete request and answers once, now or later, by http_reply; the next pipelined
  * request is never handled from inside http_reply, but in a later turn of the loop. The request object belongs to the
  * connection; it is valid until http_reply (or until the gone callback, when the client went away). A client that only
- * half-closes still gets its answer; `gone` comes after errors, resets, time-outs of the body and http_server_close. */
+ * half-closes still gets its answer; `gone` comes after errors, resets, time-outs of the body and http_server_close.
+ * The program must ignore SIGPIPE. */
 #ifndef AIM_NET_HTTP_H
 #define AIM_NET_HTTP_H
 

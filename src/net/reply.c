@@ -59,7 +59,7 @@ static void put_number(struct buf *b, size_t n)
 /* A value may carry a client's text: a line end in it must not begin a new header. */
 void reply_header(struct buf *b, const char *name, const char *value)
 {
-    buf_puts(b, name);
+    for (; *name != '\0'; name++) buf_putc(b, *name >= 'A' && *name <= 'Z' ? (char)(*name + 32) : *name);
     buf_put(b, ": ", 2);
     size_t len = strlen(value);
     char *to = buf_reserve(b, len);
