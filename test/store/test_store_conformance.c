@@ -1,0 +1,847 @@
+/* What every backend of the storage port does alike: one list of tests, run on each. */
+#include "store_kit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/digest.h"
+
+#ifdef WITH_MEMSTORE
+#include "memstore.h"
+#endif
+
+static const struct kit_backend *backend;
+
+static int set_up(void **state)
+{
+    static struct kit k;
+    kit_open(&k, backend);
+    *state = &k;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    kit_close(*state);
+    return 0;
+}
+
+static void same_text(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL)
+        assert_ptr_equal(a, b);
+    else
+        assert_string_equal(a, b);
+}
+
+static void same_row(const struct row *a, const struct row *b)
+{
+    const char *const left[] = {
+        a->m.id,       a->m.ns,         a->m.title,      a->m.content,          a->m.tags,       a->m.source,
+        a->m.metadata, a->m.created_at, a->m.updated_at, a->m.last_accessed_at, a->m.expires_at, a->own.expires_at
+    };
+    const char *const right[] = {
+        b->m.id,       b->m.ns,         b->m.title,      b->m.content,          b->m.tags,       b->m.source,
+        b->m.metadata, b->m.created_at, b->m.updated_at, b->m.last_accessed_at, b->m.expires_at, b->own.expires_at
+    };
+    for (size_t i = 0; i < ARRAY_LEN(left); i++) same_text(left[i], right[i]);
+    assert_int_equal(a->m.tier, b->m.tier);
+    assert_int_equal(a->m.priority, b->m.priority);
+    assert_true(a->m.confidence >= b->m.confidence && a->m.confidence <= b->m.confidence);
+    assert_int_equal(a->m.access_count, b->m.access_count);
+    assert_int_equal(a->stamp.ver, b->stamp.ver);
+    assert_int_equal(a->stamp.stream, b->stamp.stream);
+    assert_int_equal(a->stamp.seq, b->stamp.seq);
+    assert_int_equal(a->own_differs, b->own_differs);
+    assert_int_equal(a->own.tier, b->own.tier);
+    assert_int_equal(a->own.priority, b->own.priority);
+    assert_int_equal(a->own.count_seen, b->own.count_seen);
+    assert_int_equal(a->own.count_base, b->own.count_base);
+    assert_int_equal(a->own.base_ver, b->own.base_ver);
+    assert_int_equal(a->own.base_stream, b->own.base_stream);
+}
+
+/* ---- rows */
+static struct row full_row(struct kit *k)
+{
+    struct row r = kit_row(&k->arena, "id-1", "ops/gateway", "Gateway — 日本語",
+                           "line one\nline \"two\" \xf0\x9f\x98\x80", kit_ver(10));
+    r.m.tags = "[\"a\",\"b c\"]";
+    r.m.metadata = "{\"agent_id\":\"alice\",\"scope\":\"team\"}";
+    r.m.tier = TIER_LONG;
+    r.m.priority = 9;
+    r.m.confidence = 0.9;
+    r.m.access_count = 41;
+    r.m.created_at = "2024-01-01T08:00:00+00:00";
+    r.m.last_accessed_at = "2025-10-09T08:00:00.000000+00:00";
+    r.m.expires_at = "2099-01-01T00:00:00Z";
+    r.own_differs = true;
+    r.own = (struct own){ TIER_SHORT, 3, "2098-01-01T00:00:00Z", 40, 2, kit_ver(3), 77 };
+    return r;
+}
+
+static void a_row_comes_back_as_it_was_put(void **state)
+{
+    struct kit *k = *state;
+    struct row r = full_row(k), got;
+    kit_put(k, &r, NULL);
+    for (int round = 0; round < 2; round++) {
+        struct store_tx *tx = kit_read(k);
+        kit_ok(tx->v->get(tx, "id-1", &k->arena, &got), tx->err);
+        same_row(&got, &r);
+        assert_true(got.rowid > 0);
+        kit_ok(tx->v->by_title(tx, r.m.title, r.m.ns, &k->arena, &got), tx->err);
+        same_row(&got, &r);
+        assert_int_equal(tx->v->get(tx, "ID-1", &k->arena, &got), E_NOT_FOUND);
+        assert_int_equal(tx->v->by_title(tx, r.m.title, "ops", &k->arena, &got), E_NOT_FOUND);
+        kit_read_end(k);
+        if (round == 0 && backend->lasts) kit_reopen(k);
+    }
+}
+
+static void an_update_replaces_every_column(void **state)
+{
+    struct kit *k = *state;
+    struct row first = full_row(k), got, next;
+    kit_put(k, &first, NULL);
+    struct store_tx *tx = kit_begin(k);
+    kit_ok(tx->v->get(tx, "id-1", &k->arena, &got), tx->err);
+    next = kit_row(&k->arena, "id-1", "other", "New title", "new text", kit_ver(20));
+    kit_ok(tx->v->put(tx, &next, &got), tx->err);
+    kit_commit(k);
+    tx = kit_read(k);
+    kit_ok(tx->v->get(tx, "id-1", &k->arena, &got), tx->err);
+    same_row(&got, &next);
+    assert_int_equal(tx->v->by_title(tx, first.m.title, first.m.ns, &k->arena, &got), E_NOT_FOUND);
+    kit_read_end(k);
+    /* same name, other text; then an access alone */
+    tx = kit_begin(k);
+    kit_ok(tx->v->get(tx, "id-1", &k->arena, &got), tx->err);
+    next = kit_row(&k->arena, "id-1", "other", "New title", "newer text", kit_ver(30));
+    kit_ok(tx->v->put(tx, &next, &got), tx->err);
+    kit_ok(tx->v->get(tx, "id-1", &k->arena, &got), tx->err);
+    same_row(&got, &next);
+    next.m.access_count = 1;
+    next.m.last_accessed_at = "2025-10-09T08:00:00.000000+00:00";
+    next.m.expires_at = "2025-10-10T08:00:00.000000+00:00";
+    next.m.tier = TIER_LONG;
+    next.own_differs = true;
+    kit_ok(tx->v->put(tx, &next, &got), tx->err);
+    kit_commit(k);
+    tx = kit_read(k);
+    kit_ok(tx->v->get(tx, "id-1", &k->arena, &got), tx->err);
+    same_row(&got, &next);
+    kit_read_end(k);
+}
+
+static void one_title_has_one_row(void **state)
+{
+    struct kit *k = *state;
+    struct row a = kit_row(&k->arena, "a", "ns", "T", "x", kit_ver(1)),
+               b = kit_row(&k->arena, "b", "ns", "T", "y", kit_ver(2));
+    kit_put(k, &a, NULL);
+    struct store_tx *tx = kit_begin(k);
+    kit_ok(tx->v->savepoint(tx, &k->err), &k->err);
+    assert_int_equal(tx->v->put(tx, &b, NULL), E_CONFLICT);
+    kit_ok(tx->v->savepoint_end(tx, false, &k->err), &k->err);
+    b.m.ns = "ns2";
+    kit_ok(tx->v->put(tx, &b, NULL), tx->err);
+    kit_commit(k);
+}
+
+static void a_removed_row_takes_its_things_along(void **state)
+{
+    struct kit *k = *state;
+    struct row r = full_row(k), got, other = kit_row(&k->arena, "id-2", "ns", "Other", "x", kit_ver(1));
+    struct link l = { "id-1", "id-2", "related_to", "2025-01-01T00:00:00Z" };
+    struct links links;
+    struct side_row side;
+    const char *id, *parent;
+    kit_put(k, &r, NULL);
+    kit_put(k, &other, NULL);
+    struct store_tx *tx = kit_begin(k);
+    kit_ok(tx->v->link_show(tx, &l), tx->err);
+    kit_ok(tx->v->standard_set(tx, "ops", "id-1", NULL, "2025-01-01T00:00:00Z"), tx->err);
+    kit_ok(tx->v->get(tx, "id-1", &k->arena, &got), tx->err);
+    kit_ok(tx->v->remove(tx, &got), tx->err);
+    kit_commit(k);
+    tx = kit_read(k);
+    assert_int_equal(tx->v->get(tx, "id-1", &k->arena, &got), E_NOT_FOUND);
+    kit_ok(tx->v->links_of(tx, "id-2", &k->arena, &links), tx->err);
+    assert_int_equal(links.count, 0);
+    int rc = tx->v->standard_of(tx, "ops", &k->arena, &id, &parent);
+    assert_true(rc == E_NOT_FOUND || id == NULL);
+    assert_int_equal(tx->v->side_get(tx, SIDE_OWN, "id-1", &k->arena, &side), E_NOT_FOUND);
+    kit_read_end(k);
+}
+
+static void a_rolled_back_transaction_left_nothing(void **state)
+{
+    struct kit *k = *state;
+    struct row a = kit_row(&k->arena, "a", "ns", "A", "alpha words", kit_ver(1)), got;
+    struct row b = kit_row(&k->arena, "b", "ns", "B", "beta words", kit_ver(2));
+    struct row c = kit_row(&k->arena, "c", "ns", "C", "gamma words", kit_ver(3));
+    struct store_tx *tx = kit_begin(k);
+    kit_ok(tx->v->put(tx, &a, NULL), tx->err);
+    k->store->b->rollback(k->writer);
+    tx = kit_begin(k);
+    kit_ok(tx->v->put(tx, &b, NULL), tx->err);
+    kit_ok(tx->v->savepoint(tx, &k->err), &k->err);
+    kit_ok(tx->v->put(tx, &a, NULL), tx->err);
+    kit_ok(tx->v->local_put(tx, "key", "x", 1), tx->err);
+    kit_ok(tx->v->savepoint_end(tx, false, &k->err), &k->err);
+    kit_ok(tx->v->savepoint(tx, &k->err), &k->err);
+    kit_ok(tx->v->put(tx, &c, NULL), tx->err);
+    kit_ok(tx->v->savepoint_end(tx, true, &k->err), &k->err);
+    kit_commit(k);
+    tx = kit_read(k);
+    struct local_value v;
+    assert_int_equal(tx->v->get(tx, "a", &k->arena, &got), E_NOT_FOUND);
+    assert_int_equal(tx->v->local_get(tx, "key", &k->arena, &v), E_NOT_FOUND);
+    kit_ok(tx->v->get(tx, "b", &k->arena, &got), tx->err);
+    kit_ok(tx->v->get(tx, "c", &k->arena, &got), tx->err);
+    kit_read_end(k);
+}
+
+static void a_reader_keeps_its_snapshot(void **state)
+{
+    struct kit *k = *state;
+    struct row a = kit_row(&k->arena, "a", "ns", "A", "x", kit_ver(1)),
+               b = kit_row(&k->arena, "b", "ns", "B", "x", kit_ver(2)), got;
+    kit_put(k, &a, NULL);
+    struct store_tx *tx = kit_read(k);
+    kit_ok(tx->v->get(tx, "a", &k->arena, &got), tx->err);
+    kit_put(k, &b, NULL);
+    assert_int_equal(tx->v->get(tx, "b", &k->arena, &got), E_NOT_FOUND);
+    kit_read_end(k);
+    tx = kit_read(k);
+    kit_ok(tx->v->get(tx, "b", &k->arena, &got), tx->err);
+    kit_read_end(k);
+}
+
+/* ---- pages */
+static void fill_pages(struct kit *k)
+{
+    struct store_tx *tx = kit_begin(k);
+    for (int i = 0; i < 60; i++) {
+        char id[16], title[16];
+        snprintf(id, sizeof id, "row-%02d", (i * 7) % 60);
+        snprintf(title, sizeof title, "t%02d", i);
+        struct row r =
+            kit_row(&k->arena, id, i % 3 ? "even" : "third", title, "content", kit_ver(i / 4)); /* equal stamps too */
+        r.stamp.stream = (uint64_t)i + 1;
+        r.m.priority = 1 + i % 4;
+        r.m.tier = (enum tier)(i % 3);
+        if (i % 5 == 0) r.m.tags = "[\"five\",\"a, \\\"b\"]";
+        if (i % 6 == 0) r.m.metadata = "{\"agent_id\":\"alice\",\"scope\":\"collective\"}";
+        if (i % 10 == 0) r.m.expires_at = "2025-10-09T01:00:00-08:00"; /* 09:00 UTC: after KIT_T0 (08:53:20) */
+        kit_ok(tx->v->put(tx, &r, NULL), tx->err);
+    }
+    kit_commit(k);
+}
+
+static int order_of(const struct row *a, const struct row *b)
+{
+    if (a->m.priority != b->m.priority) return b->m.priority - a->m.priority;
+    if (a->stamp.ver != b->stamp.ver) return a->stamp.ver < b->stamp.ver ? 1 : -1;
+    return strcmp(a->m.id, b->m.id);
+}
+
+/* Walks all pages by cursor and checks order; returns the number of rows. */
+static size_t walk(struct kit *k, struct store_tx *tx, struct list_query q)
+{
+    struct row last = { 0 };
+    struct rows page;
+    struct cursor at;
+    size_t count = 0;
+    do {
+        kit_ok(tx->v->list(tx, &q, &k->arena, &page), tx->err);
+        assert_true(page.count <= q.limit);
+        assert_true(!page.more || page.count > 0);
+        for (size_t i = 0; i < page.count; i++) {
+            if (count++ > 0) assert_true(order_of(&last, &page.item[i]) < 0);
+            last = page.item[i];
+        }
+        at = (struct cursor){ last.m.priority, last.stamp.ver, last.m.id };
+        q.after = &at;
+    } while (page.more);
+    return count;
+}
+
+static void pages_join_without_gap(void **state)
+{
+    struct kit *k = *state;
+    fill_pages(k);
+    struct store_tx *tx = kit_read(k);
+    for (size_t limit = 1; limit < 9; limit += 2) {
+        assert_int_equal(walk(k, tx, (struct list_query){ .limit = limit }), 60);
+        assert_int_equal(walk(k, tx, (struct list_query){ .f = { .ns = "third" }, .limit = limit }), 20);
+    }
+    assert_int_equal(walk(k, tx, (struct list_query){ .limit = 1000 }), 60);
+    assert_int_equal(walk(k, tx, (struct list_query){ .limit = 1000, .bytes_max = 1000 }), 60);
+    struct rows page;
+    kit_ok(tx->v->list(tx, &(struct list_query){ .limit = 10, .offset = 55 }, &k->arena, &page), tx->err);
+    assert_int_equal(page.count, 5);
+    assert_false(page.more);
+    kit_read_end(k);
+}
+
+static void filters_agree_with_counting(void **state)
+{
+    struct kit *k = *state;
+    fill_pages(k);
+    int min = 3;
+    enum tier tier = TIER_LONG;
+    int64_t since = KIT_T0 + 5 * 1000000, until = KIT_T0 + 9 * 1000000;
+    const char *const five[] = { "five" }, *const odd[] = { "a, \"b" }, *const none[] = { "fiv", "a" },
+                      *const comma[] = { "," };
+    const char *const some[] = { "third", "nowhere" };
+    struct viewer viewer = { .p1 = "third" };
+    const struct {
+        struct filter f;
+        int64_t expect;
+    } table[] = {
+        { { 0 }, 60 },
+        { { .ns = "third" }, 20 },
+        { { .ns_any = some, .ns_any_count = 2 }, 20 },
+        { { .tier = &tier }, 20 },
+        { { .tier_word = "long" }, 20 },
+        { { .tier_word = "none such" }, 0 },
+        { { .min_priority = &min }, 30 },
+        { { .since_us = &since }, 40 },
+        { { .until_us = &until }, 40 },
+        { { .since_us = &since, .until_us = &until }, 20 },
+        { { .tags = five, .tags_count = 1 }, 12 },
+        { { .tags = odd, .tags_count = 1 }, 12 },
+        { { .tags = none, .tags_count = 2 }, 0 },
+        { { .tags = comma, .tags_count = 1 }, 0 },
+        { { .agent_id = "alice" }, 10 },
+        { { .agent_id = "ali" }, 0 },
+        { { .now_us = KIT_T0 }, 60 },
+        { { .now_us = KIT_T0 + 400 * 1000000LL }, 54 },
+        { { .viewer = &viewer }, 20 },
+        { { .ns = "third", .tags = five, .tags_count = 1, .now_us = KIT_T0 + 400 * 1000000LL }, 2 },
+    };
+    struct store_tx *tx = kit_read(k);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        int64_t n;
+        kit_ok(tx->v->count(tx, &table[i].f, &n), tx->err);
+        assert_int_equal(n, table[i].expect);
+        assert_int_equal(walk(k, tx, (struct list_query){ .f = table[i].f, .limit = 7 }), n);
+    }
+    kit_read_end(k);
+}
+
+static void since_walks_by_time_and_id(void **state)
+{
+    struct kit *k = *state;
+    fill_pages(k);
+    struct store_tx *tx = kit_read(k);
+    struct rows page;
+    int64_t at = KIT_T0 - 1, us;
+    const char *id = "";
+    size_t count = 0;
+    do {
+        kit_ok(tx->v->since(tx, at, id, true, KIT_T0, 3, &k->arena, &page), tx->err);
+        for (size_t i = 0; i < page.count; i++, count++) {
+            kit_ok(time_parse(page.item[i].m.updated_at, strlen(page.item[i].m.updated_at), &us), NULL);
+            assert_true(us > at || (us == at && strcmp(page.item[i].m.id, id) > 0));
+            at = us;
+            id = page.item[i].m.id;
+        }
+    } while (page.more);
+    assert_int_equal(count, 60);
+    kit_ok(tx->v->since(tx, 0, "", false, KIT_T0 + 400 * 1000000LL, 1000, &k->arena, &page), tx->err);
+    assert_int_equal(page.count, 54);
+    kit_read_end(k);
+}
+
+static void expired_rows_are_found(void **state)
+{
+    struct kit *k = *state;
+    fill_pages(k);
+    struct store_tx *tx = kit_read(k);
+    struct rows page;
+    int64_t later = KIT_T0 + 400 * 1000000LL;
+    kit_ok(tx->v->expired(tx, KIT_T0, "", 100, &k->arena, &page), tx->err);
+    assert_int_equal(page.count, 0);
+    kit_ok(tx->v->expired(tx, later, "", 4, &k->arena, &page), tx->err);
+    assert_int_equal(page.count, 4);
+    assert_true(page.more);
+    kit_ok(tx->v->expired(tx, later, page.item[3].m.id, 4, &k->arena, &page), tx->err);
+    assert_int_equal(page.count, 2);
+    assert_false(page.more);
+    kit_read_end(k);
+}
+
+static void prefixes_find_ids(void **state)
+{
+    struct kit *k = *state;
+    const char *const ids[] = { "ab12", "AB13", "aB14", "ac00", "b", "é-1", "1a", "1A2", "%x" };
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        struct row r = kit_row(&k->arena, ids[i], "ns", ids[i], "x", kit_ver((int64_t)i));
+        kit_put(k, &r, NULL);
+    }
+    const struct {
+        const char *prefix;
+        int64_t total;
+    } table[] = {
+        { "ab", 3 }, { "AB1", 3 }, { "ab12", 1 }, { "a", 4 }, { "b", 1 },  { "é", 1 },
+        { "1a", 2 }, { "1", 2 },   { "%", 1 },    { "_", 0 }, { "zz", 0 },
+    };
+    struct store_tx *tx = kit_read(k);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        const char **found;
+        size_t count;
+        int64_t total;
+        kit_ok(tx->v->by_prefix(tx, table[i].prefix, 2, &k->arena, &found, &count, &total), tx->err);
+        assert_int_equal(total, table[i].total);
+        assert_int_equal(count, total < 2 ? total : 2);
+        if (count == 2) assert_true(strcmp(found[0], found[1]) < 0);
+    }
+    kit_read_end(k);
+}
+
+static int collect(void *data, int64_t rowid)
+{
+    int64_t **at = data;
+    *(*at)++ = rowid;
+    return 0;
+}
+
+static void rows_by_rowid(void **state)
+{
+    struct kit *k = *state;
+    fill_pages(k);
+    struct store_tx *tx = kit_read(k);
+    int64_t ids[8], *end = ids;
+    kit_ok(tx->v->top_rowids(tx, 4, collect, &end), tx->err);
+    assert_int_equal(end - ids, 4);
+    ids[4] = 999999;
+    struct rows got;
+    kit_ok(tx->v->by_rowids(tx, ids, 5, 0, &k->arena, &got), tx->err);
+    assert_int_equal(got.count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(got.item[i].rowid, ids[i]);
+        assert_int_equal(got.item[i].m.priority, 4);
+    }
+    kit_ok(tx->v->by_rowids(tx, ids, 5, 300, &k->arena, &got), tx->err);
+    assert_true(got.count >= 1 && got.count < 4 && got.more);
+    kit_read_end(k);
+}
+
+/* ---- words */
+static int64_t found(struct kit *k, const char *word)
+{
+    int64_t df, last;
+    struct store_tx *tx = kit_read(k);
+    kit_ok(tx->v->words_df(tx, word, false, 1000, &df, &last), tx->err);
+    kit_read_end(k);
+    return df;
+}
+
+static void words_follow_the_rows(void **state)
+{
+    struct kit *k = *state;
+    if (!backend->words) skip();
+    int64_t rows, words, max;
+    struct row a = kit_row(&k->arena, "a", "ns", "Gateway timeout", "Thirty seconds für ai-memory", kit_ver(1)), got,
+               next;
+    a.m.tags = "[\"ops\",\"Röte\"]";
+    kit_put(k, &a, NULL);
+    const char *const there[] = { "gateway", "timeout", "thirty", "fur", "ai", "memory", "ops", "rote" };
+    for (size_t i = 0; i < ARRAY_LEN(there); i++) assert_int_equal(found(k, there[i]), 1);
+    assert_int_equal(found(k, "gate"), 0);
+    struct store_tx *tx = kit_read(k);
+    kit_ok(tx->v->words_stat(tx, &rows, &words, &max), tx->err);
+    assert_int_equal(rows, 1);
+    assert_int_equal(words, 9);
+    kit_read_end(k);
+
+    tx = kit_begin(k);
+    kit_ok(tx->v->get(tx, "a", &k->arena, &got), tx->err);
+    next = got;
+    next.m.content = "sixty seconds";
+    next.stamp.ver = kit_ver(2);
+    kit_ok(tx->v->put(tx, &next, &got), tx->err);
+    int64_t df, last;
+    kit_ok(tx->v->words_df(tx, "sixty", false, 10, &df, &last), tx->err); /* inside the transaction already */
+    assert_int_equal(df, 1);
+    assert_int_equal(last, got.rowid);
+    kit_commit(k);
+    assert_int_equal(found(k, "thirty"), 0);
+    assert_int_equal(found(k, "sixty"), 1);
+    assert_int_equal(found(k, "gateway"), 1);
+
+    tx = kit_begin(k);
+    kit_ok(tx->v->get(tx, "a", &k->arena, &got), tx->err);
+    kit_ok(tx->v->remove(tx, &got), tx->err);
+    kit_commit(k);
+    assert_int_equal(found(k, "sixty"), 0);
+    assert_int_equal(found(k, "gateway"), 0);
+    tx = kit_read(k);
+    kit_ok(tx->v->words_stat(tx, &rows, &words, &max), tx->err);
+    assert_int_equal(rows, 0);
+    assert_int_equal(words, 0);
+    kit_read_end(k);
+}
+
+static void words_are_undone_with_their_savepoint(void **state)
+{
+    struct kit *k = *state;
+    if (!backend->words) skip();
+    struct row a = kit_row(&k->arena, "a", "ns", "A", "alpha common", kit_ver(1));
+    struct row b = kit_row(&k->arena, "b", "ns", "B", "beta common", kit_ver(2));
+    struct row c = kit_row(&k->arena, "c", "ns", "C", "gamma common", kit_ver(3));
+    int64_t df, last, rows, words, max;
+    struct store_tx *tx = kit_begin(k);
+    kit_ok(tx->v->put(tx, &a, NULL), tx->err);
+    kit_ok(tx->v->savepoint(tx, &k->err), &k->err);
+    kit_ok(tx->v->put(tx, &b, NULL), tx->err);
+    kit_ok(tx->v->words_df(tx, "common", false, 10, &df, &last), tx->err); /* writes the index inside the savepoint */
+    assert_int_equal(df, 2);
+    kit_ok(tx->v->savepoint_end(tx, false, &k->err), &k->err);
+    kit_ok(tx->v->words_df(tx, "common", false, 10, &df, &last), tx->err);
+    assert_int_equal(df, 1);
+    kit_ok(tx->v->savepoint(tx, &k->err), &k->err);
+    kit_ok(tx->v->put(tx, &c, NULL), tx->err);
+    kit_ok(tx->v->savepoint_end(tx, true, &k->err), &k->err);
+    kit_ok(tx->v->words_stat(tx, &rows, &words, &max), tx->err);
+    assert_int_equal(rows, 2);
+    kit_commit(k);
+    assert_int_equal(found(k, "alpha"), 1);
+    assert_int_equal(found(k, "beta"), 0);
+    assert_int_equal(found(k, "gamma"), 1);
+    assert_int_equal(found(k, "common"), 2);
+    tx = kit_read(k);
+    kit_ok(tx->v->words_stat(tx, &rows, &words, &max), tx->err);
+    assert_int_equal(rows, 2);
+    assert_int_equal(words, 6);
+    kit_read_end(k);
+}
+
+static void scans_are_kept_to_namespaces(void **state)
+{
+    struct kit *k = *state;
+    if (!backend->words) skip();
+    const char *const ns[] = { "a", "a/b", "c", "c" };
+    for (int i = 0; i < 4; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "r%d", i);
+        struct row r = kit_row(&k->arena, id, ns[i], id, i == 3 ? "salt" : "salt 日本語 water", kit_ver(i));
+        kit_put(k, &r, NULL);
+    }
+    const char *const salt[] = { "salt", NULL }, *const both[] = { "salt", "water", NULL },
+                      *const cjk[] = { "日本", "本語", NULL };
+    const char *const sign[] = { "日", NULL }, *const quoted[] = { "a\"b", NULL };
+    const char *const a_or_ab[] = { "a", "a/b", NULL }, *const only_c[] = { "c", NULL };
+    const struct {
+        const char *const *words, *const *ns;
+        bool prefix;
+        int64_t limit, expect;
+    } table[] = {
+        { salt, NULL, false, 0, 4 },    { salt, NULL, false, 2, 2 },   { both, NULL, false, 0, 3 },
+        { salt, a_or_ab, false, 0, 2 }, { both, only_c, false, 0, 1 }, { cjk, NULL, false, 0, 3 },
+        { sign, NULL, false, 0, 0 },    { sign, NULL, true, 0, 3 },    { quoted, NULL, false, 0, 0 },
+    };
+    struct store_tx *tx = kit_read(k);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        int64_t ids[16], *end = ids;
+        kit_ok(tx->v->words_scan(tx, table[i].words, table[i].ns, table[i].prefix, table[i].limit, collect, &end),
+               tx->err);
+        assert_int_equal(end - ids, table[i].expect);
+        for (int64_t *p = ids + 1; p < end; p++) assert_true(p[0] < p[-1]);
+    }
+    kit_read_end(k);
+}
+
+/* ---- links, counters, side tables */
+static void links_show_both_ends(void **state)
+{
+    struct kit *k = *state;
+    for (int i = 0; i < 3; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "m%d", i);
+        struct row r = kit_row(&k->arena, id, "ns", id, "x", kit_ver(i));
+        kit_put(k, &r, NULL);
+    }
+    const struct link list[] = { { "m0", "m1", "related_to", "2025-01-02T00:00:00Z" },
+                                 { "m2", "m0", "supersedes",
+                                   "2025-01-02T01:00:00+02:00" }, /* 01-01 23:00 UTC: the older one */
+                                 { "m1", "m2", "related_to", "2025-01-01T00:00:00Z" } };
+    struct links got;
+    struct store_tx *tx = kit_begin(k);
+    for (size_t i = 0; i < ARRAY_LEN(list); i++) kit_ok(tx->v->link_show(tx, &list[i]), tx->err);
+    kit_ok(tx->v->link_show(tx, &list[0]), tx->err);
+    kit_ok(tx->v->links_of(tx, "m0", &k->arena, &got), tx->err);
+    assert_int_equal(got.count, 2);
+    assert_string_equal(got.item[0].source_id, "m2");
+    assert_string_equal(got.item[1].target_id, "m1");
+    assert_string_equal(got.item[1].created_at, "2025-01-02T00:00:00Z");
+    kit_ok(tx->v->link_hide(tx, &list[0]), tx->err);
+    kit_ok(tx->v->link_hide(tx, &list[0]), tx->err);
+    kit_ok(tx->v->links_of(tx, "m0", &k->arena, &got), tx->err);
+    assert_int_equal(got.count, 1);
+    kit_commit(k);
+}
+
+static void counters_count(void **state)
+{
+    struct kit *k = *state;
+    fill_pages(k);
+    struct counts ns;
+    struct store_stats stats;
+    struct store_tx *tx = kit_read(k);
+    kit_ok(tx->v->namespaces(tx, KIT_T0 + 400 * 1000000LL, &k->arena, &ns), tx->err);
+    assert_int_equal(ns.count, 2);
+    assert_string_equal(ns.item[0].name, "even");
+    assert_int_equal(ns.item[0].count, 36);
+    assert_int_equal(ns.item[1].count, 18);
+    kit_ok(tx->v->stats(tx, KIT_T0, &k->arena, &stats), tx->err);
+    assert_int_equal(stats.total, 60);
+    assert_int_equal(stats.expiring_soon, 6);
+    assert_int_equal(stats.by_tier.count, 3);
+    assert_int_equal(stats.by_ns.item[0].count, 40);
+    kit_read_end(k);
+}
+
+static void standards_and_sync_times(void **state)
+{
+    struct kit *k = *state;
+    const char *id, *parent, **times;
+    struct count_by *peers;
+    size_t count;
+    struct row r = kit_row(&k->arena, "m", "ns", "M", "x", kit_ver(1));
+    kit_put(k, &r, NULL);
+    struct store_tx *tx = kit_begin(k);
+    assert_int_equal(tx->v->standard_of(tx, "a", &k->arena, &id, &parent), E_NOT_FOUND);
+    kit_ok(tx->v->standard_set(tx, "a", "m", "p", "2025-01-01T00:00:00Z"), tx->err);
+    kit_ok(tx->v->standard_set(tx, "a", "m", NULL, "2025-01-01T00:00:00Z"), tx->err);
+    kit_ok(tx->v->standard_of(tx, "a", &k->arena, &id, &parent), tx->err);
+    assert_string_equal(id, "m");
+    assert_null(parent);
+    kit_ok(tx->v->standard_set(tx, "a", NULL, NULL, "2025-01-01T00:00:00Z"), tx->err);
+    assert_int_equal(tx->v->standard_of(tx, "a", &k->arena, &id, &parent), E_NOT_FOUND);
+    kit_ok(tx->v->sync_seen(tx, "me", "p2", "2025-01-01T00:00:00Z", "2025-01-01T00:00:00Z"), tx->err);
+    kit_ok(tx->v->sync_seen(tx, "me", "p1", "2025-01-01T05:00:00Z", "2025-01-01T00:00:00Z"), tx->err);
+    kit_ok(tx->v->sync_seen(tx, "me", "p1", "2025-01-01T06:00:00+02:00", "2025-01-01T00:00:00Z"), tx->err);
+    kit_ok(tx->v->sync_seen(tx, "you", "p3", "2025-01-01T00:00:00Z", "2025-01-01T00:00:00Z"), tx->err);
+    kit_ok(tx->v->sync_clock(tx, "me", &k->arena, &peers, &times, &count), tx->err);
+    assert_int_equal(count, 2);
+    assert_string_equal(peers[0].name, "p1");
+    assert_string_equal(times[0], "2025-01-01T05:00:00Z");
+    kit_ok(tx->v->archive_put(tx, &r, "2025-01-01T00:00:00Z", "forget"), tx->err);
+    kit_ok(tx->v->archive_put(tx, &r, "2025-01-02T00:00:00Z", "forget"), tx->err);
+    kit_commit(k);
+}
+
+/* ---- rows of ours */
+static void side_rows(void **state)
+{
+    struct kit *k = *state;
+    struct side_row got, *list;
+    size_t count;
+    struct store_tx *tx = kit_begin(k);
+    for (uint64_t i = 0; i < 5; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "%c%c", 'a' + (int)(i / 3), 'x' + (int)(i % 3));
+        struct side_row r = { .kind = SIDE_SHADOW,
+                              .id = id,
+                              .stamp = { i + 1, i + 2, i + 3 },
+                              .key = i % 2 ? UINT64_MAX - 5 : 0,
+                              .body = "a\0b",
+                              .body_len = i };
+        kit_ok(tx->v->side_put(tx, &r), tx->err);
+        r.kind = SIDE_TOUCH;
+        kit_ok(tx->v->side_put(tx, &r), tx->err);
+    }
+    kit_ok(tx->v->side_get(tx, SIDE_SHADOW, "ay", &k->arena, &got), tx->err);
+    assert_int_equal(got.stamp.ver, 2);
+    assert_int_equal(got.stamp.stream, 3);
+    assert_int_equal(got.stamp.seq, 4);
+    assert_true(got.key == UINT64_MAX - 5);
+    assert_int_equal(got.body_len, 1);
+    kit_ok(tx->v->side_by_key(tx, SIDE_SHADOW, UINT64_MAX - 5, &k->arena, &list, &count), tx->err);
+    assert_int_equal(count, 2);
+    kit_ok(tx->v->side_by_key(tx, SIDE_LINK, UINT64_MAX - 5, &k->arena, &list, &count), tx->err);
+    assert_int_equal(count, 0);
+    kit_ok(tx->v->side_scan(tx, SIDE_SHADOW, NULL, NULL, 3, &k->arena, &list, &count), tx->err);
+    assert_int_equal(count, 3);
+    assert_string_equal(list[2].id, "az");
+    kit_ok(tx->v->side_scan(tx, SIDE_SHADOW, NULL, "az", 9, &k->arena, &list, &count), tx->err);
+    assert_int_equal(count, 2);
+    assert_int_equal(list[0].body_len, 3);
+    assert_memory_equal(list[0].body, "a\0b", 3);
+    kit_ok(tx->v->side_scan(tx, SIDE_SHADOW, "a", "ax", 9, &k->arena, &list, &count), tx->err);
+    assert_int_equal(count, 2);
+    kit_ok(tx->v->side_remove(tx, SIDE_SHADOW, "ay"), tx->err);
+    assert_int_equal(tx->v->side_get(tx, SIDE_SHADOW, "ay", &k->arena, &got), E_NOT_FOUND);
+    kit_ok(tx->v->side_get(tx, SIDE_TOUCH, "ay", &k->arena, &got), tx->err);
+    kit_commit(k);
+}
+
+static void the_log_pages_and_trims(void **state)
+{
+    struct kit *k = *state;
+    const uint64_t stream = (1ull << 62) + 5;
+    struct log_op *ops;
+    struct stream_pos pos = { stream, (1ull << 62) + 1, 0, 0, 0, false }, got;
+    uint64_t chain = 0, at;
+    size_t count;
+    struct store_tx *tx = kit_begin(k);
+    for (uint64_t seq = 1; seq <= 10; seq++) {
+        char body[1000] = { (char)seq };
+        chain = chain_next(chain, body, 100 * seq);
+        kit_ok(tx->v->op_append(tx, stream, &(struct log_op){ seq, seq * 10, chain, body, 100 * seq }), tx->err);
+    }
+    pos.pos = 10;
+    pos.chain = chain;
+    kit_ok(tx->v->stream_put(tx, &pos), tx->err);
+    kit_commit(k);
+    if (backend->lasts) kit_reopen(k);
+    tx = kit_begin(k);
+    kit_ok(tx->v->stream_get(tx, stream, &got), tx->err);
+    assert_int_equal(got.node, pos.node);
+    assert_int_equal(got.chain, chain);
+    assert_int_equal(got.pos, 10);
+    kit_ok(tx->v->op_page(tx, stream, 3, 4, 0, &k->arena, &ops, &count), tx->err);
+    assert_int_equal(count, 4);
+    assert_int_equal(ops[0].seq, 3);
+    assert_int_equal(ops[3].body_len, 600);
+    assert_int_equal(((const char *)ops[3].body)[0], 6);
+    kit_ok(tx->v->op_page(tx, stream, 3, 100, 700, &k->arena, &ops, &count), tx->err);
+    assert_int_equal(count, 2);
+    kit_ok(tx->v->op_page(tx, stream, 9, 100, 1, &k->arena, &ops, &count), tx->err);
+    assert_int_equal(count, 1);
+    kit_ok(tx->v->op_page(tx, stream, 11, 100, 0, &k->arena, &ops, &count), tx->err);
+    assert_int_equal(count, 0);
+    kit_ok(tx->v->op_chain(tx, stream, 0, &at), tx->err);
+    assert_int_equal(at, 0);
+    kit_ok(tx->v->op_chain(tx, stream, 10, &at), tx->err);
+    assert_int_equal(at, chain);
+    assert_int_equal(tx->v->op_chain(tx, stream, 11, &at), E_NOT_FOUND);
+    pos.trimmed = 6;
+    pos.ended = true;
+    kit_ok(tx->v->stream_put(tx, &pos), tx->err);
+    kit_ok(tx->v->op_page(tx, stream, 1, 100, 0, &k->arena, &ops, &count), tx->err);
+    assert_int_equal(count, 4);
+    assert_int_equal(ops[0].seq, 7);
+    kit_ok(tx->v->op_chain(tx, stream, 6, &at), tx->err); /* where the rest begins */
+    assert_int_equal(chain_next(at, ops[0].body, ops[0].body_len), ops[0].chain);
+    assert_int_equal(tx->v->op_chain(tx, stream, 5, &at), E_NOT_FOUND);
+    /* a position without ops, as a snapshot leaves it */
+    kit_ok(tx->v->stream_put(tx, &(struct stream_pos){ 9, 2, 50, 1234, 50, false }), tx->err);
+    kit_ok(tx->v->op_chain(tx, 9, 50, &at), tx->err);
+    assert_int_equal(at, 1234);
+    struct stream_pos *all;
+    kit_ok(tx->v->streams(tx, &k->arena, &all, &count), tx->err);
+    assert_int_equal(count, 2);
+    assert_int_equal(all[0].stream, 9);
+    assert_true(all[1].ended);
+    assert_int_equal(tx->v->stream_get(tx, 10, &got), E_NOT_FOUND);
+    kit_commit(k);
+}
+
+static void local_values_and_keys(void **state)
+{
+    struct kit *k = *state;
+    struct local_value v;
+    uint8_t print[32], back[32];
+    struct stamp at = { 5, (1ull << 62) + 9, 7 }, got;
+    int64_t expires;
+    memset(print, 0xab, sizeof print);
+    struct store_tx *tx = kit_begin(k);
+    assert_int_equal(tx->v->local_get(tx, "k", &k->arena, &v), E_NOT_FOUND);
+    kit_ok(tx->v->local_put(tx, "k", "one", 3), tx->err);
+    kit_ok(tx->v->local_put(tx, "k", "\0two", 4), tx->err);
+    kit_ok(tx->v->local_put(tx, "empty", NULL, 0), tx->err);
+    assert_int_equal(tx->v->idem_get(tx, "key", back, &got, &expires), E_NOT_FOUND);
+    kit_ok(tx->v->idem_put(tx, "key", print, &at, KIT_T0), tx->err);
+    kit_commit(k);
+    if (backend->lasts) kit_reopen(k);
+    tx = kit_read(k);
+    kit_ok(tx->v->local_get(tx, "k", &k->arena, &v), tx->err);
+    assert_int_equal(v.len, 4);
+    assert_memory_equal(v.data, "\0two", 4);
+    kit_ok(tx->v->local_get(tx, "empty", &k->arena, &v), tx->err);
+    assert_int_equal(v.len, 0);
+    kit_ok(tx->v->idem_get(tx, "key", back, &got, &expires), tx->err);
+    assert_memory_equal(back, print, 32);
+    assert_int_equal(got.stream, at.stream);
+    assert_int_equal(got.seq, 7);
+    assert_true(expires == KIT_T0);
+    kit_read_end(k);
+}
+
+static void a_cap_ends_in_an_error(void **state)
+{
+    struct kit *k = *state;
+    fill_pages(k);
+    struct arena small;
+    struct rows page;
+    arena_init(&small, 2000);
+    struct store_tx *tx = kit_read(k);
+    assert_int_equal(tx->v->list(tx, &(struct list_query){ .limit = 60 }, &small, &page), E_TOO_LARGE);
+    kit_read_end(k);
+    arena_release(&small);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+static const struct CMUnitTest tests[] = {
+    TEST(a_row_comes_back_as_it_was_put),
+    TEST(an_update_replaces_every_column),
+    TEST(one_title_has_one_row),
+    TEST(a_removed_row_takes_its_things_along),
+    TEST(a_rolled_back_transaction_left_nothing),
+    TEST(a_reader_keeps_its_snapshot),
+    TEST(pages_join_without_gap),
+    TEST(filters_agree_with_counting),
+    TEST(since_walks_by_time_and_id),
+    TEST(expired_rows_are_found),
+    TEST(prefixes_find_ids),
+    TEST(rows_by_rowid),
+    TEST(words_follow_the_rows),
+    TEST(words_are_undone_with_their_savepoint),
+    TEST(scans_are_kept_to_namespaces),
+    TEST(links_show_both_ends),
+    TEST(counters_count),
+    TEST(standards_and_sync_times),
+    TEST(side_rows),
+    TEST(the_log_pages_and_trims),
+    TEST(local_values_and_keys),
+    TEST(a_cap_ends_in_an_error),
+};
+
+/* ---- the backends */
+static int open_sqlite(const char *dir, struct store **ret, struct err *err)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/memory.db", dir);
+    return sqlite_store_open(path, &(struct sqlite_options){ .serving = true }, ret, err);
+}
+static const struct kit_backend sqlite = { "sqlite", true, true, open_sqlite };
+
+#ifdef WITH_MEMSTORE
+static int open_memory(const char *dir, struct store **ret, struct err *err)
+{
+    (void)dir;
+    (void)err;
+    *ret = memstore_open(true);
+    return 0;
+}
+static const struct kit_backend memory = { "memory", false, false, open_memory };
+#endif
+
+int main(void)
+{
+    int failed = 0;
+    backend = &sqlite;
+    failed += cmocka_run_group_tests_name("sqlite", tests, NULL, NULL);
+#ifdef WITH_MEMSTORE
+    backend = &memory;
+    failed += cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+#endif
+    return failed;
+}
