@@ -27,17 +27,17 @@ struct call {
     struct arena arena; /* args and strings live here; call_new makes it, cap 64 MiB */
     json_t *body;       /* owned: args borrow from it */
     char *text;
-    size_t text_len; /* owned: raw body when decoding is left to the pool (bodies over 16 KiB) */
+    size_t text_len; /* owned (mem_alloc): raw body when decoding is left to the pool (bodies over 16 KiB) */
     void *args;      /* args_size bytes in the arena, zeroed */
     struct caller caller;
     int (*decode)(struct call *); /* pool or loop, before run, when not NULL: text -> body -> args, checks; sets err */
-    int (*render)(
-        struct call
-            *); /* turns reply.doc into `out` at the end of a READ on the pool, of a WRITE on the loop; NULL: the door does it in done */
+    /* Turns reply.doc into `out`, at the end of a READ or TOUCH on the pool, of a WRITE on the loop; non-zero: the call fails
+     * with it. NULL: the door renders in done. */
+    int (*render)(struct call *);
     char *out;
-    size_t out_len;              /* owned: rendered text */
-    int64_t deadline_mono_ms;    /* reads; 0: engine's default (30 s) */
-    unsigned write_quorum;       /* 0: the configured W */
+    size_t out_len;              /* owned (mem_alloc): rendered text */
+    int64_t deadline_mono_ms;    /* 0: reads 30 s, writes with a quorum its timeout, other writes none */
+    unsigned write_quorum;       /* 0: the configured W; more than there are nodes: E_INVALID */
     const char *idempotency_key; /* borrowed from the arena; NULL: none */
     uint8_t fingerprint[32];
     uint64_t wait_stream, wait_seq;
@@ -52,7 +52,9 @@ struct call {
     struct stamp pos;     /* the last op made; seq 0: none */
     unsigned got, needed; /* acks, local one included */
     enum durability durability;
-    const char *reason, *outcome; /* with E_QUORUM: "timeout" or "unreachable"; "pending" or "not_applied" */
+    const char *reason;   /* with E_QUORUM: "timeout" or "unreachable"; else NULL */
+    const char *outcome;  /* of a WRITE that failed otherwise than by its arguments: "pending" (it may be here and travel) or
+                           * "not_applied" (no effect); else NULL */
     struct call_private *priv;
 };
 

@@ -152,6 +152,7 @@ struct op_env {
     struct df_cache *df;
     struct limits limits;
     const char *version;
+    const struct clock *clock; /* reads; NULL: the real one */
 };
 
 #define TOUCHES_MAX 1000

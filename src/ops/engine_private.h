@@ -1,0 +1,111 @@
+/* engine_private.h - what call.c, engine.c and touch.c share. */
+#ifndef AIM_OPS_ENGINE_PRIVATE_H
+#define AIM_OPS_ENGINE_PRIVATE_H
+
+#include "base/list.h"
+#include "cluster/cluster.h"
+#include "ops/engine.h"
+
+#define CALL_MAGIC 0x43414c4cu
+#define ENGINE_MAGIC 0x454e474eu
+#define READ_DEFAULT_MS 30000
+#define TOUCH_WAIT_MS 100  /* a recall's answer waits so long for its touches */
+#define ASIDE_MS 1000      /* hints are given up after that */
+#define TICK_MS 10         /* while something waits by time */
+#define TOUCH_IDS_MAX 8192 /* ids gathered for one commit; further ones are not counted */
+#define SEEN_MAX 256
+
+enum call_state {
+    CALL_NEW,
+    CALL_DECODING,
+    CALL_WAIT_POS,
+    CALL_READING,
+    CALL_TOUCHING,
+    CALL_QUEUED,
+    CALL_SETTLING,
+    CALL_DONE
+};
+
+struct call_private {
+    unsigned magic;
+    struct call *call;
+    struct engine *engine;
+    enum call_state state;
+    struct list all;  /* engine.calls */
+    struct list wait; /* engine.soon, engine.polling, touches' waiting */
+    int64_t until_ms; /* of the present wait, or the call's deadline */
+    int64_t deadline_ms;
+    bool gone;
+    size_t bytes;          /* counted in engine.bytes */
+    struct read_item read; /* also the aside's */
+    struct lane_item item;
+    struct cluster_wait quorum;
+    uv_work_t decode;
+    bool wait_quorum, wait_aside; /* SETTLING: not there yet */
+    /* what one run after another is given */
+    struct ids ids;
+    struct touches touches;
+    /* slices of a long write */
+    uint64_t progress, progress_before;
+    json_t *carry, *carry_before;
+    bool ran, sliced;    /* run was called; it returned E_AGAIN last */
+    uint64_t made_seq;   /* position after that run; 0: it made nothing */
+    bool committed_some; /* an earlier slice is on disk */
+    bool run_ok;         /* the last run succeeded: a failure now is the commit's */
+    bool late;           /* its deadline passed before its batch */
+};
+
+struct touch_entry {
+    char id[129];
+    int64_t times;
+};
+struct touch_map {
+    struct touch_entry *entry;
+    size_t cap, count;
+    struct {
+        char *agent, *peer, *at;
+    } seen[SEEN_MAX];
+    size_t seen_count;
+};
+
+/* Touches of all reads, merged by id: one map gathers while the other is in the lane. */
+struct toucher {
+    struct touch_map map[2];
+    unsigned gathering; /* index */
+    bool in_lane;
+    struct lane_item item;
+    struct list waiting[2]; /* calls whose answers wait for that map's commit */
+};
+
+struct engine {
+    unsigned magic;
+    uv_loop_t *loop;
+    const struct op_env *env;
+    struct store *store;
+    struct lane *lane;
+    struct readers *readers;
+    struct cluster *cluster;
+    struct engine_limits limits;
+    struct list calls, soon, polling;
+    size_t count, writes, bytes;
+    uv_idle_t idle;   /* runs while `soon` holds calls */
+    uv_timer_t timer; /* runs while something waits by time */
+    unsigned closing; /* handles still open */
+    struct toucher toucher;
+    bool draining;
+    void (*drained)(void *data);
+    void *drained_data;
+};
+
+/* engine.c */
+void engine_finish(struct call_private *p, int status);
+void engine_arm(struct engine *e);
+/* touch.c */
+void touch_init(struct engine *e);
+void touch_release(struct engine *e);
+void touch_add(struct engine *e, struct call_private *p); /* the call waits, or is finished */
+void touch_tick(struct engine *e, int64_t now_ms);
+bool touch_idle(const struct engine *e);
+bool touch_waiting(const struct engine *e);
+
+#endif
