@@ -1,6 +1,8 @@
 /* local.c - a node without cluster and without a server, driven call by call. */
 #include "ops/local.h"
 
+#include <poll.h>
+
 #include "base/alloc.h"
 #include "base/check.h"
 #include "ops/node.h"
@@ -58,6 +60,17 @@ int local_open(struct local **ret, const struct local_options *o, struct err *er
 int local_run(struct local *l, struct call *c)
 {
     return engine_run(l->engine, &l->loop, c);
+}
+
+/* The loop's own descriptor is readable when something of it is due: so files can be waited for, which epoll refuses. */
+void local_wait(struct local *l, int fd, int other)
+{
+    struct pollfd p[3] = { { .fd = fd, .events = POLLIN }, { .fd = other, .events = POLLIN } };
+    do {
+        (void)uv_run(&l->loop, UV_RUN_NOWAIT);
+        p[2] = (struct pollfd){ .fd = uv_backend_fd(&l->loop), .events = POLLIN };
+        (void)poll(p, ARRAY_LEN(p), uv_backend_timeout(&l->loop));
+    } while (p[0].revents == 0 && p[1].revents == 0);
 }
 
 const struct op_env *local_env(const struct local *l)
