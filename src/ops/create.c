@@ -201,9 +201,14 @@ int op_create_again(struct op_ctx *c, const void *args, struct reply *r)
         c->ids->used = 0;
         rc = change_find(c->tx, ids_next(c->ids), false, c->arena, &row, c->err);
     }
-    if (rc == E_NOT_FOUND) /* deleted since: the answer is what was asked for */
+    if (rc == E_NOT_FOUND) {
+        c->ids->used = 1;
+        rc = guard_queued(c, ids_next(c->ids), r);
+        if (rc != E_NOT_FOUND) return rc;
+        /* deleted since: the answer is what was asked for */
         return reply_set(r, "{s:s, s:s, s:s, s:s, s:s?}", "id", c->ids->id[0], "title", a->title.s, "namespace",
                          namespace_of(c, a), "tier", a->tier.s, "agent_id", c->caller->agent_id);
+    }
     return rc ? rc : reply_made(c, &row, false, r);
 }
 
@@ -273,7 +278,7 @@ int op_bulk(struct op_ctx *c, const void *args, struct reply *r)
             bulk_error(doc, a, list->error[i]);
             continue;
         }
-        c->ids->used = (unsigned)i;
+        c->ids->used = (unsigned)(2 * i); /* the memory's and, should it have to wait, the queue's */
         rc = store_one(c, a, &made, &one);
         if (rc == 0)
             bulk_made(doc, &made, one.doc);

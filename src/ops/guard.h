@@ -14,9 +14,11 @@ struct guard {
     const struct memory *memory;
 };
 
-/* 0: go on. E_DENIED: refused, with the contract's reason. E_PENDING: queued for a decision, `r` says so (202): the caller returns 0
- * without a change. A policy that cannot be read denies. */
+/* 0: go on. E_DENIED: refused, with the contract's reason. E_PENDING: queued for a decision, `r` says so (202): the caller
+ * returns 0 without a change of its own. A policy that cannot be read denies; an update cannot be queued, so `approve` denies it. */
 int guard_check(struct op_ctx *c, const struct guard *g, struct reply *r);
+/* The answer to a retry of what was queued under `id`. E_NOT_FOUND: nothing was. */
+int guard_queued(struct op_ctx *c, const char *id, struct reply *r);
 /* E_DENIED for namespaces only the program itself writes: _agents, _messages, _curator and what lies below. */
 int guard_reserved(const char *ns, struct err *err);
 

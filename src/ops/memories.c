@@ -117,7 +117,7 @@ static int check_places(struct op_ctx *c, const struct memory *m, const struct r
     if (rc == 0) rc = guard_reserved(m->ns, c->err);
     if (rc == 0) rc = guard_check(c, &g, r);
     if (rc || strcmp(m->ns, before->m.ns) == 0) return rc;
-    struct guard into = { GUARD_STORE, m->ns, c->caller->agent_id, m };
+    struct guard into = { GUARD_UPDATE, m->ns, c->caller->agent_id, m };
     return guard_check(c, &into, r);
 }
 
