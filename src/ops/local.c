@@ -69,7 +69,7 @@ void local_wait(struct local *l, int fd, int other)
     do {
         (void)uv_run(&l->loop, UV_RUN_NOWAIT);
         p[2] = (struct pollfd){ .fd = uv_backend_fd(&l->loop), .events = POLLIN };
-        (void)poll(p, ARRAY_LEN(p), uv_backend_timeout(&l->loop));
+        (void)poll(p, ARRAY_LEN(p), uv_loop_alive(&l->loop) ? uv_backend_timeout(&l->loop) : -1);
     } while (p[0].revents == 0 && p[1].revents == 0);
 }
 
