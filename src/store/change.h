@@ -1,85 +1,130 @@
-/* change.h - the one way data changes, local or foreign: version, merge, apply, log row. Pure over the storage port (no uv,
- * no SQL), so the simulator runs this very code. Pool thread (lane), inside a write transaction.
+/* change.h - the one way data changes, local or foreign: version, merge, apply, log row. Pure over the storage port
+ * (no uv, no SQL), so the simulator runs this very code. Pool thread (lane), inside a write transaction.
  *
  * A `struct change` lives as long as the writer's connection; its counters (clock, own stream's position) move with the
- * transaction: change_begin copies them, change_rollback puts them back, savepoints likewise. */
+ * transaction: change_begin copies them, change_rollback puts them back, savepoints likewise. Versions made are held
+ * back as one open op, which is appended when the next op begins or the item ends. */
 #ifndef AIM_STORE_CHANGE_H
 #define AIM_STORE_CHANGE_H
 
+#include "base/buf.h"
 #include "memory.h"
 #include "repl/hlc.h"
 #include "store.h"
 
-struct tokenizer;
-struct buf;
+struct arena;
+struct clock;
 
-struct origin { uint64_t node, stream, seq, chain; };      /* this process's stream and its last position */
+struct origin { uint64_t node, stream, seq, chain; }; /* this process's stream and its last position */
 
 /* One op this process appended in the present batch, for the ring of live ops. */
-struct made_op { uint64_t seq, ver, chain; size_t offset, len; };   /* body at offset in change.bodies */
+struct made_op { uint64_t seq, ver, chain; size_t offset, len; }; /* body at offset in change.bodies */
 
 struct change {
+    /* set by the owner before change_open, the rest zeroed */
+    const struct lifetimes *lifetimes;
+    const struct clock *clock;           /* NULL: the real one. Read by the lane only */
+    uint64_t (*random)(void *data);      /* for node and stream ids; NULL: the kernel's */
+    void *random_data;
+    /* the present transaction */
     struct store_tx *tx;                 /* set by change_begin */
     struct hlc hlc;
     struct origin origin;
-    int64_t now_us;                      /* wall time of this item */
-    struct arena *scratch;               /* per item, released between items */
-    const struct lifetimes *lifetimes;
+    int64_t now_us;                      /* wall time of this batch */
+    struct arena *scratch;               /* results; released when the next item begins */
     /* what the batch made, read by the lane after commit */
     struct made_op *made; size_t made_count;
     struct buf *bodies;
-    uint64_t far_future, unseen, held;   /* counted: ops beyond the clock's reach; concurrent edits replaced; ops held */
+    /* counted: ops beyond the clock's reach; concurrent edits replaced; ops held */
+    uint64_t far_future, unseen, held;
     struct change_private *priv;
 };
 
-/* Opens the life of a writer: reads or makes the node id, registers a fresh stream (start in ms << 20 | random) durably, loads the clock
- * (persisted upper bound; never below any version in the file). First on every writer connection. Runs its own transaction. */
-int change_open(struct change *c, const struct store_backend *b, struct store_conn *writer, int64_t now_us, struct err *err);
+/* Opens the life of a writer: reads or makes the node id, registers a fresh stream (start in ms << 20 | random)
+ * durably, loads the clock (persisted upper bound; never below any version in the file). First on every writer
+ * connection. Runs its own transaction. Errors: the backend's; c is closed then. */
+int change_open(struct change *c, const struct store_backend *b, struct store_conn *writer, int64_t now_us,
+                struct err *err);
 void change_close(struct change *c);
 void change_begin(struct change *c, struct store_tx *tx, int64_t now_us);
 void change_rollback(struct change *c);                    /* the batch failed: counters back to change_begin */
-/* Called by the lane just before commit: stream position, clock's bound, recall counters: once a batch. */
+/* Called by the lane just before commit: the open op, the stream's position, the clock's bound: once a batch. */
 int change_finish(struct change *c);
-int change_savepoint(struct change *c, struct err *err);   /* and its end, with the counters */
+/* An item's savepoint and its end, with the counters; they nest, at most 8 deep. A `keep` that fails (the item's last
+ * op did not fit) leaves the savepoint open: end it without keep. */
+int change_savepoint(struct change *c, struct err *err);
 int change_savepoint_end(struct change *c, bool keep, struct err *err);
+/* Writes the clock itself in place of its bound: the last thing of a life that ends in order. Inside a transaction. */
+int change_rest(struct change *c);
 
-/* ---- local changes (ops layer, after its guard) ---------------------------------------------------------------------- */
+/* ---- local changes (ops layer, after its guard) ----------------------------------------------------------------------
+ * Texts of errors are in c->tx->err where the store has more to say. E_TOO_LARGE: the op beyond its limits. */
+
 /* Between group_begin and group_end all versions go into one op (consolidate); otherwise each call is its own op. */
 void change_group_begin(struct change *c);
 int change_group_end(struct change *c);
-/* Writes `m` as the next version of its id: before = the row as read in this transaction, NULL for a new id. Sets ver, updated_at (and
- * created_at when NULL). *ret gets the row as it is shown now. E_CONFLICT: another id holds the title (the caller resolves upserts first). */
+/* Writes `m` as the next version of its id: before = the row as read in this transaction, NULL for a new id. Sets ver,
+ * updated_at (and created_at when NULL). *ret (may be NULL) gets the row as it is shown now, strings in scratch, rowid
+ * 0 for a new one. E_CONFLICT: another id holds the title, or before is NULL and the id is there (the caller resolves
+ * upserts first). A rename ends the shadows of the title it leaves. */
 int change_memory(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
-/* A tombstone for the row and, in the same op, for shadows of its title held here; standards pointing at it are detached. */
+/* The same as an edit nobody asked for (curator, tagging, archive restore): ver is the row's (or its tombstone's) + 1,
+ * without the clock, so it loses to every edit it did not see. */
+int change_memory_quietly(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
+/* A tombstone for the row and, in the same op, for shadows of its title held here; standards pointing at it are
+ * detached. */
 int change_delete(struct change *c, const struct row *before);
+/* Both ends by exact id or a shadow's. Already linked: 0, no op. created_at NULL: now. E_NOT_FOUND, with the missing
+ * id in c->tx->err->arg. */
 int change_link(struct change *c, const struct link *l);
-int change_unlink(struct change *c, const struct link *l);
-/* Stores accesses counted by this node (no version; local state only until change_touch_flush makes their op). */
+int change_unlink(struct change *c, const struct link *l);                    /* E_NOT_FOUND: no such link */
+/* Stores accesses counted by this node (no version; local state only until change_touch_flush makes their op). An id
+ * that is not here any more counts nothing. */
 int change_touch(struct change *c, const char *id, int64_t now_us, int64_t times);
-/* One op with what was counted since the last flush. 0 rows: no op. */
-int change_touch_flush(struct change *c);
-int change_idem(struct change *c, const char *key, const uint8_t fingerprint[32]);   /* binds the key to the op made last in this item */
-/* Position of the last op this item appended (seq 0: none). */
+/* One op with what was counted since the last flush (4096 rows at most; call again while *ret_more). 0 rows: no op. */
+int change_touch_flush(struct change *c, bool *ret_more);
+/* Binds the key to the op made last in this item: the pair travels in that op. 24 hours. */
+int change_idem(struct change *c, const char *key, const uint8_t fingerprint[32]);
+/* The namespace's standard (memory_id NULL: cleared). Shown while the memory is. */
+int change_standard(struct change *c, const char *ns, const char *memory_id, const char *parent);
+/* A copy into the archive, here and at the replicas. */
+int change_archive(struct change *c, const struct row *row, const char *archived_at, const char *reason);
+/* Rows of our own without a table: KIND_PENDING, KIND_ARCHIVE, KIND_MEMBER by key; the last writer's bytes are kept as
+ * the body of the side row of that kind. */
+int change_side(struct change *c, enum change_kind kind, const char *key, const void *body, size_t body_len);
+/* Takes an expired row out of sight (no op, stamp kept): a later touch or edit brings it back. 0 also when it is not
+ * expired. */
+int change_sweep(struct change *c, const struct row *row);
+/* Position of the last op of this item, the open one too (seq 0: none). */
 struct stamp change_position(const struct change *c);
 
-/* Resolves an id, an exact one or a shadow's or (prefix true) a unique prefix of either: the visible row. E_NOT_FOUND; E_AMBIGUOUS with the ids. */
+/* Resolves an id, an exact one or a shadow's or (prefix true) a unique prefix of either: the visible row. E_NOT_FOUND;
+ * E_AMBIGUOUS with the ids, one a line. Reads only: any transaction. */
 int change_find(struct store_tx *tx, const char *id, bool prefix, struct arena *a, struct row *ret, struct err *err);
+/* Texts that rest behind a winner of the same title, by id after after_id: they belong into views of the archive. */
+int change_shadows(struct store_tx *tx, const char *after_id, size_t limit, struct arena *a, struct rows *ret);
 
-/* Rows of the original without a fitting stamp get an op each (ver from updated_at). Runs until done or `limit` rows; *ret_more. */
+/* Rows of the original without a fitting stamp get an op each (ver from updated_at). At most `limit` rows. */
 int change_adopt(struct change *c, size_t limit, bool *ret_more);
 
-/* ---- foreign changes -------------------------------------------------------------------------------------------------- */
+/* ---- foreign changes ---------------------------------------------------------------------------------------------- */
 struct foreign_batch {                   /* ops of one stream, in order, as they came */
     uint64_t stream, node;               /* node: whose life the stream is */
     uint64_t first_seq, chain_before;
     const struct log_op *op; size_t count;   /* seq dense from first_seq; chain ignored (recomputed) */
 };
 enum foreign_result { FOREIGN_APPLIED, FOREIGN_REWIND, FOREIGN_FORK };
-/* The prefix rule with the chain: what is already here is skipped, what fits is applied and logged, else REWIND (a gap) or FORK
- * (two chains at one position; nothing changed). *ret_pos: the position afterwards. An op that cannot be applied is stored and held. */
-int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign_result *ret, struct stream_pos *ret_pos);
-/* Merges one memory from a node of the original (JSON push): by id, then by title; a version from its updated_at, at most
- * 60 s ahead; an echo is a no-op. *ret_applied: 1 changed something, 0 nothing to do. Makes an op of our stream. */
+/* The prefix rule with the chain: what is already here is skipped, what fits is applied and logged, else REWIND (a
+ * gap) or FORK (two chains at one position; nothing changed). *ret_pos: the position afterwards. An op that cannot be
+ * applied is stored and held. Errors (negative) are the store's: nothing changed once the item is undone. */
+int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign_result *ret,
+                   struct stream_pos *ret_pos);
+/* Applies logged ops again that are held (at each start: this program may know more now), those beyond the side row
+ * after_id. *ret_last: where to go on, in scratch; NULL: these were the last. */
+int change_held_retry(struct change *c, const char *after_id, size_t limit, const char **ret_last);
+/* Merges one memory from a node of the original (JSON push): by id, then by title; a version from its updated_at, at
+ * most 60 s ahead; an echo is a no-op. *ret_applied: 1 changed something, 0 nothing to do. Makes an op of our stream.
+ * */
 int change_original(struct change *c, const struct memory *m, int *ret_applied, struct row *ret);
 
 #endif

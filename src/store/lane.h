@@ -6,7 +6,8 @@
  *   CLOSING: queued items still run, then upkeep (whole checkpoint), connection closed, closed callback.
  *
  * A failed item is undone alone (savepoint) and answered with its error; a failed commit fails all of its batch.
- * After E_IO at commit the lane is broken: it answers E_IO to everything (the process must end: a retried fsync lies). */
+ * After E_IO at commit the lane is broken: it answers E_IO to everything (the process must end: a retried fsync lies).
+ * */
 #ifndef AIM_STORE_LANE_H
 #define AIM_STORE_LANE_H
 
@@ -26,7 +27,8 @@ struct lane_item {
     enum lane_class class;
     bool no_fsync;     /* may be committed without fsync when its whole batch may (touches, sweeps) */
     size_t bytes;      /* what it holds in memory, for the limits */
-    struct stamp pos;  /* result: the last op it made (seq 0: none). After E_IO at commit: what may be durable all the same */
+    /* result: the last op it made (seq 0: none). After E_IO at commit: what may be durable all the same */
+    struct stamp pos;
     struct err err;    /* result */
     struct list link;  /* private from here */
     struct lane *lane;
@@ -59,8 +61,9 @@ struct lane_figures {
     size_t queued;
 };
 
-/* Opens the writer connection and the life of this writer (change_open), synchronously: call at start. Both are closed by
- * lane_close. store and c are borrowed; l is copied, NULL: the defaults. Errors: those of conn_open and change_open. */
+/* Opens the writer connection and the life of this writer (change_open), synchronously: call at start. Both are closed
+ * by lane_close. store and c are borrowed; l is copied, NULL: the defaults. Errors: those of conn_open and
+ * change_open. */
 int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct change *c, const struct lane_limits *l,
               lane_commit_cb cb, void *data, struct err *err);
 /* 0, or E_BUSY (class full), E_STOPPING (closing), E_IO (broken): then no done callback. */
@@ -71,8 +74,8 @@ const struct origin *lane_origin(const struct lane *l);   /* node, stream and po
 bool lane_broken(const struct lane *l);
 void lane_figures(const struct lane *l, struct lane_figures *ret);
 /* The batch itself, without uv's loop: tests, tools and commands call it directly, on their own thread. Runs the items,
- * commits, sets their status and pos (E_AGAIN stays: the caller runs the item again). Waits up to 5 s for another process.
- * Returns 0 or the error of the transaction, which then is every kept item's status. */
+ * commits, sets their status and pos (E_AGAIN stays: the caller runs the item again). Waits up to 5 s for another
+ * process. Returns 0 or the error of the transaction, which then is every kept item's status. */
 int lane_run_batch(struct change *c, const struct store_backend *b, struct store_conn *writer, struct lane_item **items,
                    size_t count, int64_t now_us);
 

@@ -1,0 +1,317 @@
+/* change_foreign.c - what others made: ops of other streams, rows the original's program wrote. An op in a stream is
+ * never refused, for that would stop the stream for ever: what cannot be applied is stored and held. */
+#include "store/change_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/digest.h"
+
+/* ---- ops
+ * ------------------------------------------------------------------------------------------------------------ */
+
+/* Errors of the store itself: the op is fine, this moment is not. */
+static bool is_ours(int rc)
+{
+    return rc == E_IO || rc == E_DISK_FULL || rc == E_BUSY || rc == E_LOCKED || rc == E_READ_ONLY || rc == E_CORRUPT ||
+           rc == E_CANCELLED || rc == E_TIMEOUT;
+}
+
+struct incoming {
+    uint64_t stream, seq;
+    const void *body;
+    size_t len;
+};
+
+static const char *held_id(const struct incoming *op, char id[40])
+{
+    snprintf(id, 40, "%016llx%c%016llx", (unsigned long long)op->stream, SEP, (unsigned long long)op->seq);
+    return id;
+}
+
+static int hold(struct change *c, const struct incoming *op)
+{
+    char id[40];
+    struct side_row side = { .kind = SIDE_HELD,
+                             .id = held_id(op, id),
+                             .stamp = { .stream = op->stream, .seq = op->seq } };
+    c->held++;
+    return c->tx->v->side_put(c->tx, &side);
+}
+
+static void follow(struct change *c, uint64_t ver)
+{
+    if (!hlc_follow(&c->hlc, ver, c->now_us)) c->far_future++;
+}
+
+/* Applies all versions it understands. *unknown: there were others. An error leaves the op half done: the caller
+ * undoes. */
+static int apply_op(struct change *c, const struct incoming *op, bool *unknown)
+{
+    struct version *v;
+    size_t count;
+    uint64_t newest = 0;
+    arena_release(&c->priv->decode);
+    int rc = op_decode(op->body, op->len, &c->priv->decode, &v, &count);
+    *unknown = false;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        struct stamp s = { .ver = v[i].ver, .stream = op->stream, .seq = op->seq };
+        if (v[i].ver > newest) newest = v[i].ver;
+        if (v[i].kind == 0 || v[i].ver == 0)
+            *unknown = true;
+        else
+            rc = change_apply(c, &v[i], &s);
+    }
+    if (rc == 0 && newest > 0) follow(c, newest);
+    arena_release(&c->priv->decode);
+    return rc;
+}
+
+/* The same behind a savepoint: what cannot be applied is undone whole and held. */
+static int apply_carefully(struct change *c, const struct incoming *op)
+{
+    bool unknown;
+    int rc = change_mark_push(c, c->tx->err);
+    if (rc != 0) return rc;
+    rc = apply_op(c, op, &unknown);
+    if (rc == 0) rc = change_mark_pop(c, true, c->tx->err);
+    if (rc == 0) return unknown ? hold(c, op) : 0;
+    int undo = change_mark_pop(c, false, NULL);
+    if (is_ours(rc) || undo != 0) return undo != 0 ? undo : rc;
+    return hold(c, op);
+}
+
+/* All new ops of the batch: first without a savepoint each; if one cannot be applied, again with. */
+static int apply_ops(struct change *c, const struct foreign_batch *f, size_t from, struct stream_pos *pos,
+                     bool carefully)
+{
+    for (size_t i = from; i < f->count; i++) {
+        struct incoming op = { f->stream, f->first_seq + i, f->op[i].body, f->op[i].body_len };
+        struct log_op row = f->op[i];
+        bool unknown = false;
+        int rc = carefully ? apply_carefully(c, &op) : apply_op(c, &op, &unknown);
+        if (rc == 0 && unknown) rc = hold(c, &op);
+        row.seq = op.seq;
+        row.chain = pos->chain = chain_next(pos->chain, op.body, op.len);
+        if (rc == 0) rc = c->tx->v->op_append(c->tx, f->stream, &row);
+        if (rc != 0) return rc;
+        pos->pos = op.seq;
+    }
+    return 0;
+}
+
+/* Where the batch stands to what is here. *ret_from: the first op that is new. */
+static int compare_chains(struct change *c, const struct foreign_batch *f, const struct stream_pos *pos,
+                          enum foreign_result *ret, size_t *ret_from)
+{
+    uint64_t chain = f->chain_before, last = f->first_seq + f->count - 1, here;
+    *ret_from = f->count;
+    *ret = FOREIGN_REWIND;
+    if (f->first_seq == 0 || f->first_seq > pos->pos + 1) return 0;
+    *ret = FOREIGN_FORK;
+    if (f->first_seq == pos->pos + 1 && chain != pos->chain) return 0;
+    for (size_t i = 0; i < f->count && f->first_seq + i <= pos->pos; i++) {
+        chain = chain_next(chain, f->op[i].body, f->op[i].body_len);
+        if (f->first_seq + i == pos->pos && chain != pos->chain) return 0;
+    }
+    if (last < pos->pos) {
+        int rc = c->tx->v->op_chain(c->tx, f->stream, last, &here);
+        if (rc != 0 && rc != E_NOT_FOUND) return rc;
+        if (rc == 0 && here != chain) return 0; /* trimmed here: every member had it, nothing to compare with */
+    }
+    *ret = FOREIGN_APPLIED;
+    if (last > pos->pos) *ret_from = (size_t)(pos->pos + 1 - f->first_seq);
+    return 0;
+}
+
+/* Our own live stream coming back: nobody can be ahead of its writer. */
+static int compare_own(struct change *c, const struct foreign_batch *f, enum foreign_result *ret,
+                       struct stream_pos *pos)
+{
+    size_t from;
+    *pos = (struct stream_pos){
+        .stream = f->stream, .node = c->origin.node, .pos = c->origin.seq, .chain = c->origin.chain
+    };
+    int rc = change_op_flush(c);
+    if (rc == 0) rc = compare_chains(c, f, pos, ret, &from);
+    if (rc == 0 && (*ret == FOREIGN_REWIND || from < f->count)) *ret = FOREIGN_FORK;
+    return rc;
+}
+
+int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign_result *ret,
+                   struct stream_pos *ret_pos)
+{
+    size_t from;
+    CHECK(f->count == 0 || f->op != NULL);
+    if (f->stream == c->origin.stream) return compare_own(c, f, ret, ret_pos);
+    int rc = c->tx->v->stream_get(c->tx, f->stream, ret_pos);
+    bool known = rc == 0;
+    if (rc == E_NOT_FOUND) *ret_pos = (struct stream_pos){ .stream = f->stream, .node = f->node };
+    if (rc != 0 && rc != E_NOT_FOUND) return rc;
+    rc = compare_chains(c, f, ret_pos, ret, &from);
+    if (rc != 0 || *ret != FOREIGN_APPLIED || (from == f->count && known)) return rc;
+    struct stream_pos start = *ret_pos;
+    rc = change_mark_push(c, c->tx->err);
+    if (rc != 0) return rc;
+    rc = apply_ops(c, f, from, ret_pos, false);
+    if (rc == 0) rc = change_mark_pop(c, true, c->tx->err);
+    if (rc != 0) {
+        int undo = change_mark_pop(c, false, NULL);
+        *ret_pos = start;
+        if (undo != 0 || is_ours(rc)) return undo != 0 ? undo : rc;
+        rc = apply_ops(c, f, from, ret_pos, true);
+    }
+    return rc == 0 ? c->tx->v->stream_put(c->tx, ret_pos) : rc;
+}
+
+int change_held_retry(struct change *c, size_t limit, bool *ret_more)
+{
+    struct side_row *side;
+    size_t n;
+    *ret_more = false;
+    int rc = c->tx->v->side_scan(c->tx, SIDE_HELD, NULL, NULL, limit, c->scratch, &side, &n);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        struct arena a;
+        struct log_op *op;
+        size_t got;
+        bool unknown = true;
+        arena_init(&a, CHANGE_ARENA_MAX);
+        rc = c->tx->v->op_page(c->tx, side[i].stamp.stream, side[i].stamp.seq, 1, OP_BYTES_MAX, &a, &op, &got);
+        if (rc == 0 && got == 1 && op->seq == side[i].stamp.seq) {
+            struct incoming in = { side[i].stamp.stream, op->seq, op->body, op->body_len };
+            rc = change_mark_push(c, c->tx->err);
+            if (rc == 0) {
+                int applied = apply_op(c, &in, &unknown);
+                int end = change_mark_pop(c, applied == 0, applied == 0 ? c->tx->err : NULL);
+                if (applied == 0 && end != 0)
+                    end = change_mark_pop(c, false, NULL);
+                else if (applied == 0 && !unknown)
+                    end = c->tx->v->side_remove(c->tx, SIDE_HELD, side[i].id);
+                rc = end != 0 ? end : is_ours(applied) ? applied : 0;
+            }
+        }
+        arena_release(&a);
+    }
+    return rc;
+}
+
+/* ---- the original
+ * ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t ver_of_text(struct change *c, const char *updated_at)
+{
+    int64_t us, latest = c->now_us + (int64_t)HLC_AHEAD_MAX_MS * 1000;
+    if (updated_at == NULL || time_parse(updated_at, strlen(updated_at), &us) != 0) return 0;
+    return hlc_of_us(us < latest ? us : latest);
+}
+
+/* Fills v from a row the original wrote: its counts are a base, but for what we counted ourselves. */
+static int original_version(struct change *c, const struct known *k, const struct memory *m, uint64_t ver,
+                            struct version *v)
+{
+    int64_t us;
+    *v = (struct version){ .kind = KIND_MEMORY, .ver = ver, .m = *m };
+    own_of(m, &v->own);
+    v->own.count_base = k->merged.row.own.count_base;
+    if (m->access_count - k->merged.count_sum > v->own.count_base)
+        v->own.count_base = m->access_count - k->merged.count_sum;
+    v->own.count_seen = v->own.count_base + k->merged.count_sum;
+    v->own.base_ver = k->merged.row.stamp.ver;
+    v->own.base_stream = k->merged.row.stamp.stream;
+    if (m->updated_at == NULL || time_parse(m->updated_at, strlen(m->updated_at), &us) != 0 || us != stamp_us(ver))
+        v->m.updated_at = change_time(c, ver);
+    return v->m.updated_at != NULL ? 0 : E_TOO_LARGE;
+}
+
+/* The original's program knows none of our rows: it may have brought back an id that rests or is deleted here. */
+static int adopt_clear(struct change *c, const char *id, uint64_t *floor)
+{
+    struct side_row side;
+    int rc = c->tx->v->side_get(c->tx, SIDE_TOMBSTONE, id, c->scratch, &side);
+    if (rc == 0) {
+        if (side.stamp.ver > *floor) *floor = side.stamp.ver;
+        rc = c->tx->v->side_remove(c->tx, SIDE_TOMBSTONE, id);
+    }
+    if (rc != 0 && rc != E_NOT_FOUND) return rc;
+    rc = c->tx->v->side_get(c->tx, SIDE_SHADOW, id, c->scratch, &side);
+    if (rc == 0) {
+        if (side.stamp.ver > *floor) *floor = side.stamp.ver;
+        rc = c->tx->v->side_remove(c->tx, SIDE_SHADOW, id);
+    }
+    return rc == E_NOT_FOUND ? 0 : rc;
+}
+
+static int adopt_row(struct change *c, const struct row *row)
+{
+    struct known k;
+    struct version v;
+    struct hidden *hidden;
+    size_t n;
+    uint64_t floor = row->stamp.ver, ver = ver_of_text(c, row->m.updated_at);
+    arena_release(&c->priv->work);
+    int rc = adopt_clear(c, row->m.id, &floor);
+    if (rc == 0) rc = title_hidden(c->tx, row->m.title, row->m.ns, c->scratch, &hidden, &n);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        if (hidden[i].row.stamp.ver > floor) floor = hidden[i].row.stamp.ver;
+    if (rc == 0) rc = known_load(c, row->m.id, &c->priv->work, &k);
+    if (rc != 0) return rc;
+    if (ver == 0) ver = hlc_next(&c->hlc, c->now_us, floor);
+    if (ver <= floor) ver = floor + 1;
+    follow(c, ver);
+    rc = original_version(c, &k, &row->m, ver, &v);
+    if (rc == 0) rc = change_op_begin(c);
+    return rc == 0 ? change_record(c, &v) : rc;
+}
+
+int change_adopt(struct change *c, size_t limit, bool *ret_more)
+{
+    struct rows rows;
+    *ret_more = false;
+    int rc = c->tx->v->unstamped(c->tx, limit, c->scratch, &rows);
+    for (size_t i = 0; rc == 0 && i < rows.count; i++) rc = adopt_row(c, &rows.item[i]);
+    if (rc == 0) *ret_more = rows.more || (rows.count > 0 && rows.count == limit);
+    return rc;
+}
+
+int change_original(struct change *c, const struct memory *m, int *ret_applied, struct row *ret)
+{
+    struct arena *a = &c->priv->work;
+    struct known k;
+    struct version v;
+    struct row owner;
+    struct memory in = *m;
+    uint64_t ver = ver_of_text(c, m->updated_at);
+    *ret_applied = 0;
+    if (ver == 0) return err_arg(c->tx->err, E_INVALID, "updated_at", "updated_at is not valid RFC3339");
+    arena_release(a);
+    int rc = known_load(c, in.id, a, &k);
+    if (rc == 0 && (k.place == PLACE_NONE || k.place == PLACE_AWAITED)) {
+        /* two nodes of the original name one title by two ids: ours stands for both */
+        rc = c->tx->v->by_title(c->tx, m->title, m->ns, a, &owner);
+        if (rc == 0) {
+            in.id = owner.m.id;
+            in.created_at = owner.m.created_at;
+            rc = known_load(c, in.id, a, &k);
+        } else if (rc == E_NOT_FOUND) {
+            rc = 0;
+        }
+    }
+    if (rc != 0) return rc;
+    if (k.merged.known && stamp_us(ver) <= stamp_us(k.merged.row.stamp.ver)) {
+        if (k.place == PLACE_VISIBLE && ret != NULL) rc = c->tx->v->get(c->tx, in.id, c->scratch, ret);
+        return rc; /* an echo, or older than what is here */
+    }
+    follow(c, ver);
+    in.id = arena_strdup(c->scratch, in.id);
+    in.created_at = arena_strdup(c->scratch, in.created_at);
+    if (in.id == NULL) return E_TOO_LARGE;
+    rc = original_version(c, &k, &in, ver, &v);
+    if (rc == 0) rc = change_op_begin(c);
+    if (rc == 0) rc = change_record(c, &v);
+    if (rc != 0) return rc;
+    *ret_applied = 1;
+    if (ret == NULL) return 0;
+    rc = title_resolve(c->tx, in.id, c->scratch, ret);
+    return rc == E_NOT_FOUND ? 0 : rc;
+}

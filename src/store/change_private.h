@@ -1,0 +1,99 @@
+/* change_private.h - what the sources of change share. */
+#ifndef AIM_STORE_CHANGE_PRIVATE_H
+#define AIM_STORE_CHANGE_PRIVATE_H
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "store/change.h"
+
+#define CHANGE_SAVEPOINTS_MAX 8
+#define CHANGE_ARENA_MAX (96u << 20)      /* one op's strings, and the rows it touches */
+#define CHANGE_BODIES_MAX (256u << 20)    /* ops made by one batch */
+#define CHANGE_IDEM_US (24ll * 3600 * 1000000)
+#define SEP '\x1f'                        /* between the parts of a side row's id */
+
+/* Everything that goes back when a savepoint does. */
+struct change_mark {
+    struct hlc hlc;
+    struct origin origin;
+    size_t made_count, bodies_len;
+    uint64_t far_future, unseen, held;
+    bool open;                            /* an op is being made: its body begins at `offset` of bodies */
+    bool group, joined;                   /* inside a group; the open op is the group's */
+    size_t offset;
+    uint16_t versions;
+    uint64_t op_ver;
+    struct stamp position;                /* the item's last op */
+    uint64_t bound;                       /* the clock as persisted: nothing above it was committed */
+    int64_t bound_us;                     /* when that was written; 0: not in this life */
+};
+
+struct change_private {
+    struct change_mark begin, mark[CHANGE_SAVEPOINTS_MAX];
+    unsigned depth;
+    struct change_mark now;               /* from `open` on; the rest lives in struct change */
+    struct arena scratch, work, decode;   /* work: one version's apply */
+    struct buf bodies, version;
+    size_t made_cap;
+};
+
+/* ---- log (change.c) */
+int change_op_begin(struct change *c);                            /* a new op, or the group's */
+/* Adds a version to the open op and applies it. v->ver is set by the caller. */
+int change_record(struct change *c, struct version *v);
+int change_op_flush(struct change *c);
+int change_mark_push(struct change *c, struct err *err);          /* savepoint without touching scratch */
+int change_mark_pop(struct change *c, bool keep, struct err *err);
+const char *change_time(struct change *c, uint64_t ver);          /* its text, in scratch; NULL when scratch is full */
+
+/* ---- what is known of an id (change_apply.c) */
+enum place {
+    PLACE_NONE,
+    PLACE_AWAITED,                        /* links, touches or standards speak of it */
+    PLACE_VISIBLE,                        /* in memories */
+    PLACE_SHADOW,                         /* another id has its title */
+    PLACE_SWEPT,                          /* expired and taken out of sight */
+    PLACE_TOMB,
+};
+struct known {
+    enum place place;
+    struct row stored;                    /* as stored: VISIBLE, SHADOW, SWEPT */
+    struct merged merged;                 /* with the touches in it */
+};
+int known_load(struct change *c, const char *id, struct arena *a, struct known *ret);
+/* Brings the store in line with k->merged, whatever it was before: places the row, its rival and the heir of its old
+ * title. */
+int known_settle(struct change *c, struct known *k, struct arena *a);
+int known_await(struct change *c, const char *id);                /* marks an unknown id; nothing for a known one */
+int change_apply(struct change *c, const struct version *v, const struct stamp *s);
+/* who shows under one title: (ver, stream), then id */
+int row_rank(const struct row *a, const struct row *b);
+uint64_t row_floor(const struct row *r);                          /* the version an edit must beat */
+bool text_same(const char *a, const char *b);
+
+/* ---- rows that share a title (change_title.c) */
+uint64_t title_key(const char *title, const char *ns);
+struct hidden { struct row row; enum place place; };
+/* Hidden rows of the title: shadows and a swept winner. */
+int title_hidden(struct store_tx *tx, const char *title, const char *ns, struct arena *a, struct hidden **ret,
+                 size_t *count);
+/* E_NOT_FOUND; place AWAITED: no row */
+int hidden_get(struct store_tx *tx, const char *id, struct arena *a, struct hidden *ret);
+int hidden_put(struct change *c, const struct row *row, enum place place);
+int hidden_remove(struct change *c, const char *id);
+/* The visible row an id stands for: itself or the winner of its title. E_NOT_FOUND. */
+int title_resolve(struct store_tx *tx, const char *id, struct arena *a, struct row *ret);
+
+/* ---- links and standards (change_links.c) */
+int links_apply(struct change *c, const struct version *v, const struct stamp *s);
+int links_refresh(struct change *c, const struct row *visible);   /* all links and standards of its title, shown anew */
+int links_group(struct store_tx *tx, const struct row *visible, struct arena *a, const char ***ids, size_t *count);
+int links_get(struct store_tx *tx, uint16_t kind, const struct link *l, struct arena *a, struct side_row *ret);
+int standard_apply(struct change *c, const struct version *v, const struct stamp *s);
+int standards_refresh(struct change *c, const char *id);          /* those naming this id */
+
+/* ---- touches (change_touch.c) */
+int touches_load(struct store_tx *tx, const char *id, struct arena *a, struct merged *m);
+int touch_apply(struct change *c, const struct version *v);
+
+#endif
