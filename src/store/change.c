@@ -206,8 +206,7 @@ int change_savepoint_end(struct change *c, bool keep, struct err *err)
     return change_mark_pop(c, keep, err);
 }
 
-/* ---- the op being made
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the op being made -------------------------------------------------------------------------------------------- */
 
 int change_op_begin(struct change *c)
 {
@@ -296,8 +295,7 @@ const char *change_time(struct change *c, uint64_t ver)
     return arena_strdup(c->scratch, text);
 }
 
-/* ---- the end of a batch
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the end of a batch ------------------------------------------------------------------------------------------- */
 
 /* Nothing above the persisted bound may be committed. A life's first write persists the clock itself, so that short
  * lives do not push it ahead; under load the bound is put ahead and stands for seconds. */

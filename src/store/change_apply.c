@@ -18,8 +18,7 @@
 #include "base/id.h"
 #include "store/row.h"
 
-/* ---- tombstones
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- tombstones --------------------------------------------------------------------------------------------------- */
 
 static int tomb_put(struct change *c, const struct merged *m)
 {
@@ -59,8 +58,7 @@ static int tomb_read(const struct side_row *side, struct arena *a, struct merged
     return r.failed ? E_CORRUPT : 0;
 }
 
-/* ---- what is known
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- what is known ------------------------------------------------------------------------------------------------ */
 
 int row_rank(const struct row *a, const struct row *b)
 {
@@ -110,8 +108,7 @@ int known_load(struct change *c, const char *id, struct arena *a, struct known *
     return touches_load(c->tx, id, a, &ret->merged);
 }
 
-/* ---- placing
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- placing ------------------------------------------------------------------------------------------------------ */
 
 /* Puts a title's winner where it belongs. before: its visible row, NULL when it is not in `memories`. */
 static int place_winner(struct change *c, const struct row *row, const struct row *before, bool swept)
@@ -271,8 +268,7 @@ int known_settle(struct change *c, struct known *k, struct arena *a)
     return rc == 0 && moved ? leave_title(c, k, was_winner, a) : rc;
 }
 
-/* ---- memories and tombstones
- * -------------------------------------------------------------------------------------------- */
+/* ---- memories and tombstones -------------------------------------------------------------------------------------- */
 
 /* A concurrent edit was replaced: its text is kept in the archive, under an id of its own that is the same everywhere.
  * */
@@ -308,8 +304,7 @@ static int memory_apply(struct change *c, const struct version *v, const struct 
     return known_settle(c, &k, a);
 }
 
-/* ---- the rest
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- the rest ----------------------------------------------------------------------------------------------------- */
 
 static int idem_apply(struct change *c, const struct version *v, const struct stamp *s)
 {

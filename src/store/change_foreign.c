@@ -8,8 +8,7 @@
 #include "base/check.h"
 #include "base/digest.h"
 
-/* ---- ops
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- ops ---------------------------------------------------------------------------------------------------------- */
 
 /* Errors of the store itself: the op is fine, this moment is not. */
 static bool is_ours(int rc)
@@ -165,39 +164,42 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
     return rc == 0 ? c->tx->v->stream_put(c->tx, ret_pos) : rc;
 }
 
-int change_held_retry(struct change *c, size_t limit, bool *ret_more)
+/* One held op again, behind a savepoint. */
+static int retry_op(struct change *c, const struct side_row *held, struct arena *a)
+{
+    struct log_op *op;
+    size_t got;
+    bool unknown;
+    int rc = c->tx->v->op_page(c->tx, held->stamp.stream, held->stamp.seq, 1, OP_BYTES_MAX, a, &op, &got);
+    if (rc != 0 || got == 0 || op->seq != held->stamp.seq) return rc;
+    struct incoming in = { held->stamp.stream, op->seq, op->body, op->body_len };
+    rc = change_mark_push(c, c->tx->err);
+    if (rc != 0) return rc;
+    rc = apply_op(c, &in, &unknown);
+    if (rc == 0 && !unknown) rc = c->tx->v->side_remove(c->tx, SIDE_HELD, held->id);
+    if (rc == 0) rc = change_mark_pop(c, true, c->tx->err);
+    if (rc == 0) return 0;
+    int undo = change_mark_pop(c, false, NULL);
+    return undo != 0 ? undo : is_ours(rc) ? rc : 0;
+}
+
+int change_held_retry(struct change *c, const char *after_id, size_t limit, const char **ret_last)
 {
     struct side_row *side;
     size_t n;
-    *ret_more = false;
-    int rc = c->tx->v->side_scan(c->tx, SIDE_HELD, NULL, NULL, limit, c->scratch, &side, &n);
+    *ret_last = NULL;
+    int rc = c->tx->v->side_scan(c->tx, SIDE_HELD, NULL, after_id, limit, c->scratch, &side, &n);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         struct arena a;
-        struct log_op *op;
-        size_t got;
-        bool unknown = true;
         arena_init(&a, CHANGE_ARENA_MAX);
-        rc = c->tx->v->op_page(c->tx, side[i].stamp.stream, side[i].stamp.seq, 1, OP_BYTES_MAX, &a, &op, &got);
-        if (rc == 0 && got == 1 && op->seq == side[i].stamp.seq) {
-            struct incoming in = { side[i].stamp.stream, op->seq, op->body, op->body_len };
-            rc = change_mark_push(c, c->tx->err);
-            if (rc == 0) {
-                int applied = apply_op(c, &in, &unknown);
-                int end = change_mark_pop(c, applied == 0, applied == 0 ? c->tx->err : NULL);
-                if (applied == 0 && end != 0)
-                    end = change_mark_pop(c, false, NULL);
-                else if (applied == 0 && !unknown)
-                    end = c->tx->v->side_remove(c->tx, SIDE_HELD, side[i].id);
-                rc = end != 0 ? end : is_ours(applied) ? applied : 0;
-            }
-        }
+        rc = retry_op(c, &side[i], &a);
         arena_release(&a);
     }
+    if (rc == 0 && n == limit) *ret_last = side[n - 1].id;
     return rc;
 }
 
-/* ---- the original
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the original ------------------------------------------------------------------------------------------------- */
 
 static uint64_t ver_of_text(struct change *c, const char *updated_at)
 {

@@ -16,8 +16,7 @@ static uint64_t id_key(const char *id)
     return key != 0 ? key : 1;
 }
 
-/* ---- rows of record
- * -------------------------------------------------------------------------------------------------- */
+/* ---- rows of record ----------------------------------------------------------------------------------------------- */
 
 static const char *link_id(const struct link *l, struct arena *a)
 {
@@ -65,8 +64,7 @@ static int link_write(struct change *c, uint16_t kind, const struct link *l, con
     return rc;
 }
 
-/* ---- showing
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- showing ------------------------------------------------------------------------------------------------------ */
 
 int links_group(struct store_tx *tx, const struct row *visible, struct arena *a, const char ***ids, size_t *count)
 {
@@ -175,8 +173,7 @@ int links_refresh(struct change *c, const struct row *visible)
     return rc;
 }
 
-/* ---- versions of links
- * ------------------------------------------------------------------------------------------------ */
+/* ---- versions of links -------------------------------------------------------------------------------------------- */
 
 int links_apply(struct change *c, const struct version *v, const struct stamp *s)
 {

@@ -155,8 +155,7 @@ int change_sweep(struct change *c, const struct row *row)
     return rc == 0 ? hidden_put(c, row, PLACE_SWEPT) : rc;
 }
 
-/* ---- links
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- links -------------------------------------------------------------------------------------------------------- */
 
 static int resolve_end(struct change *c, const char *id, struct row *ret)
 {
@@ -213,8 +212,7 @@ int change_unlink(struct change *c, const struct link *l)
     return found > 0 ? 0 : err_set(c->tx->err, E_NOT_FOUND, "no such link");
 }
 
-/* ---- keyed rows
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- keyed rows --------------------------------------------------------------------------------------------------- */
 
 int change_idem(struct change *c, const char *key, const uint8_t fingerprint[32])
 {
