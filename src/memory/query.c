@@ -92,7 +92,7 @@ static int on_word(void *data, const char *word, size_t len, uint32_t position)
 
 static bool separates(uint32_t c)
 {
-    return utf8_is_space(c) || (c < 0x80 && c != 0 && strchr("\"*^{}()+|", (int)c) != NULL);
+    return utf8_is_space(c) || (c < 0x80 && c != 0 && strchr("\"*{}()+|", (int)c) != NULL);
 }
 
 /* ---- variants -------------------------------------------------------------------------------------------------- */

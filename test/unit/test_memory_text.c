@@ -127,7 +127,7 @@ static void test_queries(void **state)
     (void)state;
     assert_string_equal(groups("hello AND w\xc3\xb6rld-x \"y\""), "hello|and|wörld x|y");
     assert_string_equal(groups("ai-memory main.c:120 title:salt"), "ai memory|main c 120|title salt");
-    assert_string_equal(groups("sal* (a|b) {c}^2 C++"), "sal|a|b|c|2");
+    assert_string_equal(groups("sal* (a|b) {c}^2 C++ salt^2"), "sal|a|b|c|2|salt 2");
     assert_string_equal(groups("well well known well-known well-known"), "well|known|well known");
     assert_string_equal(groups("--- *** ??? \"\""), "");
     assert_string_equal(groups(""), "");
