@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "memory/text.h"
+#include "ops/df_cache.h"
 #include "store/sqlite/sqlite.h"
 
 static int open_parts(struct node *n, const struct node_options *o, struct err *err)
@@ -38,13 +39,17 @@ int node_open(struct node *n, uv_loop_t *loop, const struct node_options *o, str
         (void)uv_run(loop, UV_RUN_DEFAULT);
         return rc;
     }
-    n->env = (struct op_env){ .tokenizer = sqlite_tokenizer(), .limits = o->limits, .version = AIM_VERSION };
+    n->env = (struct op_env){
+        .tokenizer = sqlite_tokenizer(), .df = df_cache_new(), .limits = o->limits, .version = AIM_VERSION
+    };
     return 0;
 }
 
 static void close_file(void *data)
 {
     struct node *n = data;
+    df_cache_free(n->env.df);
+    n->env.df = NULL;
     if (n->store) n->store->b->close(n->store);
     n->store = NULL;
     if (n->closed) n->closed(n->data);
