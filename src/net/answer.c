@@ -1,4 +1,4 @@
-/* answer.c - llhttp's callbacks of the client. A message's end pauses the parser, so that nobody's code runs inside it. */
+/* answer.c - llhttp's callbacks of the client. A message's end pauses the parser: nobody's code runs inside it. */
 #include "net/answer.h"
 
 #include "err.h"

@@ -31,7 +31,7 @@ struct answer {
 
 void answer_init(struct answer *a, size_t body_bytes_max);
 void answer_release(struct answer *a);
-/* Reads up to the end of one message. is_head: the answer belongs to a HEAD request and has no body. ret_taken: bytes used. */
+/* Reads up to the end of one message. is_head: it answers a HEAD request, so it has no body. ret_taken: bytes used. */
 enum answer_event answer_feed(struct answer *a, const char *data, size_t len, bool is_head, size_t *ret_taken);
 /* The connection ended: READY when that ends a body of unknown length, MORE between answers, BAD within one. */
 enum answer_event answer_finish(struct answer *a);

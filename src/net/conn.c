@@ -1,12 +1,12 @@
 /* conn.c - one connection of the server.
  *
- *            ┌───────────────────────── keep-alive ─────────────────────────┐
- *            ▼                                                              │
- *   accept─▶HEAD ─headers─▶ BODY ─end─▶ HANDLING ─http_reply─▶ WRITING ─written┤
- *            │               │ head callback answered: WRITING at the end   │ last answer
- *            │               │ over the cap: HANDLING, the rest discarded   ▼
- *            └─malformed, limit, time-out─▶ own answer ─▶ WRITING ─▶ LINGER ─EOF, 2 s─▶ CLOSING ─▶ freed
- *   error, reset, EOF with nothing to answer: CLOSING from anywhere.
+ *             ┌─────────────────────── keep-alive ────────────────────────┐
+ *             ▼                                                           │
+ *   accept ─▶ HEAD ─headers─▶ BODY ─end─▶ HANDLING ─http_reply─▶ WRITING ─┴ last answer ─▶ LINGER ─EOF, 2 s─▶ CLOSING
+ *             │               │ over its cap: HANDLING, the rest is discarded ▲
+ *             │               │ the head callback has answered: WRITING at its end
+ *             └───────────────┴─malformed, over a limit, too slow: own answer ┘
+ *   error, reset, EOF with nothing to answer: CLOSING from anywhere; freed when the handle is closed.
  *
  * Always: at most one request is with a handler; the parser runs in HEAD and BODY only; bytes that come meanwhile wait
  * in `pending` (bounded: then reading stops). LINGER is entered only when unread input may be on its way: closing at
@@ -155,9 +155,7 @@ static void finish(struct conn *c)
         conn_close(c);
         return;
     }
-    buf_release(&c->pending);
-    c->pending_pos = 0;
-    if (c->halted) {
+    if (c->halted) { /* what waits stays as it is: it may be under the parser's feet */
         c->halted = false;
         uv_read_start((uv_stream_t *)&c->tcp, alloc_cb, read_cb);
     }
@@ -352,9 +350,10 @@ static void read_cb(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     struct conn *c = container_of(stream, struct conn, tcp);
     if (nread == 0) return;
     if (nread == UV_EOF) {
+        bool answering = c->state == CONN_HANDLING || c->state == CONN_WRITING;
         c->eof = true;
         /* A half-closed client still gets its answers. */
-        if (c->state != CONN_HANDLING && c->state != CONN_WRITING && c->pending_pos == c->pending.len) conn_close(c);
+        if (c->state == CONN_LINGER || (!answering && c->pending_pos == c->pending.len)) conn_close(c);
         return;
     }
     if (nread < 0) {

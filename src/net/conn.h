@@ -1,4 +1,4 @@
-/* conn.h - inside of the HTTP server: what http.c, conn.c, parse.c, reply.c and request.c share. Nobody else includes it.
+/* conn.h - inside of the HTTP server: what http.c, conn.c, parse.c, reply.c and request.c share; nobody else's.
  *
  * http.c    listens, accepts, ticks, drains, closes          parse.c    llhttp callbacks: bytes to request
  * conn.c    the state machine of one connection              reply.c    answers to bytes

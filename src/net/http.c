@@ -156,10 +156,11 @@ static int resolve(struct http_server *s, const char *host, uint16_t port, uv_ge
 
 int http_server_listen(struct http_server *s, const char *host, uint16_t port, uint16_t *ret_port, struct err *err)
 {
-    uv_getaddrinfo_t req;
+    uv_getaddrinfo_t req = { 0 };
     CHECK(!s->listening && !s->closing);
     int r = resolve(s, host, port, &req, err);
     if (r != 0) return r;
+    CHECK(req.addrinfo != NULL);
     r = uv_tcp_init(s->loop, &s->listener);
     if (r == 0) {
         s->listener.data = s;

@@ -50,15 +50,17 @@ struct http_reply {
 /* What the server asks of the layer above. */
 struct http_handlers {
     void *data;
-    /* The headers are complete (method, path, query, headers readable; no body yet). May refuse before the body is read by
-     * calling http_reply here (then `request` is not called; the body is drained up to the cap or the connection closed), or
-     * set the body cap of this request by http_body_max. With `Expect: 100-continue`, 100 is sent after this returns un-replied. NULL: none. */
+    /* The headers are complete (method, path, query, headers readable; no body yet). May refuse before the body is
+     * read by calling http_reply here (then `request` is not called; the body is drained up to the cap or the
+     * connection closed), or set the body cap of this request by http_body_max, or http_body_skip. With
+     * `Expect: 100-continue`, 100 is sent after this returns un-replied. NULL: none. */
     void (*head)(void *data, struct http_req *req);
     /* The request is complete, or its body was too large: see http_body_too_large. */
     void (*request)(void *data, struct http_req *req);
     /* The client went away before the answer: the last call for this req. NULL: none. */
     void (*gone)(void *data, struct http_req *req);
-    /* Renders an error the server itself detects (400 malformed, 408, 414, 431, 413, 503) into a reply body; NULL: empty body. */
+    /* Renders an error the server itself detects (400 malformed, 408, 414, 431, 413, 503) into a reply body, which is
+     * copied at once; the status stays. NULL: empty body. */
     void (*error_body)(void *data, int status, const char *text, struct http_reply *out);
     /* Extra headers put on every answer (may be empty). */
     const struct http_header *always; size_t always_count;
@@ -66,7 +68,8 @@ struct http_handlers {
 
 /* Allocates and stores only. limits and handlers are copied. */
 struct http_server *http_server_new(uv_loop_t *loop, const struct http_limits *limits, const struct http_handlers *h);
-/* Binds and listens; resolves names synchronously; port 0 picks one. ret_port: the port really bound. E_IO with text. */
+/* Binds and listens, once; resolves names synchronously; port 0 picks one. ret_port (may be NULL): the port really
+ * bound. 0, E_INVALID or E_IO with text. */
 int http_server_listen(struct http_server *s, const char *host, uint16_t port, uint16_t *ret_port, struct err *err);
 /* Stops accepting; idle connections close at once, busy ones after their answer (which says Connection: close). */
 void http_server_drain(struct http_server *s, void (*drained)(void *data), void *data);
@@ -76,7 +79,8 @@ uint32_t http_server_connections(const struct http_server *s);
 uint64_t http_server_requests(const struct http_server *s);
 
 const char *http_method(const struct http_req *r);          /* "GET" */
-const char *http_path(const struct http_req *r);            /* raw, still percent-encoded, without the query; starts with '/', or is "*" */
+/* Raw, still percent-encoded, without query and fragment; starts with '/', or is "*". */
+const char *http_path(const struct http_req *r);
 const char *http_query(const struct http_req *r);           /* raw text behind '?', or NULL */
 const char *http_header(const struct http_req *r, const char *lower_name);   /* first value, or NULL */
 const struct http_header *http_headers(const struct http_req *r, size_t *ret_count);
@@ -85,8 +89,10 @@ const char *http_peer_address(const struct http_req *r);
 const char *http_body(const struct http_req *r, size_t *ret_len);
 char *http_body_take(struct http_req *r, size_t *ret_len);
 void http_body_max(struct http_req *r, size_t max);         /* in the head callback */
-void http_body_skip(struct http_req *r);                    /* in the head callback: a body of any size is read and thrown away */
-bool http_body_too_large(const struct http_req *r);         /* in the request callback: the body hit its cap and was dropped; connection closes after the reply */
+/* In the head callback: a body of any size is read and thrown away. */
+void http_body_skip(struct http_req *r);
+/* In the request callback: the body hit its cap and was dropped; the connection closes after the reply. */
+bool http_body_too_large(const struct http_req *r);
 void http_data_set(struct http_req *r, void *data);         /* the handler's own pointer */
 void *http_data(const struct http_req *r);
 
@@ -95,7 +101,8 @@ void http_reply(struct http_req *r, const struct http_reply *reply);
 /* Sends an interim 102 line (nothing when the client is HTTP/1.0). May repeat. */
 void http_reply_progress(struct http_req *r);
 
-/* Percent-decodes into dst (size at least len+1); plus: '+' is a blank. Bad escapes stay as they are. Returns the length. */
+/* Percent-decodes into dst (size at least len + 1) and ends it with a NUL; plus: '+' is a blank. Bad escapes stay as
+ * they are. Returns the length; %00 may put a NUL into the text. */
 size_t http_percent_decode(char *dst, const char *src, size_t len, bool plus);
 
 #endif

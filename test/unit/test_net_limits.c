@@ -364,6 +364,37 @@ static void pipelined_bytes_are_bounded(void **state)
     kit_stop(&k);
 }
 
+static void shut_cb(uv_shutdown_t *req, int status)
+{
+    (void)req;
+    (void)status;
+}
+
+static void malformed_behind_a_halt_ends_at_once(void **state)
+{
+    struct kit k;
+    struct raw r;
+    uv_shutdown_t shut;
+    (void)state;
+    kit_start(&k, NULL);
+    raw_open(&k, &r);
+    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
+    KIT_UNTIL(&k, k.held_count == 1);
+    char *garbage = mem_alloc(100000);
+    raw_send(&r, garbage, 100000); /* more than may wait: reading stops */
+    mem_free(garbage);
+    uv_shutdown(&shut, (uv_stream_t *)&r.tcp, shut_cb);
+    for (int i = 0; i < 5; i++) kit_turn(&k, UINT64_MAX);
+    uint64_t began = uv_now(&k.loop);
+    kit_answer(&k, 0);
+    KIT_UNTIL(&k, r.eof && http_server_connections(k.server) == 0);
+    assert_int_equal(r.statuses[0], 200);
+    assert_int_equal(r.statuses[1], 400);
+    assert_true(uv_now(&k.loop) - began < 1500); /* the client's end was seen, not waited out */
+    raw_close(&k, &r);
+    kit_stop(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_thousand_half_open),
         cmocka_unit_test(too_many_connections),
         cmocka_unit_test(pipelined_bytes_are_bounded),
+        cmocka_unit_test(malformed_behind_a_halt_ends_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
