@@ -1,5 +1,5 @@
-/* pool.h - rowids of a query's postings with the sum of the weights of the groups they hold, and the best of them in order.
- * One thread; part of the retrieval plan (recall.c). */
+/* pool.h - rowids of a query's postings with the sum of the weights of the groups they hold, and the best of them in
+ * order. One thread; part of the retrieval plan (recall.c). */
 #ifndef AIM_OPS_POOL_H
 #define AIM_OPS_POOL_H
 

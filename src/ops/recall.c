@@ -1,6 +1,6 @@
-/* recall.c - the retrieval plan: postings of the rarest groups first, as many as POSTINGS allow; the rows with the best sums
- * of weights are read and scored from their text. If all postings and all rows fit, that is the whole answer; else a
- * memory that shares only frequent words with the query may be missed, on purpose.
+/* recall.c - the retrieval plan: postings of the rarest groups first, as many as POSTINGS allow; the rows with the best
+ * sums of weights are read and scored from their text. If all postings and all rows fit, that is the whole answer;
+ * else a memory that shares only frequent words with the query may be missed, on purpose.
  *
  *   query -> groups with their df -> pool of rowids (sum of idf) -> candidates in order -> rows, filtered, matched
  *         -> scored, best first, limit -> nearness of the namespace -> budget */
@@ -70,7 +70,7 @@ static int failed(struct plan *p, int rc)
     return rc;
 }
 
-/* ---- filters ---------------------------------------------------------------------------------------------------------- */
+/* ---- filters --------------------------------------------------------------------------------------------- */
 
 static bool within_times(const struct filter *f, const char *created_at)
 {
@@ -151,7 +151,7 @@ static int plan_namespaces(struct plan *p)
     return 0;
 }
 
-/* ---- how frequent the words are --------------------------------------------------------------------------------------- */
+/* ---- how frequent the words are -------------------------------------------------------------------------- */
 
 /* Counts the rows holding a word. A word nobody holds is asked for again each time (it may just have come); other forms
  * of a word are not, they only add to scores. */
@@ -220,7 +220,7 @@ static int plan_query(struct plan *p)
     return query_index(&p->query, p->arena) != 0 ? full(p) : 0;
 }
 
-/* ---- the pool of rowids -------------------------------------------------------------------------------------------------- */
+/* ---- the pool of rowids ---------------------------------------------------------------------------------- */
 
 static int scan(struct plan *p, const char *const *all_of, bool prefix_last, int64_t limit)
 {
@@ -315,7 +315,7 @@ static int scan_all(struct plan *p)
     return scan(p, words, prefix != NULL, POSTINGS);
 }
 
-/* ---- reading and matching ------------------------------------------------------------------------------------------------- */
+/* ---- reading and matching -------------------------------------------------------------------------------- */
 
 static size_t text_bytes(const struct memory *m)
 {
@@ -388,7 +388,7 @@ static int gather(struct plan *p)
     return rc;
 }
 
-/* ---- ranking -------------------------------------------------------------------------------------------------------------- */
+/* ---- ranking --------------------------------------------------------------------------------------------- */
 
 static int by_score(const void *a, const void *b)
 {
