@@ -79,7 +79,7 @@ static bool may_have_touches(const struct row *r)
     return r->m.access_count != r->own.count_base || r->m.last_accessed_at != NULL || r->m.access_count >= 1000000;
 }
 
-int known_load(struct change *c, const char *id, struct arena *a, struct known *ret)
+int known_load(struct change *c, const char *id, bool touched, struct arena *a, struct known *ret)
 {
     struct hidden h;
     struct side_row side;
@@ -88,7 +88,7 @@ int known_load(struct change *c, const char *id, struct arena *a, struct known *
     if (rc == 0) {
         ret->place = PLACE_VISIBLE;
         merge_start(&ret->merged, &ret->stored);
-        return may_have_touches(&ret->stored) ? touches_load(c->tx, id, a, &ret->merged) : 0;
+        return touched || may_have_touches(&ret->stored) ? touches_load(c->tx, id, a, &ret->merged) : 0;
     }
     if (rc != E_NOT_FOUND) return rc;
     rc = c->tx->v->side_get(c->tx, SIDE_TOMBSTONE, id, a, &side);
@@ -293,7 +293,7 @@ static int memory_apply(struct change *c, const struct version *v, const struct 
 {
     struct known k;
     bool unseen = false;
-    int rc = known_load(c, v->m.id, a, &k);
+    int rc = known_load(c, v->m.id, false, a, &k);
     if (rc != 0) return rc;
     int won = merge_version(&k.merged, v, s, &unseen);
     if (unseen) {

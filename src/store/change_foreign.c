@@ -256,7 +256,7 @@ static int adopt_row(struct change *c, const struct row *row)
     if (rc == 0) rc = title_hidden(c->tx, row->m.title, row->m.ns, c->scratch, &hidden, &n);
     for (size_t i = 0; rc == 0 && i < n; i++)
         if (hidden[i].row.stamp.ver > floor) floor = hidden[i].row.stamp.ver;
-    if (rc == 0) rc = known_load(c, row->m.id, &c->priv->work, &k);
+    if (rc == 0) rc = known_load(c, row->m.id, false, &c->priv->work, &k);
     if (rc != 0) return rc;
     if (ver == 0) ver = hlc_next(&c->hlc, c->now_us, floor);
     if (ver <= floor) ver = floor + 1;
@@ -287,14 +287,14 @@ int change_original(struct change *c, const struct memory *m, int *ret_applied, 
     *ret_applied = 0;
     if (ver == 0) return err_arg(c->tx->err, E_INVALID, "updated_at", "updated_at is not valid RFC3339");
     arena_release(a);
-    int rc = known_load(c, in.id, a, &k);
+    int rc = known_load(c, in.id, false, a, &k);
     if (rc == 0 && (k.place == PLACE_NONE || k.place == PLACE_AWAITED)) {
         /* two nodes of the original name one title by two ids: ours stands for both */
         rc = c->tx->v->by_title(c->tx, m->title, m->ns, a, &owner);
         if (rc == 0) {
             in.id = owner.m.id;
             in.created_at = owner.m.created_at;
-            rc = known_load(c, in.id, a, &k);
+            rc = known_load(c, in.id, false, a, &k);
         } else if (rc == E_NOT_FOUND) {
             rc = 0;
         }

@@ -195,9 +195,8 @@ int links_apply(struct change *c, const struct version *v, const struct stamp *s
     return rc == 0 ? link_of_record(c, l) : rc;
 }
 
-/* ---- standards
- * -------------------------------------------------------------------------------------------------------- Body of
- * record: text memory id (none: cleared), text parent. Key: the memory. */
+/* ---- standards --------------------------------------------------------------------------------------------------
+ * Body of record: text memory id (none: cleared), text parent. Key: the memory. */
 
 static int standard_show(struct change *c, const struct side_row *side, struct arena *a)
 {

@@ -81,7 +81,7 @@ static int own_fields(struct change *c, const struct memory *m, const struct row
         return 0;
     }
     struct known k;
-    int rc = known_load(c, m->id, &c->priv->work, &k);
+    int rc = known_load(c, m->id, false, &c->priv->work, &k);
     if (rc != 0) return rc;
     if (k.place == PLACE_VISIBLE) return err_set(c->tx->err, E_CONFLICT, "id '%s' already exists", m->id);
     ret->count_base = m->access_count;

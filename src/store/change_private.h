@@ -60,7 +60,8 @@ struct known {
     struct row stored;                    /* as stored: VISIBLE, SHADOW, SWEPT */
     struct merged merged;                 /* with the touches in it */
 };
-int known_load(struct change *c, const char *id, struct arena *a, struct known *ret);
+/* touched: a touch was written that the row does not show yet. */
+int known_load(struct change *c, const char *id, bool touched, struct arena *a, struct known *ret);
 /* Brings the store in line with k->merged, whatever it was before: places the row, its rival and the heir of its old
  * title. */
 int known_settle(struct change *c, struct known *k, struct arena *a);

@@ -72,7 +72,7 @@ int touches_load(struct store_tx *tx, const char *id, struct arena *a, struct me
 static int reshow(struct change *c, const char *id, struct arena *a)
 {
     struct known k;
-    int rc = known_load(c, id, a, &k);
+    int rc = known_load(c, id, true, a, &k);
     if (rc == 0 && k.place == PLACE_NONE) rc = known_await(c, id);
     if (rc == 0 && (k.place == PLACE_VISIBLE || k.place == PLACE_SHADOW || k.place == PLACE_SWEPT))
         rc = known_settle(c, &k, a);
@@ -109,7 +109,7 @@ int change_touch(struct change *c, const char *id, int64_t now_us, int64_t times
     struct touch t = { 0 };
     CHECK(times >= 0);
     arena_release(a);
-    int rc = known_load(c, id, a, &k);
+    int rc = known_load(c, id, false, a, &k);
     if (rc != 0 || k.place != PLACE_VISIBLE || times == 0) return rc;
     const char *own_id = touch_id(id, c->origin.node, a);
     rc = own_id != NULL ? c->tx->v->side_get(c->tx, SIDE_TOUCH, own_id, a, &side) : E_TOO_LARGE;

@@ -33,8 +33,9 @@ void memstore_image_free(struct memstore_image *image);
 void memstore_crash(struct store *s);
 uint64_t memstore_fsyncs(const struct store *s);     /* durable commits so far */
 
-/* Appends what replicas must agree on, one line each: visible rows, hidden rows, tombstones, touches, links and
- * standards of record and as shown, keys. Not the log, positions, rowids, archive, what is awaited. */
-void memstore_dump(struct store *s, struct buf *b);
+/* Appends what replicas must agree on, one line each, sorted: visible and swept rows, shadows, tombstones, touches, links
+ * and standards of record, keys; with `shown` also links and standards as the original's tables show them (a swept row
+ * has none). Not the log, positions, rowids, archive, what is held or awaited. */
+void memstore_dump(struct store *s, bool shown, struct buf *b);
 
 #endif

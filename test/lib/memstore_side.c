@@ -459,3 +459,105 @@ void ms_side_verbs(struct store_verbs *v)
     v->savepoint = ms_savepoint;
     v->savepoint_end = ms_savepoint_end;
 }
+
+/* ---- the dump ---------------------------------------------------------------------------------------------------- */
+
+static void dump_row(struct buf *b, const struct row *r)
+{
+    const struct memory *m = &r->m;
+    const struct own *o = &r->own;
+    buf_printf(b, "row %s | %s | %s | %s | %s | %s | %s | tier %d prio %d conf %g count %lld", m->id, m->ns, m->title,
+               m->content, m->tags, m->source, m->metadata, (int)m->tier, m->priority, m->confidence,
+               (long long)m->access_count);
+    buf_printf(b, " | created %s updated %s last %s expires %s", m->created_at, m->updated_at,
+               m->last_accessed_at ? m->last_accessed_at : "-", m->expires_at ? m->expires_at : "-");
+    buf_printf(b, " | stamp %llx %llx | own %d %d %s %lld %lld %llx %llx\n", (unsigned long long)r->stamp.ver,
+               (unsigned long long)r->stamp.stream, (int)o->tier, o->priority, o->expires_at ? o->expires_at : "-",
+               (long long)o->count_seen, (long long)o->count_base, (unsigned long long)o->base_ver,
+               (unsigned long long)o->base_stream);
+}
+
+static void dump_bytes(struct buf *b, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] >= 32 && p[i] < 127)
+            buf_putc(b, (char)p[i]);
+        else
+            buf_printf(b, "\\%02x", p[i]);
+    }
+}
+
+static void dump_side(struct buf *b, const struct entry *e, struct arena *a)
+{
+    uint16_t kind = (uint16_t)((uint8_t)e->key->data[0] << 8 | (uint8_t)e->key->data[1]);
+    struct side_row side;
+    side_of(kind, e->key->data + 2, e->key->len - 2, e->value, a, &side);
+    if (kind == SIDE_HELD) return;
+    if (kind == SIDE_SHADOW) {
+        struct reader r;
+        struct row row;
+        reader_init(&r, side.body, side.body_len);
+        uint8_t place = read_u8(&r);
+        if (row_read(&r, a, &row) != 0) return; /* awaited only */
+        buf_puts(b, place == 4 ? "" : "shadow ");  /* a swept row counts as the row it was */
+        dump_row(b, &row);
+        return;
+    }
+    buf_printf(b, "side %u ", kind);
+    dump_bytes(b, side.id, strlen(side.id));
+    buf_printf(b, " %llx %llx ", (unsigned long long)side.stamp.ver, (unsigned long long)side.stamp.stream);
+    dump_bytes(b, side.body, side.body_len);
+    buf_putc(b, '\n');
+}
+
+static int by_line(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Sorts the lines, so that it does not matter which table a row came from. */
+static void sort_lines(struct buf *b)
+{
+    size_t count = 0, at = 0;
+    char *copy = mem_strdup(buf_str(b));
+    for (const char *p = copy; *p != '\0'; p++) count += *p == '\n';
+    char **line = mem_alloc((count + 1) * sizeof(char *));
+    char *rest = NULL;
+    for (char *s = strtok_r(copy, "\n", &rest); s != NULL; s = strtok_r(NULL, "\n", &rest)) line[at++] = s;
+    qsort(line, at, sizeof(char *), by_line);
+    buf_clear(b);
+    for (size_t i = 0; i < at; i++) {
+        buf_puts(b, line[i]);
+        buf_putc(b, '\n');
+    }
+    mem_free(line);
+    mem_free(copy);
+}
+
+void memstore_dump(struct store *s, bool shown, struct buf *b)
+{
+    struct memstore *m = container_of(s, struct memstore, base);
+    struct arena a;
+    arena_init(&a, BYTES_MAX);
+    for (size_t i = 0; i < m->live[T_ROW].count; i++) {
+        struct reader r;
+        struct row row;
+        const struct blob *v = m->live[T_ROW].item[i].value;
+        reader_init(&r, v->data, v->len);
+        CHECK(row_read(&r, &a, &row) == 0);
+        dump_row(b, &row);
+        arena_release(&a);
+    }
+    for (size_t i = 0; i < m->live[T_SIDE].count; i++) {
+        dump_side(b, &m->live[T_SIDE].item[i], &a);
+        arena_release(&a);
+    }
+    const enum table plain[] = { T_IDEM, T_LINK, T_STANDARD };
+    for (size_t t = 0; t < (shown ? 3 : 1); t++)
+        for (size_t i = 0; i < m->live[plain[t]].count; i++) {
+            buf_printf(b, "table %d ", (int)plain[t]);
+            dump_bytes(b, m->live[plain[t]].item[i].key->data, m->live[plain[t]].item[i].key->len);
+            buf_putc(b, ' ');
+            dump_bytes(b, m->live[plain[t]].item[i].value->data, m->live[plain[t]].item[i].value->len);
+            buf_putc(b, '\n');
+        }
+    sort_lines(b);
+}
