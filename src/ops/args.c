@@ -266,7 +266,8 @@ static int object_fields(const struct decode *x, json_t *doc, void *args)
 {
     for (unsigned i = 0; x->desc[i].name; i++) {
         const struct arg *d = &x->desc[i];
-        if (!at_door(d, x->door) || (d->flags & (ARG_PATH | ARG_QUERY))) continue;
+        bool elsewhere = x->door == DOOR_HTTP && (d->flags & (ARG_PATH | ARG_QUERY));
+        if (!at_door(d, x->door) || elsewhere) continue;
         int rc = json_field(x, i, doc, args);
         if (rc == 0) rc = fill_default(x, i, args);
         if (rc) return rc;

@@ -220,7 +220,7 @@ const struct op *op_by_verb(const char *cli_name);
 /* From a JSON object (HTTP body, MCP arguments). Wrong types, missing required ones and unknown words: E_TYPE with the argument's path
  * in err->arg ("memories[0].tier", "" for a missing field at the top) and the detail in err->msg; a word that is no string: E_SYNTAX; more
  * items than allowed: E_INVALID. MCP: null, tags that are no strings, metadata that is no object count as absent; messages stand alone
- * ("title is required"). Path and query arguments are left out. Values borrow from `doc`. Defaults of the door are filled in. */
+ * ("title is required"). HTTP: path and query arguments are left out. Values borrow from `doc`. Defaults of the door are filled in. */
 int args_from_json(const struct arg *desc, enum door door, json_t *doc, struct arena *a, void *args, struct err *err);
 /* One argument from text (query parameter, CLI value, path segment; copied into the arena; a flag of the CLI: ""). E_TYPE with the name in
  * err->arg and the detail in err->msg ("invalid digit found in string"); CLI, MCP: an unknown word is E_INVALID ("invalid tier: x ..."). */
