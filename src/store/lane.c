@@ -447,6 +447,12 @@ void lane_close(struct lane *l, void (*closed)(void *data), void *data)
     pump(l);
 }
 
+const struct origin *lane_origin(const struct lane *l)
+{
+    CHECK(!l->running);
+    return &l->c->origin;
+}
+
 bool lane_broken(const struct lane *l)
 {
     return l->broken;
