@@ -264,7 +264,10 @@ int config_load(struct config *c, struct err *err)
         if (settings[i].dflt) CHECK(set_text(c, &settings[i], "default", settings[i].dflt, err) == 0);
     int rc = load_file(c, err);
     if (rc == 0) rc = load_environment(c, err);
-    if (rc) config_release(c);
+    if (rc) {
+        config_release(c);
+        memset(c, 0, sizeof(*c));
+    }
     return rc;
 }
 

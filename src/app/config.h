@@ -32,7 +32,8 @@ struct config {
 };
 
 /* Reads defaults, file ($HOME/.config/ai-memory/config.toml unless AI_MEMORY_NO_CONFIG is set) and environment. A file
- * that cannot be read or understood is an error, not a default: E_SYNTAX, E_TYPE, E_INVALID, E_IO. Owed: config_release. */
+ * that cannot be read or understood is an error, not a default: E_SYNTAX, E_TYPE, E_INVALID, E_IO. Then *c is zeroed; else
+ * config_release is owed. */
 int config_load(struct config *c, struct err *err);
 void config_release(struct config *c);
 /* The options of `serve`, ended by name == NULL. Constant. */

@@ -423,15 +423,18 @@ void cluster_job_done(struct cluster *c)
     maybe_closed(c);
 }
 
+void cluster_stop(struct cluster *c)
+{
+    struct repl_event e = { .type = REPL_STOP };
+    cluster_feed(c, &e);
+}
+
 void cluster_close(struct cluster *c, void (*closed)(void *data), void *data)
 {
     CHECK(!c->closing);
     c->closed = closed;
     c->closed_data = data;
-    if (c->core != NULL) {
-        struct repl_event e = { .type = REPL_STOP };
-        cluster_feed(c, &e);
-    }
+    cluster_stop(c);
     c->closing = true;
     c->ready = NULL;
     deliver_answers(c);

@@ -1,0 +1,320 @@
+/* server.c - the only file that knows every part of a server. */
+#include "app/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cluster/cluster.h"
+#include "http/http_door.h"
+#include "net/http.h"
+#include "ops/engine.h"
+#include "ops/node.h"
+
+#define READERS_MIN 2
+#define READERS_MAX 8
+#define POOL_MORE 3 /* threads beside the readers': the lane, decoding, name look-ups */
+#define READS_QUEUE 4096
+#define CALLS_MAX 4096
+#define CALLS_BYTES (64u << 20)
+#define TICK_MS 100
+#define PENDING_MS 1000 /* before the grace's end waiting writes are answered */
+#define HANG_MS 5000    /* after it the process ends whatever is left */
+#define FILES_SPARE 64  /* descriptors beside the connections' */
+
+enum server_state { STARTING, SERVING, DRAINING, CLOSING };
+
+struct server {
+    const struct config *config;
+    uv_loop_t loop;
+    enum server_state state;
+    int exit_status;
+    unsigned readers;
+    struct node node;
+    struct metrics *metrics;
+    struct cluster_plan plan;
+    struct cluster *cluster;
+    struct engine *engine;
+    struct http_door *door;
+    struct http_server *http;
+    bool http_closing, answered;
+    uv_signal_t term, interrupt;
+    uv_timer_t tick;
+    int64_t stopping_ms; /* when it was told to stop */
+};
+
+/* ---- the end, part by part ------------------------------------------------------------------------------------------------ */
+static void close_handles(void *data)
+{
+    struct server *s = data;
+    uv_close((uv_handle_t *)&s->term, NULL);
+    uv_close((uv_handle_t *)&s->interrupt, NULL);
+    uv_close((uv_handle_t *)&s->tick, NULL);
+}
+
+static void close_node(void *data)
+{
+    struct server *s = data;
+    s->cluster = NULL;
+    node_close(&s->node, close_handles, s);
+}
+
+static void close_cluster(void *data)
+{
+    struct server *s = data;
+    engine_free(s->engine);
+    s->engine = NULL;
+    http_door_free(s->door);
+    s->door = NULL;
+    cluster_close(s->cluster, close_node, s);
+}
+
+static void close_engine(void *data)
+{
+    struct server *s = data;
+    s->http = NULL;
+    engine_drain(s->engine, close_cluster, s);
+}
+
+static void close_http(void *data)
+{
+    struct server *s = data;
+    if (s->http_closing) return;
+    s->http_closing = true;
+    s->state = CLOSING;
+    http_server_close(s->http, close_engine, s);
+}
+
+static void stop(struct server *s)
+{
+    CHECK(s->state < DRAINING);
+    s->state = DRAINING;
+    s->stopping_ms = clock_mono_ms();
+    http_server_drain(s->http, close_http, s);
+}
+
+static void fail_start(struct server *s, const struct err *err)
+{
+    log_error("serve", "%s", err->msg);
+    fprintf(stderr, "Error: %s\n", err->msg);
+    s->exit_status = 1;
+    stop(s);
+}
+
+_Noreturn static void end_now(int status)
+{
+    fflush(NULL);
+    _exit(status);
+}
+
+/* ---- signals and the tick ------------------------------------------------------------------------------------------------- */
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct server *s = handle->data;
+    const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+    if (s->state >= DRAINING) {
+        log_warn("serve", "%s again: ending at once", name);
+        end_now(1);
+    }
+    log_info("serve", "%s: finishing what is under way, %lld s at most", name, (long long)s->config->grace_secs);
+    stop(s);
+}
+
+/* The grace is running: nothing may outlast it. */
+static void watch_grace(struct server *s)
+{
+    int64_t past = clock_mono_ms() - s->stopping_ms, grace = s->config->grace_secs * 1000;
+    int64_t pending = grace > 2 * PENDING_MS ? grace - PENDING_MS : grace / 2;
+    if (past >= pending && !s->answered && s->cluster) {
+        s->answered = true;
+        cluster_stop(s->cluster);
+    }
+    if (past >= grace && s->http) close_http(s);
+    if (past < grace + HANG_MS) return;
+    log_error("serve", "still not stopped %d ms after the grace: ending", HANG_MS);
+    end_now(1);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct server *s = timer->data;
+    if (s->node.lane && lane_broken(s->node.lane)) {
+        log_error("serve", "a commit failed: what is on the disk is not known, ending; restart reads it afresh");
+        end_now(1);
+    }
+    if (s->state >= DRAINING) watch_grace(s);
+}
+
+/* ---- the start, part by part ------------------------------------------------------------------------------------------------ */
+static bool is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           strcmp(host, "[::1]") == 0;
+}
+
+static void on_ready(void *data)
+{
+    struct server *s = data;
+    const struct config *c = s->config;
+    struct err err;
+    uint16_t port;
+    if (s->state != STARTING) return;
+    if (http_server_listen(s->http, c->host, (uint16_t)c->port, &port, &err)) {
+        fail_start(s, &err);
+        return;
+    }
+    s->state = SERVING;
+    if (c->api_key == NULL && !is_loopback(c->host))
+        log_warn("serve", "no api_key is set: everybody who reaches %s may read and write", c->host);
+    bool bare = strchr(c->host, ':') && c->host[0] != '[';
+    log_info("serve", "ai-memory listening on http://%s%s%s:%u", bare ? "[" : "", c->host, bare ? "]" : "", port);
+}
+
+static void on_commit(void *data, const struct lane_commit *commit)
+{
+    struct server *s = data;
+    if (s->cluster) cluster_committed(s->cluster, commit);
+}
+
+static void open_door(struct server *s)
+{
+    struct http_door_options o = {
+        .engine = s->engine,
+        .cluster = s->cluster,
+        .lane = s->node.lane,
+        .readers = s->node.readers,
+        .metrics = s->metrics,
+        .api_key = s->config->api_key,
+        .version = AIM_VERSION,
+    };
+    struct http_handlers handlers;
+    struct http_limits limits;
+    s->door = http_door_new(&o);
+    http_door_handlers(s->door, &handlers);
+    http_limits_default(&limits);
+    s->http = http_server_new(&s->loop, &limits, &handlers);
+    http_door_server(s->door, s->http);
+}
+
+static int open_node(struct server *s, struct err *err)
+{
+    const struct config *c = s->config;
+    struct node_options o = {
+        .path = c->db,
+        .serving = true,
+        .relaxed = strcasecmp(c->durability, "normal") == 0,
+        .readers = s->readers,
+        .readers_queue = READS_QUEUE,
+        .committed = on_commit,
+        .data = s,
+    };
+    config_limits(c, &o.limits);
+    int rc = node_open(&s->node, &s->loop, &o, err);
+    return rc ? err_wrap(err, "%s", c->db) : 0;
+}
+
+static void tell_warnings(const json_t *warnings)
+{
+    size_t i;
+    json_t *text;
+    json_array_foreach (warnings, i, text) log_warn("serve", "%s", json_string_value(text));
+}
+
+static void open_cluster(struct server *s, const struct cluster_options *o)
+{
+    struct engine_limits limits = { .calls_max = CALLS_MAX,
+                                    .bytes_max = CALLS_BYTES,
+                                    .quorum_timeout_ms = (uint32_t)s->config->quorum_timeout_ms };
+    s->metrics = metrics_new(http_figures, http_figures_count);
+    s->cluster = cluster_new(&s->loop, o, &s->plan, s->node.lane, s->node.readers, s->metrics);
+    s->engine = engine_new(&s->loop, &s->node.env, s->node.store, s->node.lane, s->node.readers, s->cluster, &limits);
+}
+
+static void open_signals(struct server *s)
+{
+    CHECK(uv_signal_init(&s->loop, &s->term) == 0 && uv_signal_init(&s->loop, &s->interrupt) == 0);
+    CHECK(uv_timer_init(&s->loop, &s->tick) == 0);
+    s->term.data = s->interrupt.data = s->tick.data = s;
+    CHECK(uv_signal_start(&s->term, on_signal, SIGTERM) == 0);
+    CHECK(uv_signal_start(&s->interrupt, on_signal, SIGINT) == 0);
+    CHECK(uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS) == 0);
+}
+
+static int open_all(struct server *s, struct err *err)
+{
+    const struct config *c = s->config;
+    struct cluster_options o = {
+        .writes = (unsigned)c->quorum_writes,
+        .peers = c->quorum_peers.item,
+        .peers_count = c->quorum_peers.count,
+        .timeout_ms = (uint32_t)c->quorum_timeout_ms,
+        .name = c->cluster_name,
+        .api_key = c->api_key,
+    };
+    int rc = cluster_plan(&o, &s->plan, err);
+    if (rc) return rc;
+    tell_warnings(s->plan.warnings);
+    rc = open_node(s, err);
+    if (rc) {
+        cluster_plan_release(&s->plan);
+        return rc;
+    }
+    open_cluster(s, &o);
+    open_door(s);
+    open_signals(s);
+    return 0;
+}
+
+/* What must be settled before the first thread and the first connection. */
+static void prepare_process(struct server *s)
+{
+    char threads[16];
+    struct rlimit files;
+    struct http_limits limits;
+    unsigned cores = uv_available_parallelism();
+    enum log_level level = LOG_INFO;
+    if (s->config->log) (void)log_level_of(s->config->log, &level);
+    log_start(stdout, level);
+    signal(SIGPIPE, SIG_IGN);
+    s->readers = cores < READERS_MIN ? READERS_MIN : cores > READERS_MAX ? READERS_MAX : cores;
+    snprintf(threads, sizeof(threads), "%u", s->readers + POOL_MORE);
+    setenv("UV_THREADPOOL_SIZE", threads, 1);
+    http_limits_default(&limits);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < limits.connections_max + FILES_SPARE) {
+        rlim_t want = limits.connections_max + FILES_SPARE;
+        files.rlim_cur = files.rlim_max < want ? files.rlim_max : want;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+int server_run(const struct config *config)
+{
+    static struct server server;
+    struct server *s = &server;
+    struct err err = { 0 };
+    s->config = config;
+    prepare_process(s);
+    CHECK(uv_loop_init(&s->loop) == 0);
+    if (config->file) log_info("serve", "settings from %s", config->file);
+    if (open_all(s, &err)) {
+        log_error("serve", "%s", err.msg);
+        fprintf(stderr, "Error: %s\n", err.msg);
+        CHECK(uv_loop_close(&s->loop) == 0);
+        return 1;
+    }
+    if (cluster_start(s->cluster, on_ready, s, &err)) fail_start(s, &err);
+    (void)uv_run(&s->loop, UV_RUN_DEFAULT);
+    metrics_free(s->metrics);
+    cluster_plan_release(&s->plan);
+    CHECK(uv_loop_close(&s->loop) == 0);
+    if (s->exit_status == 0) log_info("serve", "stopped");
+    return s->exit_status;
+}
