@@ -33,7 +33,7 @@ static void on_signal(int number)
 
 static int signals_start(void)
 {
-    struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART };
+    struct sigaction act = { .sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART) };
     if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return E_IO;
     sigemptyset(&act.sa_mask);
     sigaction(SIGINT, &act, NULL);
