@@ -132,10 +132,10 @@ void pool_sort(struct pool *p, size_t first, size_t max, size_t tops_max, struct
         ret->count = room > 0 ? best(p, heap, room) : 0;
         ret->first = ret->count < first ? ret->count : first;
         ret->wants_top = p->count > ret->first;
-    }
-    for (size_t i = 0; i < ret->count; i++) {
-        rowid[i] = heap[i].rowid;
-        if (i < ret->first) look(p, heap[i].rowid)->round = TAKEN;
+        for (size_t i = 0; i < ret->count; i++) {
+            rowid[i] = heap[i].rowid;
+            if (i < ret->first) look(p, heap[i].rowid)->round = TAKEN;
+        }
     }
     mem_free(heap);
 }
