@@ -217,8 +217,7 @@ static int open_node(struct server *s, struct err *err)
         .data = s,
     };
     config_limits(c, &o.limits);
-    int rc = node_open(&s->node, &s->loop, &o, err);
-    return rc ? err_wrap(err, "%s", c->db) : 0;
+    return node_open(&s->node, &s->loop, &o, err);
 }
 
 static void tell_warnings(const json_t *warnings)

@@ -77,7 +77,7 @@ static int hex_digits(struct toml *t, int count, uint32_t *ret)
 
 static int put_code_point(struct toml *t, struct buf *b, int digits)
 {
-    uint32_t c;
+    uint32_t c = 0;
     int rc = hex_digits(t, digits, &c);
     if (rc) return rc;
     if (c == 0 || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) return fail(t, "bad character in an escape");
