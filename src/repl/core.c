@@ -4,6 +4,8 @@
 
 #include "repl/core.h"
 
+#define ROUNDS_MAX 4
+
 void repl_config_default(struct repl_config *c)
 {
     *c = (struct repl_config){
@@ -131,21 +133,28 @@ static int64_t min_ms(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-void repl_step(struct repl_core *core, const struct repl_event *e, struct repl_effects *ret)
+/* What is due now; what one peer's silence means to the others may make more due, hence rounds. Gives the next time. */
+static int64_t tick(struct repl_core *core)
 {
-    if (e->now_ms > core->now_ms) core->now_ms = e->now_ms;
-    core->effects = 0;
-    core->scratch_used = 0;
-    dispatch(core, e);
     for (unsigned p = 0; p < core->c.peers; p++) {
         core_link_tick(core, p);
         core_link_pump(core, p);
     }
     core_tracker_tick(core);
     core_vector_tick(core);
-
     int64_t wake = min_ms(core_tracker_due(core), core_vector_due(core));
     for (unsigned p = 0; p < core->c.peers; p++) wake = min_ms(wake, core_link_due(core, p));
+    return wake;
+}
+
+void repl_step(struct repl_core *core, const struct repl_event *e, struct repl_effects *ret)
+{
+    if (e->now_ms > core->now_ms) core->now_ms = e->now_ms;
+    core->effects = 0;
+    core->scratch_used = 0;
+    dispatch(core, e);
+    int64_t wake = core->now_ms;
+    for (unsigned round = 0; round < ROUNDS_MAX && wake <= core->now_ms; round++) wake = tick(core);
     for (size_t i = 0; i < core->effects; i++) { /* only now does the scratch array stay where it is */
         struct repl_effect *f = &core->effect[i];
         if (f->type != REPL_SEND_VECTOR) continue;

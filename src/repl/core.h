@@ -7,6 +7,11 @@
 #include "base/check.h"
 #include "repl.h"
 
+/* The simulator's second build (test/sim/mutant.h, given by -include) plants bugs that it must catch; no other build. */
+#ifndef MUTANT
+#define MUTANT(name) false
+#endif
+
 #define NONE UINT32_MAX
 #define NEVER INT64_MAX
 #define VECTOR_MAX 65536u /* streams known */

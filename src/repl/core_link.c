@@ -231,7 +231,7 @@ static bool believe(struct repl_core *core, unsigned p, const struct batch *answ
 static bool identify(struct repl_core *core, unsigned p, uint64_t node)
 {
     struct link *l = &core->link[p];
-    if (node == core->c.node) {
+    if (node == core->c.node && !MUTANT(SELF_COUNTS)) {
         l->node = node;
         leave(core, p, REPL_SELF, NEVER, true);
         return false;
@@ -239,6 +239,7 @@ static bool identify(struct repl_core *core, unsigned p, uint64_t node)
     for (unsigned q = 0; q < core->c.peers; q++) {
         struct link *other = &core->link[q];
         if (q == p || other->node != node || other->original || other->state == REPL_TWIN) continue;
+        if (MUTANT(TWIN_COUNTS)) continue;
         if (core_link_met(other)) {
             l->node = node;
             leave(core, p, REPL_TWIN, core->now_ms + REDIAL_SLOW_MS, true);
@@ -324,6 +325,7 @@ static void on_sent(struct repl_core *core, unsigned p, const struct repl_event 
     *b = (struct batch){ .first = e->first, .last = e->entry.pos, .chain = e->entry.chain, .sent_ms = core->now_ms };
     b->overtaken = !core_link_counts(l) || e->first != l->next;
     if (!b->overtaken) l->next = b->last + 1;
+    if (MUTANT(CURSOR_ON_SEND)) core_tracker_reach(core, p, l->acked, b->last);
 }
 
 static void sample_rtt(struct repl_core *core, struct link *l, int64_t sent_ms)
@@ -377,6 +379,7 @@ static void on_ack(struct repl_core *core, unsigned p, const struct repl_event *
     uint64_t from = l->acked;
     l->acked = pos;
     l->acked_chain = chain;
+    for (unsigned q = 0; MUTANT(HEARSAY) && q < core->c.peers; q++) core_tracker_reach(core, q, from, pos);
     if (pos > from) core_tracker_reach(core, p, from, pos);
     if (pos >= l->next) l->next = pos + 1;
     bool more = l->asked; /* does a batch sent after the last rewind still travel? */

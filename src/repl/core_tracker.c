@@ -75,7 +75,7 @@ static void set_due(struct trackers *t, struct tracker *k, int64_t due_ms)
 
 int64_t core_tracker_due(const struct repl_core *core)
 {
-    return core->t.used == 0 ? NEVER : core->t.pool[core->t.heap[0]].due_ms;
+    return core->t.used == 0 || MUTANT(FORGETFUL_DEADLINE) ? NEVER : core->t.pool[core->t.heap[0]].due_ms;
 }
 
 /* ---- the ring of the own stream ------------------------------------------------------------------------------ */
@@ -381,6 +381,7 @@ void core_tracker_tick(struct repl_core *core)
     while (t->used > 0 && t->pool[t->heap[0]].due_ms <= core->now_ms) {
         struct tracker *k = &t->pool[t->heap[0]];
         bool doomed = k->doomed;
+        if (MUTANT(FORGETFUL_DEADLINE)) break;
         if (!judge(core, k)) continue;
         if (doomed && k->doomed)
             answer(core, k, REPL_UNREACHABLE); /* its grace is over */

@@ -222,6 +222,7 @@ void core_vector_tick(struct repl_core *core)
     struct vector *v = &core->v;
     if (v->pull_wake > core->now_ms) return;
     v->pull_wake = NEVER;
+    if (MUTANT(NO_PULL)) return;
     unsigned ready = 0;
     for (unsigned p = 0; p < core->c.peers; p++) {
         struct link *l = &core->link[p];

@@ -1,0 +1,157 @@
+/* check.c - what must always hold, and what must hold once all is calm. */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WAY_MAX 64
+
+void check_disk(struct disk *d)
+{
+    struct sim *s = d->s;
+    struct repl_entry v[STREAMS_MAX];
+    size_t count = d->v->vector(d, v);
+    for (size_t i = 0; i < count && !s->failed; i++) {
+        uint64_t from = 0, chain = 0;
+        for (size_t k = 0; k < d->seen_count; k++) {
+            if (d->seen[k].stream != v[i].stream) continue;
+            from = d->seen[k].pos;
+            chain = d->seen[k].chain;
+        }
+        if (v[i].pos < from || (v[i].pos == from && v[i].chain != chain))
+            sim_fail(s, "node %u: position in %llx went from %llu to %llu", d->index, (unsigned long long)v[i].stream,
+                     (unsigned long long)from, (unsigned long long)v[i].pos);
+        if (s->failed || v[i].pos == from) continue;
+        size_t want = (size_t)(v[i].pos - from);
+        struct op **ops = mem_alloc((want + 1) * sizeof(*ops));
+        size_t got = d->v->page(d, v[i].stream, from + 1, v[i].pos, ops);
+        for (size_t k = 0; k < got; k++)
+            if (ops[k]->seq != from + 1 + k) got = 0;
+        if (got != want || ops[got - 1]->chain != v[i].chain)
+            sim_fail(s, "node %u: a hole in %llx after %llu", d->index, (unsigned long long)v[i].stream,
+                     (unsigned long long)from);
+        mem_free(ops);
+    }
+    for (size_t k = 0; k < d->seen_count && !s->failed; k++)
+        if (disk_pos(d, d->seen[k].stream, NULL) < d->seen[k].pos)
+            sim_fail(s, "node %u: stream %llx is gone", d->index, (unsigned long long)d->seen[k].stream);
+    memcpy(d->seen, v, count * sizeof(v[0]));
+    d->seen_count = count;
+}
+
+void check_met(struct sim *s, const struct op *op, unsigned disks)
+{
+    unsigned have = 0;
+    for (unsigned i = 0; i < s->n; i++) { /* a lost disk had another node id; it was a holder, too */
+        have += disk_has(s->node[i].disk, op);
+        have += s->node[i].ghost != NULL && disk_has(s->node[i].ghost, op);
+    }
+    if (have < disks)
+        sim_fail(s, "acknowledged with %u disks, and %u have %llx:%llu", disks, have, (unsigned long long)op->stream,
+                 (unsigned long long)op->seq);
+}
+
+void check_caps(struct sim *s)
+{
+    unsigned open[NODES_MAX] = { 0 };
+    list_each (it, &s->conns) {
+        struct conn *c = container_of(it, struct conn, link);
+        open[c->a] += c->a_open;
+        for (unsigned way = 0; way < 2; way++) {
+            size_t n = 0;
+            for (const struct msg *m = c->way[way].head; m != NULL; m = m->next) n++;
+            if (n > WAY_MAX) sim_fail(s, "%zu messages on one connection", n);
+        }
+    }
+    for (unsigned i = 0; i < s->n; i++) {
+        struct node *n = &s->node[i];
+        if (open[i] > 2 * n->targets) sim_fail(s, "node %u has %u connections open", i, open[i]);
+        if (!n->up) continue;
+        size_t tracked = 0;
+        for (size_t k = 0; k < s->clients; k++)
+            tracked += s->client[k].state == CLIENT_TRACKED && s->client[k].node == i;
+        if (repl_trackers(n->core) != tracked) sim_fail(s, "%zu trackers for %zu", repl_trackers(n->core), tracked);
+    }
+}
+
+static int by_stream(const void *a, const void *b)
+{
+    const struct repl_entry *x = a, *y = b;
+    return x->stream < y->stream ? -1 : x->stream > y->stream;
+}
+
+/* The positions above 0, in order. */
+static size_t positions(struct disk *d, struct repl_entry *v)
+{
+    size_t count = d->v->vector(d, v), kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (v[i].pos > 0) v[kept++] = v[i];
+    qsort(v, kept, sizeof(v[0]), by_stream);
+    return kept;
+}
+
+bool check_equal(struct sim *s, unsigned nodes)
+{
+    struct repl_entry first[STREAMS_MAX], v[STREAMS_MAX];
+    size_t count = SIZE_MAX;
+    for (unsigned i = 0; i < s->n; i++) {
+        if ((nodes >> i & 1) == 0) continue;
+        size_t n = positions(s->node[i].disk, v);
+        if (count == SIZE_MAX) {
+            memcpy(first, v, n * sizeof(v[0]));
+            count = n;
+            continue;
+        }
+        if (n != count) return false;
+        for (size_t k = 0; k < n; k++)
+            if (v[k].stream != first[k].stream || v[k].pos != first[k].pos || v[k].chain != first[k].chain)
+                return false;
+    }
+    return true;
+}
+
+void check_rows(struct sim *s, unsigned nodes)
+{
+    bool first = true;
+    uint64_t digest = 0;
+    for (unsigned i = 0; i < s->n; i++) {
+        if ((nodes >> i & 1) == 0) continue;
+        uint64_t d = s->node[i].disk->v->digest(s->node[i].disk);
+        if (!first && d != digest) sim_fail(s, "equal vectors, different rows (node %u)", i);
+        if (!first && s->real) s->goal[GOAL_ROWS_COMPARED] = true;
+        digest = d;
+        first = false;
+    }
+}
+
+static void check_op(struct sim *s, const struct op *op, unsigned nodes)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        if ((nodes >> i & 1) != 0 && !disk_has(s->node[i].disk, op))
+            sim_fail(s, "%llx:%llu was acknowledged (%u disks), and node %u does not have it",
+                     (unsigned long long)op->stream, (unsigned long long)op->seq, op->acked, i);
+}
+
+static void check_client(struct sim *s, const struct client_op *c)
+{
+    const struct op *op = c->seq == 0 ? NULL : sim_op(s, c->stream, c->seq);
+    if (c->unsure && op != NULL && op->acked == 0) {
+        bool all = true;
+        for (unsigned i = 0; i < s->n; i++) all = all && disk_has(s->node[i].disk, op);
+        if (all) s->goal[GOAL_LATER_EVERYWHERE] = true;
+    }
+    if (!c->not_applied) return;
+    for (size_t i = 0; i < s->clients; i++)
+        if (s->client[i].key == c->key && !s->client[i].not_applied) return;
+    uint64_t stream, seq;
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->node[i].disk->v->key(s->node[i].disk, c->key, &stream, &seq)) sim_fail(s, "not applied left a trace");
+}
+
+void check_promises(struct sim *s, unsigned nodes, bool everywhere)
+{
+    for (size_t at = 0; at < ARRAY_LEN(s->op); at++)
+        for (const struct op *op = s->op[at]; op != NULL; op = op->next)
+            if (op->acked >= s->w || (everywhere && op->acked > s->losses)) check_op(s, op, nodes);
+    for (size_t i = 0; everywhere && i < s->clients; i++) check_client(s, &s->client[i]);
+}

@@ -1,0 +1,147 @@
+/* fault.c - what goes wrong, while it may: each seed draws which kinds exist for it. */
+#include "sim.h"
+
+enum back { BACK_START, BACK_SPACE, BACK_SPEED };
+
+static void later(struct sim *s, unsigned node, enum back what, int64_t us)
+{
+    sim_at(s, us, (struct event){ .kind = EV_RESTART, .a = node, .b = what });
+}
+
+static int64_t span(struct sim *s, int64_t most_us)
+{
+    return 1000 + (int64_t)pick(s, (uint64_t)most_us);
+}
+
+static struct conn *some_conn(struct sim *s)
+{
+    uint64_t n = 0;
+    list_each (it, &s->conns)
+        n += container_of(it, struct conn, link)->up && container_of(it, struct conn, link)->a_open;
+    uint64_t k = pick(s, n);
+    list_each (it, &s->conns) {
+        struct conn *c = container_of(it, struct conn, link);
+        if (c->up && c->a_open && k-- == 0) return c;
+    }
+    return NULL;
+}
+
+static void cut(struct sim *s, unsigned a, unsigned b, int64_t us)
+{
+    if (a != b && s->now_us + us > s->cut[a][b]) s->cut[a][b] = s->now_us + us;
+}
+
+static void network(struct sim *s, enum fault f)
+{
+    unsigned a = (unsigned)pick(s, s->n), b = (unsigned)pick(s, s->n);
+    int64_t us = chance(s, 50) ? span(s, 700000) : span(s, 5000000);
+    sim_log(s, "fault %d between %u and %u for %lld us", (int)f, a, b, (long long)us);
+    switch (f) {
+    case FAULT_CUT:
+        cut(s, a, b, us);
+        cut(s, b, a, us);
+        return;
+    case FAULT_ONE_WAY: cut(s, a, b, us); return;
+    case FAULT_SWIZZLE: /* a subset, one after the other, healed in another order */
+        for (unsigned i = 0; i < s->n; i++) {
+            if (chance(s, 50)) continue;
+            int64_t each = span(s, 3000000);
+            for (unsigned j = 0; j < s->n; j++) {
+                cut(s, i, j, each);
+                cut(s, j, i, each);
+            }
+        }
+        return;
+    case FAULT_SWALLOW: {
+        struct conn *c = some_conn(s);
+        if (c != NULL) c->way[1].dead = true;
+        return;
+    }
+    case FAULT_DISCARD: {
+        struct conn *c = some_conn(s);
+        if (c != NULL) c->discards = true;
+        return;
+    }
+    default: {
+        struct conn *c = some_conn(s);
+        if (c != NULL) net_break(c);
+        return;
+    }
+    }
+}
+
+static void machine(struct sim *s, enum fault f)
+{
+    unsigned i = (unsigned)pick(s, s->n);
+    struct node *n = &s->node[i];
+    if (!n->up || s->streams > STREAMS_MAX / 2) return;
+    switch (f) {
+    case FAULT_CRASH:
+    case FAULT_SILENT:
+        node_crash(n, f == FAULT_SILENT, false);
+        later(s, i, BACK_START, span(s, 1500000));
+        return;
+    case FAULT_GONE:
+        node_crash(n, chance(s, 30), false);
+        n->gone = true;
+        return;
+    case FAULT_LOSE: /* never more than the promise allows */
+        if (n->lost || s->losses + 1 >= s->w) return;
+        s->losses++;
+        node_crash(n, chance(s, 50), true);
+        later(s, i, BACK_START, span(s, 1500000));
+        return;
+    case FAULT_PAUSE:
+        if (n->paused_until > s->now_us) return;
+        n->paused_until = s->now_us + span(s, 2500000);
+        s->goal[GOAL_PAUSED] = true;
+        sim_log(s, "node %u stops for a while", i);
+        return;
+    case FAULT_FULL:
+        n->disk->full = true;
+        later(s, i, BACK_SPACE, span(s, 800000));
+        sim_log(s, "node %u: disk full", i);
+        return;
+    case FAULT_SLOW:
+        n->slow = true;
+        later(s, i, BACK_SPEED, span(s, 2500000));
+        sim_log(s, "node %u: slow disk", i);
+        return;
+    default: {
+        static const int64_t jumps[] = { 1000000, 300000000, 600000000, 10000 };
+        int64_t us = jumps[pick(s, ARRAY_LEN(jumps))];
+        n->clock_us += chance(s, 50) ? -us : us;
+        return;
+    }
+    }
+}
+
+void fault_event(struct sim *s, struct event *e)
+{
+    if (e->kind == EV_RESTART) {
+        struct node *n = &s->node[e->a];
+        if (s->quiet) return;
+        if (e->b == BACK_START && !n->up && !n->gone) node_start(n);
+        if (e->b == BACK_SPACE) n->disk->full = false;
+        if (e->b == BACK_SPEED) n->slow = false;
+        return;
+    }
+    if (s->quiet) return;
+    enum fault f = (enum fault)pick(s, FAULT_KINDS);
+    bool between = f >= FAULT_CUT && f <= FAULT_DISCARD;
+    if (s->fault_on[f] && between)
+        network(s, f);
+    else if (s->fault_on[f])
+        machine(s, f);
+    sim_at(s, 5000 + (int64_t)pick(s, 250000), (struct event){ .kind = EV_FAULT });
+}
+
+void fault_heal(struct sim *s)
+{
+    sim_log(s, "no more faults");
+    for (unsigned i = 0; i < s->n; i++) {
+        struct node *n = &s->node[i];
+        n->slow = n->disk->full = n->gone = false;
+        for (unsigned j = 0; j < s->n; j++) s->cut[i][j] = 0;
+    }
+}

@@ -1,0 +1,229 @@
+/* main.c - ai-memory-sim: seeds in bulk, each twice with equal traces; a failing one is shrunk and told.
+ *
+ *   ai-memory-sim --seeds N [--from S]      N seeds from S
+ *   ai-memory-sim --seed S                  one seed, with all that happens
+ *   ai-memory-sim-mutants --mutant NAME|all   a planted bug must be caught within --seeds (1000) seeds
+ *   --goals: fail unless every goal was reached */
+#include "sim.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SHRINK_SECONDS 20
+
+#ifdef AIM_MUTANTS
+enum mutant mutant = MUTANT_NONE;
+#endif
+
+static char present[80];
+
+/* A failed assertion ends the process: say with which seed. */
+static void on_abort(int sig)
+{
+    (void)sig;
+    if (write(STDERR_FILENO, present, strlen(present)) < 0) _exit(2);
+}
+
+static uint64_t rotl(uint64_t x, int k)
+{
+    return x << k | x >> (64 - k);
+}
+
+/* xoshiro256** (Blackman, Vigna 2018), seeded by splitmix64. */
+static void fill(uint32_t *choice, size_t count, uint64_t seed)
+{
+    uint64_t x[4];
+    for (int i = 0; i < 4; i++) {
+        uint64_t z = seed += 0x9e3779b97f4a7c15u;
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        x[i] = z ^ z >> 31;
+    }
+    for (size_t i = 0; i < count; i++) {
+        choice[i] = (uint32_t)(rotl(x[1] * 5, 7) * 9 >> 32);
+        uint64_t t = x[1] << 17;
+        x[2] ^= x[0];
+        x[3] ^= x[1];
+        x[1] ^= x[2];
+        x[0] ^= x[3];
+        x[2] ^= t;
+        x[3] = rotl(x[3], 45);
+    }
+}
+
+struct totals {
+    bool goal[GOAL_KINDS];
+    uint64_t events, seeds;
+    int64_t virtual_us;
+};
+
+static struct sim sim;
+
+static bool run_seed(uint64_t seed, uint32_t *choice, struct totals *t, bool twice, bool verbose)
+{
+    snprintf(present, sizeof(present), "in seed %llu: ./dev sim --seed %llu\n", (unsigned long long)seed,
+             (unsigned long long)seed);
+    fill(choice, CHOICES_MAX, seed);
+    bool good = sim_run(&sim, choice, CHOICES_MAX, verbose);
+    t->events += sim.events;
+    t->virtual_us += sim.now_us;
+    t->seeds++;
+    for (size_t g = 0; g < GOAL_KINDS; g++) t->goal[g] = t->goal[g] || sim.goal[g];
+    if (!good || !twice) return good;
+    uint64_t trace = sim.trace;
+    if (!sim_run(&sim, choice, CHOICES_MAX, false) || sim.trace != trace) {
+        sim_fail(&sim, "the same seed ran otherwise the second time");
+        return false;
+    }
+    return true;
+}
+
+static bool fails(const uint32_t *choice, size_t used, uint32_t *scratch)
+{
+    memcpy(scratch, choice, used * sizeof(*choice));
+    return !sim_run(&sim, scratch, used, false);
+}
+
+/* Zeroes blocks, large ones first, while it still fails. Returns how many numbers matter. */
+static size_t shrink(uint32_t *choice, size_t used)
+{
+    time_t end = time(NULL) + SHRINK_SECONDS;
+    uint32_t *trial = malloc(used * sizeof(*trial)), *scratch = malloc(used * sizeof(*trial));
+    if (trial == NULL || scratch == NULL) abort();
+    for (size_t block = used / 2 + 1; time(NULL) < end;) {
+        bool smaller = false;
+        for (size_t at = 0; at < used && time(NULL) < end; at += block) {
+            size_t len = at + block < used ? block : used - at;
+            memcpy(trial, choice, used * sizeof(*trial));
+            memset(trial + at, 0, len * sizeof(*trial));
+            if (memcmp(trial, choice, used * sizeof(*trial)) == 0 || !fails(trial, used, scratch)) continue;
+            memcpy(choice, trial, used * sizeof(*trial));
+            smaller = true;
+        }
+        if (block == 1 && !smaller) break;
+        if (block > 1) block = (block + 1) / 2;
+    }
+    free(trial);
+    free(scratch);
+    size_t left = 0;
+    for (size_t i = 0; i < used; i++) left += choice[i] != 0;
+    return left;
+}
+
+static void report(uint64_t seed, uint32_t *choice, bool verbose)
+{
+    printf("seed %llu failed: %s\n", (unsigned long long)seed, sim.why);
+    printf("  replay: ./dev sim --seed %llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    size_t used = sim.used;
+    size_t left = shrink(choice, used);
+    printf("  shrunk to %zu numbers of %zu%s\n", left, used, verbose ? ":" : "");
+    if (verbose) sim_run(&sim, choice, used, true);
+    fflush(stdout);
+}
+
+static int run_seeds(uint64_t from, uint64_t count, uint32_t *choice, bool goals)
+{
+    struct totals t = { 0 };
+    for (uint64_t i = 0; i < count; i++) {
+        if (run_seed(from + i, choice, &t, true, false)) continue;
+        report(from + i, choice, false);
+        return 1;
+    }
+    printf("%llu seeds, each twice: %llu events, %lld virtual seconds, all good\n", (unsigned long long)count,
+           (unsigned long long)t.events, (long long)(t.virtual_us / 1000000));
+    int missed = 0;
+    for (size_t g = 0; g < GOAL_KINDS; g++) {
+        if (t.goal[g]) continue;
+        printf("  never: %s\n", goal_name((enum goal)g));
+        missed = 1;
+    }
+    return goals ? missed : 0;
+}
+
+static int run_mutant(enum mutant m, const char *name, uint64_t from, uint64_t count, uint32_t *choice)
+{
+    struct totals t = { 0 };
+#ifdef AIM_MUTANTS
+    mutant = m;
+#else
+    (void)m;
+    count = 0;
+#endif
+    for (uint64_t i = 0; i < count; i++) {
+        if (run_seed(from + i, choice, &t, false, false)) continue;
+        printf("%-20s caught by seed %llu: %s\n", name, (unsigned long long)(from + i), sim.why);
+        fflush(stdout);
+        return 0;
+    }
+    printf("%-20s NOT caught in %llu seeds\n", name, (unsigned long long)count);
+    return 1;
+}
+
+static int run_mutants(const char *word, uint64_t from, uint64_t count, uint32_t *choice)
+{
+    static const char *const names[] = {
+#define X(name, text) #name,
+        MUTANTS(X)
+#undef X
+    };
+    int bad = 0, found = 0;
+    for (enum mutant m = MUTANT_NONE + 1; m < MUTANT_KINDS; m++) {
+        if (strcmp(word, "all") != 0 && strcmp(word, names[m]) != 0) continue;
+        found = 1;
+        bad |= run_mutant(m, names[m], from, count, choice);
+    }
+    if (!found) fprintf(stderr, "no mutant %s\n", word);
+    return bad || !found;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: ai-memory-sim [--seeds N] [--from S] [--seed S] [--mutant NAME|all] [--goals]\n");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t from = 1, count = 0, seed = 0;
+    bool one = false, goals = false;
+    const char *word = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--goals") == 0) {
+            goals = true;
+            continue;
+        }
+        if (value == NULL) return usage();
+        if (strcmp(argv[i], "--seeds") == 0)
+            count = strtoull(value, NULL, 10);
+        else if (strcmp(argv[i], "--from") == 0)
+            from = strtoull(value, NULL, 10);
+        else if (strcmp(argv[i], "--seed") == 0)
+            seed = strtoull(value, NULL, 10), one = true;
+        else if (strcmp(argv[i], "--mutant") == 0)
+            word = value;
+        else
+            return usage();
+        i++;
+    }
+    signal(SIGABRT, on_abort);
+    uint32_t *choice = calloc(CHOICES_MAX, sizeof(*choice));
+    if (choice == NULL) return 2;
+    int rc;
+    if (word != NULL) {
+        rc = run_mutants(word, from, count == 0 ? 1000 : count, choice);
+    } else if (one) {
+        struct totals t = { 0 };
+        rc = run_seed(seed, choice, &t, true, true) ? 0 : 1;
+        if (rc != 0) report(seed, choice, true);
+    } else {
+        rc = run_seeds(from, count == 0 ? 2000 : count, choice, goals);
+    }
+    free(choice);
+    return rc;
+}

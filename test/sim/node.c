@@ -1,0 +1,423 @@
+/* node.c - the driver of one node: the core's effects become messages and later events; messages become the core's events.
+ * Nothing here feeds the core while it carries out effects: all answers come by way of the heap. */
+#include "sim.h"
+
+#include <string.h>
+
+#define PULL_LATE_US 2000000
+#define BUSY_US 200000
+#define PULL_OPS_MAX 16
+
+static uint64_t pack(uint32_t gen, unsigned peer, unsigned count)
+{
+    return (uint64_t)gen << 32 | (uint64_t)peer << 16 | count;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------- */
+void node_start(struct node *n)
+{
+    struct sim *s = n->s;
+    n->life++;
+    n->up = true;
+    n->silent = n->gone = false;
+    n->paused_until = 0;
+    n->wake_ms = INT64_MAX;
+    memset(n->out, 0, sizeof(n->out));
+    memset(n->pull, 0, sizeof(n->pull));
+    n->disk->v->life(n->disk, s->now_us + n->clock_us);
+    struct repl_config c;
+    repl_config_default(&c);
+    c.node = n->disk->id;
+    c.own = (struct repl_entry){ .stream = n->disk->stream, .node = n->disk->id };
+    c.peers = n->targets;
+    c.writes = s->w;
+    c.trackers_max = CLIENT_OPS_MAX;
+    c.seed = 1 + pick(s, 1000000);
+    n->core = repl_new(&c);
+    sim_log(s, "node %u starts: id %llx, stream %llx", n->i, (unsigned long long)c.node,
+            (unsigned long long)c.own.stream);
+    check_disk(n->disk);
+    struct repl_entry v[STREAMS_MAX];
+    size_t count = n->disk->v->vector(n->disk, v);
+    for (size_t i = 0; i < count; i++)
+        if (v[i].stream != n->disk->stream) node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = v[i] });
+    node_feed(n, (struct repl_event){ .type = REPL_TICK });
+}
+
+void node_crash(struct node *n, bool silent, bool lose)
+{
+    struct sim *s = n->s;
+    sim_log(s, "node %u dies%s%s", n->i, silent ? " silently" : "", lose ? " with its disk" : "");
+    lane_crash(n);
+    n->up = false;
+    n->silent = silent;
+    n->slow = false;
+    net_node_down(s, n);
+    client_node_down(n);
+    repl_free(n->core);
+    n->core = NULL;
+    n->disk->v->life_end(n->disk);
+    if (!lose) return;
+    CHECK(n->ghost == NULL);
+    n->ghost = n->disk;
+    n->disk = disk_model(s, n->i);
+    n->lost = true;
+    s->goal[GOAL_DISK_LOST] = true;
+}
+
+/* ---- effects ---------------------------------------------------------------------------------------------------------- */
+static struct repl_entry *copy_vector(const struct repl_entry *v, size_t count)
+{
+    struct repl_entry *copy = mem_alloc((count + 1) * sizeof(*copy));
+    if (count > 0) memcpy(copy, v, count * sizeof(*copy));
+    return copy;
+}
+
+static void send_vector(struct node *n, enum msg_kind kind, struct conn *c, unsigned way, const struct repl_entry *v,
+                        size_t count, bool whole, const struct repl_entry *entry)
+{
+    struct msg *m = msg_new(n, kind);
+    m->vector = copy_vector(v, count);
+    m->vector_count = count;
+    m->whole = whole;
+    if (entry != NULL) m->entry = *entry;
+    net_send(c, way, m);
+}
+
+static void close_out(struct node *n, const struct repl_effect *f)
+{
+    struct conn *c = n->out[f->peer];
+    if (c == NULL || c->gen != f->gen) return;
+    n->out[f->peer] = NULL;
+    n->s->closes++;
+    net_close(c, true, !chance(n->s, 40));
+}
+
+static void pull(struct node *n, const struct repl_effect *f)
+{
+    struct conn *c = net_dial(n, f->peer, f->gen, true);
+    c->pull = f->entry;
+    n->pull[f->peer] = c;
+    sim_at(n->s, PULL_LATE_US,
+           (struct event){ .kind = EV_PULL_LATE, .node = n->i, .life = n->life, .a = f->peer, .b = f->gen });
+}
+
+static void peer_state(struct node *n, const struct repl_effect *f)
+{
+    sim_log(n->s, "node %u: peer %u (node %u) %s", n->i, f->peer, n->target[f->peer], repl_link_name(f->state));
+    if (f->state == REPL_SUSPECT) n->s->goal[GOAL_SUSPECT] = true;
+    bool self = n->target[f->peer] == n->i;
+    if (f->state == REPL_SELF && !self) sim_fail(n->s, "node %u takes another for itself", n->i);
+}
+
+static void carry_out(struct node *n, const struct repl_effect *f)
+{
+    struct sim *s = n->s;
+    struct conn *c = f->peer < n->targets ? n->out[f->peer] : NULL;
+    if (c != NULL && c->gen != f->gen) c = NULL;
+    size_t count;
+    const struct repl_entry *v = repl_vector(n->core, &count);
+    struct event later = { .node = n->i, .life = n->life, .a = f->first, .b = f->entry.pos };
+    switch (f->type) {
+    case REPL_DIAL: n->out[f->peer] = net_dial(n, f->peer, f->gen, false); return;
+    case REPL_CLOSE: close_out(n, f); return;
+    case REPL_SEND_HELLO:
+        if (c != NULL) send_vector(n, M_HELLO, c, 0, v, count, true, NULL);
+        return;
+    case REPL_SEND_VECTOR:
+        if (c != NULL) send_vector(n, M_VECTOR, c, 0, f->vector, f->vector_count, f->whole, NULL);
+        return;
+    case REPL_CHECK_CHAIN:
+        s->goal[GOAL_CHECK_CHAIN] = true;
+        later.kind = EV_CHECK_CHAIN;
+        later.a = f->entry.chain;
+        later.c = pack(f->gen, f->peer, 0);
+        sim_at(s, net_delay(s) / 2, later);
+        return;
+    case REPL_SEND_OPS:
+        later.kind = EV_COMPOSE;
+        later.c = pack(f->gen, f->peer, f->count);
+        sim_at(s, net_delay(s) / 4, later);
+        return;
+    case REPL_PULL: pull(n, f); return;
+    case REPL_ANSWER: client_answer(n, f); return;
+    case REPL_ALARM_FORK:
+        sim_fail(s, "node %u calls peer %u (node %u) forked", n->i, f->peer, n->target[f->peer]);
+        return;
+    case REPL_PEER_STATE: peer_state(n, f); return;
+    }
+}
+
+void node_feed(struct node *n, struct repl_event e)
+{
+    struct repl_effects out;
+    e.now_ms = sim_ms(n->s);
+    repl_step(n->core, &e, &out);
+    for (size_t i = 0; i < out.count; i++) carry_out(n, &out.item[i]);
+    if (out.wake_ms <= e.now_ms) sim_fail(n->s, "node %u spins: woken for what is past", n->i);
+    if (out.wake_ms >= n->wake_ms || n->s->failed) return;
+    n->wake_ms = out.wake_ms;
+    sim_at(n->s, out.wake_ms * 1000 - n->s->now_us,
+           (struct event){ .kind = EV_WAKE, .node = n->i, .life = n->life, .a = (uint64_t)out.wake_ms });
+}
+
+/* ---- local work that takes a while ------------------------------------------------------------------------------------ */
+/* What may be sent of a page: a bug planted here keeps back what is promised already. */
+static size_t sendable(struct op **ops, size_t count)
+{
+    if (!MUTANT(CANCEL_AT_QUORUM)) return count;
+    for (size_t i = 0; i < count; i++)
+        if (ops[i]->acked > 0) return i;
+    return count;
+}
+
+static size_t page(struct node *n, uint64_t stream, uint64_t from, uint64_t to, struct op ***ret, uint64_t *ret_before)
+{
+    *ret = NULL;
+    if (to < from || !n->disk->v->chain(n->disk, stream, from - 1, ret_before)) return 0;
+    *ret = mem_alloc((size_t)(to - from + 2) * sizeof(**ret));
+    return sendable(*ret, n->disk->v->page(n->disk, stream, from, to, *ret));
+}
+
+static void compose(struct node *n, const struct event *e)
+{
+    struct sim *s = n->s;
+    unsigned peer = (unsigned)(e->c >> 16) & 0xffff, most = (unsigned)e->c & 0xffff;
+    struct conn *c = n->out[peer];
+    if (c == NULL || c->gen != (uint32_t)(e->c >> 32)) return;
+    if (chance(s, 30)) most = 1 + (unsigned)pick(s, 4);
+    uint64_t to = e->a + most - 1;
+    if (to > e->b) to = e->b; /* never what the core does not know to be durable */
+    struct msg *m = msg_new(n, M_OPS);
+    m->entry = (struct repl_entry){ .stream = n->disk->stream, .node = n->disk->id };
+    m->first = e->a;
+    m->count = page(n, n->disk->stream, e->a, to, &m->ops, &m->before);
+    struct repl_event sent = { .type = REPL_SENT, .peer = peer, .gen = c->gen, .first = e->a };
+    sent.entry = m->entry;
+    sent.entry.pos = e->a + m->count - 1;
+    if (m->count > 0) sent.entry.chain = m->ops[m->count - 1]->chain;
+    sim_log(s, "node %u sends %llu..%llu to %u", n->i, (unsigned long long)e->a, (unsigned long long)sent.entry.pos,
+            c->b);
+    s->transfers += m->count;
+    if (m->count > 0)
+        net_send(c, 0, m);
+    else
+        msg_free(m);
+    node_feed(n, sent);
+}
+
+void node_event(struct node *n, struct event *e)
+{
+    struct repl_event out = { .type = REPL_TICK };
+    struct conn *c = e->conn;
+    switch (e->kind) {
+    case EV_WAKE:
+        if ((int64_t)e->a != n->wake_ms) return;
+        n->wake_ms = INT64_MAX;
+        node_feed(n, out);
+        return;
+    case EV_CHECK_CHAIN: {
+        uint64_t chain = 0;
+        out.type = REPL_CHECKED;
+        out.peer = (unsigned)(e->c >> 16) & 0xffff;
+        out.gen = (uint32_t)(e->c >> 32);
+        out.ok = n->disk->v->chain(n->disk, n->disk->stream, e->b, &chain) && chain == e->a;
+        node_feed(n, out);
+        return;
+    }
+    case EV_COMPOSE: compose(n, e); return;
+    case EV_PULL_LATE:
+        c = n->pull[e->a];
+        if (c == NULL || c->gen != (uint32_t)e->b) return;
+        net_close(c, true, true);
+        node_closed(n, c);
+        return;
+    case EV_BUSY:
+        if (c->token != e->a || !c->b_open) return;
+        n->s->goal[GOAL_BUSY] = true;
+        net_send(c, 1, msg_new(n, M_BUSY));
+        sim_at(n->s, BUSY_US, (struct event){ .kind = EV_BUSY, .node = n->i, .life = n->life, .conn = c, .a = e->a });
+        return;
+    case EV_NOTICED: {
+        struct repl_entry v[STREAMS_MAX];
+        size_t count = n->disk->v->vector(n->disk, v);
+        out.type = REPL_APPLIED;
+        out.foreign_process = true;
+        for (size_t i = 0; i < count; i++) {
+            if (v[i].stream != e->a) continue;
+            out.entry = v[i];
+            node_feed(n, out);
+        }
+        return;
+    }
+    default: WRONG("an event of nobody");
+    }
+}
+
+/* ---- messages --------------------------------------------------------------------------------------------------------- */
+static void heard(struct node *n, const struct msg *m)
+{
+    struct repl_event e = { .type = REPL_INBOUND, .peer = REPL_NO_PEER, .node = m->node };
+    e.entry.stream = m->live;
+    node_feed(n, e);
+    if (m->kind != M_HELLO && m->kind != M_VECTOR) return;
+    e.type = REPL_VECTOR;
+    e.vector = m->vector;
+    e.vector_count = m->vector_count;
+    e.whole = m->whole;
+    node_feed(n, e);
+}
+
+static void serve_ops(struct node *n, struct conn *c, struct msg *m)
+{
+    struct sim *s = n->s;
+    if (!c->a_open) s->goal[GOAL_OLD_BYTES] = true;
+    if (c->discards) {
+        struct msg *where = msg_new(n, M_ACK);
+        where->entry = m->entry;
+        where->entry.chain = 0;
+        where->entry.pos = disk_pos(n->disk, m->entry.stream, &where->entry.chain);
+        c->discards = false;
+        net_send(c, 1, where);
+        return;
+    }
+    struct work *w = mem_alloc(sizeof(*w));
+    *w = (struct work){ .foreign = true, .stream = m->entry.stream, .node = m->entry.node, .first = m->first };
+    w->before = m->before;
+    w->ops = m->ops;
+    w->count = m->count;
+    w->conn = c;
+    w->token = c->token = ++s->tokens;
+    c->way[0].held = true;
+    m->ops = NULL;
+    struct op *last = w->ops[w->count - 1];
+    if (MUTANT(EARLY_ACK)) {
+        struct msg *ack = msg_new(n, M_ACK);
+        ack->entry = (struct repl_entry){ .stream = last->stream, .pos = last->seq, .chain = last->chain };
+        net_send(c, 1, ack);
+        w->conn = NULL;
+        net_ready(c);
+    }
+    if (lane_submit(n, w)) {
+        sim_at(s, BUSY_US, (struct event){ .kind = EV_BUSY, .node = n->i, .life = n->life, .conn = c, .a = c->token });
+        return;
+    }
+    mem_free(w->ops);
+    mem_free(w);
+    net_close(c, false, false);
+}
+
+static void serve_vector(struct node *n, struct conn *c, const struct msg *m)
+{
+    size_t count, asked = 0;
+    const struct repl_entry *v = repl_vector(n->core, &count);
+    if (m->whole) {
+        send_vector(n, M_PONG, c, 1, v, count, true, NULL);
+        return;
+    }
+    struct repl_entry *some = mem_alloc((m->vector_count + 1) * sizeof(*some));
+    for (size_t k = 0; k < m->vector_count; k++)
+        for (size_t i = 0; i < count; i++)
+            if (v[i].stream == m->vector[k].stream) some[asked++] = v[i];
+    send_vector(n, M_PONG, c, 1, some, asked, false, NULL);
+    mem_free(some);
+}
+
+static void serve_pull(struct node *n, struct conn *c, const struct msg *m)
+{
+    struct msg *a = msg_new(n, M_PULLED);
+    uint64_t pos = disk_pos(n->disk, m->entry.stream, NULL), from = m->entry.pos + 1;
+    uint64_t to = from + 1 + pick(n->s, PULL_OPS_MAX);
+    a->entry = m->entry;
+    a->first = from;
+    a->count = page(n, m->entry.stream, from, to < pos ? to : pos, &a->ops, &a->before);
+    a->more = a->count > 0 && from + a->count - 1 < pos;
+    if (a->count > 0 && a->before != m->entry.chain) sim_fail(n->s, "node %u pulls on another chain", c->a);
+    n->s->transfers += a->count;
+    net_send(c, 1, a);
+}
+
+void node_request(struct node *n, struct conn *c, struct msg *m)
+{
+    heard(n, m);
+    switch (m->kind) {
+    case M_HELLO: {
+        size_t count;
+        const struct repl_entry *v = repl_vector(n->core, &count);
+        struct repl_entry at = { .stream = m->live };
+        at.pos = disk_pos(n->disk, m->live, &at.chain);
+        send_vector(n, M_HELLO_OK, c, 1, v, count, true, &at);
+        break;
+    }
+    case M_OPS: serve_ops(n, c, m); break;
+    case M_VECTOR: serve_vector(n, c, m); break;
+    case M_PULL: serve_pull(n, c, m); break;
+    default: WRONG("no request");
+    }
+    msg_free(m);
+}
+
+static void pulled(struct node *n, struct conn *c, struct msg *m)
+{
+    struct repl_event e = { .type = REPL_PULLED, .peer = c->peer, .gen = c->gen, .ok = true };
+    net_close(c, true, true);
+    if (n->pull[c->peer] != c) return;
+    if (m->count == 0) {
+        n->pull[c->peer] = NULL;
+        node_feed(n, e);
+        return;
+    }
+    struct work *w = mem_alloc(sizeof(*w));
+    *w = (struct work){ .foreign = true, .stream = m->entry.stream, .node = m->entry.node, .first = m->first };
+    w->before = m->before;
+    w->ops = m->ops;
+    w->count = m->count;
+    w->conn = c;
+    w->token = m->more;
+    m->ops = NULL;
+    if (lane_submit(n, w)) return;
+    mem_free(w->ops);
+    mem_free(w);
+    node_closed(n, c);
+}
+
+void node_answer(struct node *n, struct conn *c, struct msg *m)
+{
+    struct repl_event e = { .peer = c->peer, .gen = c->gen, .node = m->node, .live = m->live, .entry = m->entry };
+    e.vector = m->vector;
+    e.vector_count = m->vector_count;
+    e.whole = m->whole;
+    switch (m->kind) {
+    case M_HELLO_OK: e.type = REPL_HELLO_OK; break;
+    case M_ACK: e.type = REPL_ACK; break;
+    case M_BUSY: e.type = REPL_BUSY; break;
+    case M_PONG: e.type = REPL_PONG; break;
+    case M_PULLED:
+        pulled(n, c, m);
+        msg_free(m);
+        return;
+    default: WRONG("no answer");
+    }
+    struct repl_peer_view before, after;
+    repl_peer_view(n->core, c->peer, &before);
+    node_feed(n, e);
+    repl_peer_view(n->core, c->peer, &after);
+    if (after.next < before.next && before.state == REPL_UP) n->s->goal[GOAL_REWIND] = true;
+    if (after.stalls > 0) n->s->goal[GOAL_STALL] = true;
+    msg_free(m);
+}
+
+void node_closed(struct node *n, struct conn *c)
+{
+    struct repl_event e = { .type = REPL_CLOSED, .peer = c->peer, .gen = c->gen };
+    if (c->pulls) {
+        if (n->pull[c->peer] != c) return;
+        n->pull[c->peer] = NULL;
+        e.type = REPL_PULLED;
+    } else {
+        if (n->out[c->peer] != c) return;
+        n->out[c->peer] = NULL;
+        n->s->closes++;
+    }
+    node_feed(n, e);
+}
