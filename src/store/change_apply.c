@@ -20,14 +20,27 @@
 
 /* ---- tombstones --------------------------------------------------------------------------------------------------- */
 
+/* The last access, touches among it: a live row shows both in one field, so a tombstone must keep both. */
+static const char *tomb_last(const struct merged *m, char text[TIME_TEXT])
+{
+    const char *last = m->row.m.last_accessed_at;
+    int64_t us;
+    if (m->touch_last_us <= 0) return last;
+    time_print(text, m->touch_last_us);
+    if (last == NULL || time_parse(last, strlen(last), &us) != 0) return text;
+    if (us != m->touch_last_us) return us > m->touch_last_us ? last : text;
+    return strcmp(last, text) > 0 ? last : text;
+}
+
 static int tomb_put(struct change *c, const struct merged *m)
 {
     struct buf b;
+    char last[TIME_TEXT];
     const struct row *r = &m->row;
     buf_init(&b, 1u << 20);
     buf_text(&b, r->m.ns);
     buf_text(&b, r->m.title);
-    buf_text(&b, r->m.last_accessed_at);
+    buf_text(&b, tomb_last(m, last));
     buf_u8(&b, (uint8_t)m->tier_max);
     buf_u64(&b, (uint64_t)r->own.count_base);
     buf_u64(&b, r->own.base_ver);

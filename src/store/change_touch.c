@@ -74,8 +74,7 @@ static int reshow(struct change *c, const char *id, struct arena *a)
     struct known k;
     int rc = known_load(c, id, true, a, &k);
     if (rc == 0 && k.place == PLACE_NONE) rc = known_await(c, id);
-    if (rc == 0 && (k.place == PLACE_VISIBLE || k.place == PLACE_SHADOW || k.place == PLACE_SWEPT))
-        rc = known_settle(c, &k, a);
+    if (rc == 0 && k.place != PLACE_NONE && k.place != PLACE_AWAITED) rc = known_settle(c, &k, a);
     return rc;
 }
 

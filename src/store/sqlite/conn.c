@@ -227,7 +227,7 @@ int sq_conn_new(struct sq_file *f, bool writer, struct store_conn **ret, struct 
         char pragmas[320];
         sqlite3_snprintf(sizeof pragmas, pragmas,
                          "PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
-                         "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;"
+                         "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA secure_delete = FAST;"
                          "PRAGMA cache_size = %d;",
                          writer ? -WRITER_CACHE_KIB : -READER_CACHE_KIB);
         if (sqlite3_exec(c->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)

@@ -72,8 +72,9 @@
     X(WORDS_SCAN, "SELECT rowid FROM recall_fts WHERE recall_fts MATCH ?1 ORDER BY rowid DESC")                        \
     X(ALL_ROWS, SQ_ROW " WHERE m.rowid > ?1 ORDER BY m.rowid LIMIT 256")                                               \
     /* links as shown */                                                                                               \
-    X(LINKS_OF, "SELECT source_id, target_id, relation, created_at FROM memory_links WHERE source_id = ?1 OR target_id = ?1" \
-        " ORDER BY aim_us(created_at), source_id, target_id, relation") \
+    X(LINKS_OF,                                                                                                        \
+      "SELECT source_id, target_id, relation, created_at FROM memory_links WHERE source_id = ?1 OR target_id = ?1"     \
+      " ORDER BY aim_us(created_at), source_id, target_id, relation")                                                  \
     X(LINK_SHOW, "INSERT INTO memory_links (source_id, target_id, relation, created_at) VALUES (?1, ?2, ?3, ?4)"       \
                  " ON CONFLICT (source_id, target_id, relation) DO UPDATE SET created_at = excluded.created_at")       \
     X(LINK_HIDE, "DELETE FROM memory_links WHERE source_id = ?1 AND target_id = ?2 AND relation = ?3")                 \

@@ -7,7 +7,7 @@
 #define CHECKPOINT_BYTES (16 << 20)
 #define TRUNCATE_BYTES (256 << 20)
 #define PAGE_BYTES 4096
-#define MERGE_STEPS 8
+#define MERGE_STEPS 4
 
 int sq_checkpoint(struct store_conn *c, int mode, struct err *err)
 {

@@ -11,7 +11,7 @@
 #include "memory/text.h"
 
 #define TODO_CLEAR_BYTES (8u << 20)
-#define MERGE_PAGES 64
+#define MERGE_PAGES 16
 
 /* ---- changes */
 static int load_totals(struct store_conn *c)
@@ -240,7 +240,7 @@ static int scan_match(struct store_conn *c, struct buf *match, int64_t limit, ro
     if (s == NULL) return rc;
     sqlite3_bind_text(s, 1, match->data, (int)match->len, SQLITE_STATIC);
     rc = scan(c, s, limit, cb, data);
-    if (rc == E_INTERNAL && sqlite3_errcode(c->db) == SQLITE_ERROR) rc = 0;   /* no word, but a phrase: in no row */
+    if (rc == E_INTERNAL && sqlite3_errcode(c->db) == SQLITE_ERROR) rc = 0; /* no word, but a phrase: in no row */
     sqlite3_bind_null(s, 1);
     return rc;
 }
