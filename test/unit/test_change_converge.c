@@ -1,0 +1,262 @@
+/* test_change_converge.c - what is shown is a pure function of the ops: random histories of three nodes with skewed clocks
+ * that hear of each other now and then, delivered to fresh nodes in three more orders; all six must be alike.
+ * SEEDS=n says how many histories, SEED=n runs a single one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "change_kit.h"
+
+#define NODES 3
+#define IDS 6
+#define TITLES 3
+#define STEPS 40
+
+struct history {
+    struct node node[NODES];
+    uint64_t rng;
+    bool sweeps;
+};
+
+static uint64_t pick(struct history *h, uint64_t bound) { return kit_pick(&h->rng, bound); }
+
+static const char *pick_id(struct history *h)
+{
+    static const char *const id[IDS] = { "i0", "i1", "i2", "i3", "i4", "i5" };
+    return id[pick(h, IDS)];
+}
+
+static const char *pick_title(struct history *h)
+{
+    static const char *const title[TITLES] = { "t0", "t1", "t2" };
+    return title[pick(h, TITLES)];
+}
+
+/* Ends the item as its code says: what was refused is undone. */
+static void end(struct node *n, int rc)
+{
+    if (rc == 0) {
+        node_commit(n);
+        return;
+    }
+    assert_true(rc == E_CONFLICT || rc == E_NOT_FOUND);
+    node_abort(n);
+}
+
+static void write_one(struct history *h, struct node *n)
+{
+    struct row before;
+    const char *id = pick_id(h), *title = pick_title(h);
+    char content[32], expires[TIME_TEXT];
+    snprintf(content, sizeof(content), "text %d", (int)pick(h, 1000));
+    time_print(expires, n->now_us + (int64_t)pick(h, 10) * 86400000000);
+    struct memory m = kit_memory(id, title, content);
+    node_begin(n);
+    int rc = change_find(n->tx, id, false, &n->arena, &before, NULL);
+    if (rc == 0) {
+        m = before.m;
+        m.content = content;
+        if (pick(h, 2) == 0) m.title = title;
+    }
+    m.priority = 1 + (int)pick(h, 10);
+    m.tier = (enum tier)pick(h, 3);
+    m.expires_at = pick(h, 3) == 0 ? NULL : expires;
+    if (pick(h, 5) == 0) m.access_count += (int64_t)pick(h, 20);
+    if (pick(h, 5) == 0) m.ns = "other";
+    if (pick(h, 8) == 0)
+        rc = change_memory_quietly(&n->c, &m, rc == 0 ? &before : NULL, NULL);
+    else
+        rc = change_memory(&n->c, &m, rc == 0 ? &before : NULL, NULL);
+    end(n, rc);
+}
+
+static void remove_one(struct history *h, struct node *n)
+{
+    struct row row;
+    node_begin(n);
+    int rc = change_find(n->tx, pick_id(h), false, &n->arena, &row, NULL);
+    end(n, rc == 0 ? change_delete(&n->c, &row) : rc);
+}
+
+static void link_one(struct history *h, struct node *n)
+{
+    struct link l = { .source_id = pick_id(h), .target_id = pick_id(h), .relation = pick(h, 2) ? "related_to" : "supersedes" };
+    node_begin(n);
+    end(n, pick(h, 3) == 0 ? change_unlink(&n->c, &l) : change_link(&n->c, &l));
+}
+
+static void touch_one(struct history *h, struct node *n)
+{
+    bool more;
+    node_begin(n);
+    int rc = change_touch(&n->c, pick_id(h), n->now_us, 1 + (int64_t)pick(h, 4));
+    if (rc == 0 && pick(h, 2) == 0) rc = change_touch_flush(&n->c, &more);
+    end(n, rc);
+}
+
+static void keyed_one(struct history *h, struct node *n)
+{
+    uint8_t print[32] = { (uint8_t)pick(h, 3) };
+    node_begin(n);
+    int rc = 0;
+    switch (pick(h, 4)) {
+    case 0: rc = change_standard(&n->c, pick(h, 2) ? "n" : "m", pick(h, 4) ? pick_id(h) : NULL, NULL); break;
+    case 1: rc = change_side(&n->c, KIND_PENDING, pick_id(h), "body", pick(h, 5)); break;
+    case 2: rc = change_idem(&n->c, pick_id(h), print); break;
+    default: rc = change_side(&n->c, KIND_MEMBER, pick_id(h), "member", pick(h, 7)); break;
+    }
+    end(n, rc);
+}
+
+static void sweep_one(struct history *h, struct node *n)
+{
+    struct rows rows;
+    (void)h;
+    node_begin(n);
+    assert_int_equal(n->tx->v->expired(n->tx, n->now_us, NULL, 9, &n->arena, &rows), 0);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < rows.count; i++) rc = change_sweep(&n->c, &rows.item[i]);
+    end(n, rc);
+}
+
+static void hear_one(struct history *h, struct node *n)
+{
+    struct node *from = &h->node[pick(h, NODES)];
+    if (from == n || from->c.origin.seq == 0) return;
+    if (pick(h, 4) == 0) {
+        node_sync(n, from);
+        return;
+    }
+    assert_int_equal(node_pull(n, from, from->c.origin.stream, 0, 1 + pick(h, 3)), FOREIGN_APPLIED);
+}
+
+static void step(struct history *h)
+{
+    struct node *n = &h->node[pick(h, NODES)];
+    n->now_us += (int64_t)pick(h, 4) == 0 ? (int64_t)pick(h, 2 * 86400) * 1000000 : (int64_t)pick(h, 2000);
+    switch (pick(h, 10)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3: write_one(h, n); break;
+    case 4: remove_one(h, n); break;
+    case 5: link_one(h, n); break;
+    case 6: touch_one(h, n); break;
+    case 7: keyed_one(h, n); break;
+    case 8: h->sweeps ? sweep_one(h, n) : write_one(h, n); break;
+    default: hear_one(h, n); break;
+    }
+}
+
+/* Delivers all that `from` has to a fresh node. order 0: stream after stream, 1: the last stream first, 2: op by op, mixed. */
+static void deliver(struct history *h, struct node *to, struct node *from, int order)
+{
+    struct stream_pos *pos;
+    size_t count;
+    node_begin(from);
+    assert_int_equal(from->tx->v->streams(from->tx, &from->arena, &pos, &count), 0);
+    node_abort(from);
+    if (order < 2) {
+        for (size_t i = 0; i < count; i++) {
+            struct stream_pos *p = &pos[order == 0 ? i : count - 1 - i];
+            if (p->pos > 0) assert_int_equal(node_pull(to, from, p->stream, 0, 1000), FOREIGN_APPLIED);
+        }
+        return;
+    }
+    for (size_t left = count; left > 0;) {
+        size_t i = pick(h, left);
+        if (node_pos(to, pos[i].stream) < pos[i].pos) {
+            assert_int_equal(node_pull(to, from, pos[i].stream, 0, 1), FOREIGN_APPLIED);
+            continue;
+        }
+        pos[i] = pos[--left];
+    }
+}
+
+static bool alike(uint64_t seed, const char *what, const char *one, const char *two)
+{
+    if (strcmp(one, two) == 0) return true;
+    size_t at = 0, line = 0;
+    for (; one[at] == two[at]; at++)
+        if (one[at] == '\n') line = at + 1;
+    print_error("seed %llu, %s\n  %.*s\n  %.*s\n", (unsigned long long)seed, what, (int)strcspn(one + line, "\n"), one + line,
+                (int)strcspn(two + line, "\n"), two + line);
+    return false;
+}
+
+static bool run_history(uint64_t seed, bool sweeps)
+{
+    struct history h = { .rng = seed, .sweeps = sweeps };
+    struct node fresh;
+    bool more, same = true;
+    for (int i = 0; i < NODES; i++) {
+        node_open(&h.node[i], seed * 8 + (uint64_t)i);
+        h.node[i].now_us += (int64_t)pick(&h, 3) * 30000000; /* skewed clocks */
+    }
+    for (int i = 0; i < STEPS; i++) step(&h);
+    for (int i = 0; i < NODES; i++) {
+        node_begin(&h.node[i]);
+        assert_int_equal(change_touch_flush(&h.node[i].c, &more), 0);
+        node_commit(&h.node[i]);
+    }
+    for (int i = 0; i < NODES; i++)
+        for (int k = 0; k < NODES; k++)
+            if (i != k) node_sync(&h.node[i], &h.node[k]);
+    char *first = node_dump(&h.node[0], !sweeps);
+    for (int i = 1; i < NODES; i++) {
+        char *other = node_dump(&h.node[i], !sweeps);
+        same = same && alike(seed, "two nodes of the history", first, other);
+        mem_free(other);
+    }
+    for (int order = 0; order < 3; order++) {
+        node_open(&fresh, seed * 8 + 7);
+        fresh.now_us += (int64_t)pick(&h, 20) * 86400000000;
+        deliver(&h, &fresh, &h.node[order], order);
+        char *other = node_dump(&fresh, !sweeps);
+        same = same && alike(seed, "a fresh node", first, other);
+        mem_free(other);
+        node_close(&fresh);
+    }
+    mem_free(first);
+    for (int i = 0; i < NODES; i++) node_close(&h.node[i]);
+    return same;
+}
+
+static void run_all(bool sweeps)
+{
+    const char *one = getenv("SEED"), *many = getenv("SEEDS");
+    uint64_t count = many != NULL ? strtoull(many, NULL, 10) : 1500;
+    if (one != NULL) {
+        assert_true(run_history(strtoull(one, NULL, 10), sweeps));
+        return;
+    }
+    for (uint64_t seed = 1; seed <= count; seed++) assert_true(run_history(seed, sweeps));
+}
+
+static void any_order_gives_the_same_rows(void **state)
+{
+    (void)state;
+    run_all(false);
+}
+
+static void sweeping_changes_nothing_that_is_told(void **state)
+{
+    (void)state;
+    run_all(true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_order_gives_the_same_rows),
+        cmocka_unit_test(sweeping_changes_nothing_that_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
