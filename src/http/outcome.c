@@ -134,11 +134,13 @@ void outcome_json(struct ask *a, int status, json_t *doc)
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------------------ */
+/* A retry made no op: it answers with the position of the first attempt's. */
 static void position_header(const struct call *c, struct headers *h)
 {
-    if (c->pos.seq == 0) return;
-    snprintf(add_header(h, "x-pos"), HEADER_BYTES, "%llu:%llu", (unsigned long long)c->pos.stream,
-             (unsigned long long)c->pos.seq);
+    const struct stamp *pos = c->pos.seq ? &c->pos : &c->reply.wait_for;
+    if (pos->seq == 0) return;
+    snprintf(add_header(h, "x-pos"), HEADER_BYTES, "%llu:%llu", (unsigned long long)pos->stream,
+             (unsigned long long)pos->seq);
 }
 
 static void write_headers(const struct call *c, struct headers *h)
