@@ -33,9 +33,13 @@ void memstore_image_free(struct memstore_image *image);
 void memstore_crash(struct store *s);
 uint64_t memstore_fsyncs(const struct store *s);     /* durable commits so far */
 
-/* Appends what replicas must agree on, one line each, sorted: visible and swept rows, shadows, tombstones, touches, links
- * and standards of record, keys; with `shown` also links and standards as the original's tables show them (a swept row
- * has none). Not the log, positions, rowids, archive, what is held or awaited. */
+/* The original's program writes a row into the file: no stamp on a new one, the old stamp on one that was there. */
+void memstore_original(struct store *s, const struct memory *m);
+
+/* Appends what replicas must agree on, one line each, sorted: visible and swept rows, shadows, tombstones, touches,
+ * links and standards of record, keys; with `shown` also links and standards as the original's tables show them (a
+ * swept row has none). Not the log, positions, rowids, archive, what is held or awaited. */
 void memstore_dump(struct store *s, bool shown, struct buf *b);
+char *memstore_archive_dump(struct store *s);   /* archived rows, when and why, one line each; mem_free */
 
 #endif

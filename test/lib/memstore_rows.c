@@ -264,7 +264,8 @@ static int ms_remove_row(struct store_tx *tx, const struct row *before)
     return 0;
 }
 
-/* ---- words: none -------------------------------------------------------------------------------------------------- */
+/* ---- words: none --------------------------------------------------------------------------------------------------
+ * */
 
 static int ms_words_stat(struct store_tx *tx, int64_t *ret_rows, int64_t *ret_words, int64_t *ret_max_rowid)
 {
@@ -320,7 +321,8 @@ static int ms_by_rowids(struct store_tx *tx, const int64_t *rowid, size_t count,
     return 0;
 }
 
-/* ---- counters ----------------------------------------------------------------------------------------------------- */
+/* ---- counters -----------------------------------------------------------------------------------------------------
+ * */
 
 static void count_add(struct counts *c, const char *name)
 {
@@ -399,6 +401,34 @@ static int ms_unstamped(struct store_tx *tx, size_t limit, struct arena *a, stru
         ret->item[ret->count++] = all.item[i];
     }
     return rc;
+}
+
+void memstore_original(struct store *s, const struct memory *m)
+{
+    struct store_conn *conn;
+    struct store_tx *tx;
+    struct arena a;
+    struct row before, next;
+    arena_init(&a, BYTES_MAX);
+    CHECK(s->b->conn_open(s, true, &conn, NULL) == 0 && s->b->begin(conn, &tx, NULL) == 0);
+    bool there = ms_get_row(tx, m->id, &a, &before) == 0;
+    next = there ? before : (struct row){ .stamp.ver = 1 };
+    next.m = *m;
+    next.own_differs = there && before.own_differs;
+    CHECK(ms_put_row(tx, &next, there ? &before : NULL) == 0);
+    if (!there) { /* put wants a stamp; the original gives none */
+        struct buf k, v;
+        CHECK(ms_get_row(tx, m->id, &a, &next) == 0);
+        next.stamp = (struct stamp){ 0 };
+        buf_init(&v, BYTES_MAX);
+        row_write(&v, &next);
+        buf_u64(&v, (uint64_t)next.rowid);
+        ms_key_str(&k, m->id);
+        ms_set(tx, T_ROW, &k, &v);
+    }
+    CHECK(s->b->commit(conn, true, NULL) == 0);
+    s->b->conn_close(conn);
+    arena_release(&a);
 }
 
 void ms_rows_verbs(struct store_verbs *v)

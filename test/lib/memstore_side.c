@@ -8,7 +8,8 @@
 #include "base/check.h"
 #include "store/row.h"
 
-/* ---- links -------------------------------------------------------------------------------------------------------- */
+/* ---- links --------------------------------------------------------------------------------------------------------
+ * */
 
 static struct link link_of(const struct entry *e, struct arena *a)
 {
@@ -59,7 +60,8 @@ static int ms_link_hide(struct store_tx *tx, const struct link *l)
     return 0;
 }
 
-/* ---- the original's side tables ----------------------------------------------------------------------------------- */
+/* ---- the original's side tables -----------------------------------------------------------------------------------
+ * */
 
 static int ms_standard_of(struct store_tx *tx, const char *ns, struct arena *a, const char **ret_memory_id,
                           const char **ret_parent)
@@ -147,7 +149,8 @@ static int ms_sync_clock(struct store_tx *tx, const char *agent, struct arena *a
     return 0;
 }
 
-/* ---- rows of ours ------------------------------------------------------------------------------------------------- */
+/* ---- rows of ours -------------------------------------------------------------------------------------------------
+ * */
 
 static void side_of(uint16_t kind, const char *id, size_t id_len, const struct blob *b, struct arena *a,
                     struct side_row *ret)
@@ -262,7 +265,8 @@ static int ms_side_scan(struct store_tx *tx, uint16_t kind, const char *prefix, 
     return 0;
 }
 
-/* ---- log and vector ----------------------------------------------------------------------------------------------- */
+/* ---- log and vector -----------------------------------------------------------------------------------------------
+ * */
 
 static int ms_op_append(struct store_tx *tx, uint64_t stream, const struct log_op *op)
 {
@@ -499,8 +503,8 @@ static void dump_side(struct buf *b, const struct entry *e, struct arena *a)
         struct row row;
         reader_init(&r, side.body, side.body_len);
         uint8_t place = read_u8(&r);
-        if (row_read(&r, a, &row) != 0) return; /* awaited only */
-        buf_puts(b, place == 4 ? "" : "shadow ");  /* a swept row counts as the row it was */
+        if (row_read(&r, a, &row) != 0) return;   /* awaited only */
+        buf_puts(b, place == 4 ? "" : "shadow "); /* a swept row counts as the row it was */
         dump_row(b, &row);
         return;
     }
@@ -511,7 +515,10 @@ static void dump_side(struct buf *b, const struct entry *e, struct arena *a)
     buf_putc(b, '\n');
 }
 
-static int by_line(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_line(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 /* Sorts the lines, so that it does not matter which table a row came from. */
 static void sort_lines(struct buf *b)
@@ -560,4 +567,25 @@ void memstore_dump(struct store *s, bool shown, struct buf *b)
             buf_putc(b, '\n');
         }
     sort_lines(b);
+}
+
+char *memstore_archive_dump(struct store *s)
+{
+    struct memstore *m = container_of(s, struct memstore, base);
+    struct arena a;
+    struct buf b;
+    arena_init(&a, BYTES_MAX);
+    buf_init(&b, BYTES_MAX);
+    for (size_t i = 0; i < m->live[T_ARCHIVE].count; i++) {
+        struct reader r;
+        struct row row;
+        const struct blob *v = m->live[T_ARCHIVE].item[i].value;
+        reader_init(&r, v->data, v->len);
+        CHECK(row_read(&r, &a, &row) == 0);
+        const char *at = read_text(&r, &a), *reason = read_text(&r, &a);
+        buf_printf(&b, "%s %s ", at, reason);
+        dump_row(&b, &row);
+    }
+    arena_release(&a);
+    return buf_take(&b, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_change_converge.c - what is shown is a pure function of the ops: random histories of three nodes with skewed clocks
- * that hear of each other now and then, delivered to fresh nodes in three more orders; all six must be alike.
+/* test_change_converge.c - what is shown is a pure function of the ops: random histories of three nodes with skewed
+ * clocks that hear of each other now and then, delivered to fresh nodes in three more orders; all six must be alike.
  * SEEDS=n says how many histories, SEED=n runs a single one. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +25,10 @@ struct history {
     bool sweeps;
 };
 
-static uint64_t pick(struct history *h, uint64_t bound) { return kit_pick(&h->rng, bound); }
+static uint64_t pick(struct history *h, uint64_t bound)
+{
+    return kit_pick(&h->rng, bound);
+}
 
 static const char *pick_id(struct history *h)
 {
@@ -87,7 +90,9 @@ static void remove_one(struct history *h, struct node *n)
 
 static void link_one(struct history *h, struct node *n)
 {
-    struct link l = { .source_id = pick_id(h), .target_id = pick_id(h), .relation = pick(h, 2) ? "related_to" : "supersedes" };
+    struct link l = { .source_id = pick_id(h),
+                      .target_id = pick_id(h),
+                      .relation = pick(h, 2) ? "related_to" : "supersedes" };
     node_begin(n);
     end(n, pick(h, 3) == 0 ? change_unlink(&n->c, &l) : change_link(&n->c, &l));
 }
@@ -155,7 +160,8 @@ static void step(struct history *h)
     }
 }
 
-/* Delivers all that `from` has to a fresh node. order 0: stream after stream, 1: the last stream first, 2: op by op, mixed. */
+/* Delivers all that `from` has to a fresh node. order 0: stream after stream, 1: the last stream first, 2: op by op,
+ * mixed. */
 static void deliver(struct history *h, struct node *to, struct node *from, int order)
 {
     struct stream_pos *pos;
@@ -186,8 +192,8 @@ static bool alike(uint64_t seed, const char *what, const char *one, const char *
     size_t at = 0, line = 0;
     for (; one[at] == two[at]; at++)
         if (one[at] == '\n') line = at + 1;
-    print_error("seed %llu, %s\n  %.*s\n  %.*s\n", (unsigned long long)seed, what, (int)strcspn(one + line, "\n"), one + line,
-                (int)strcspn(two + line, "\n"), two + line);
+    print_error("seed %llu, %s\n  %.*s\n  %.*s\n", (unsigned long long)seed, what, (int)strcspn(one + line, "\n"),
+                one + line, (int)strcspn(two + line, "\n"), two + line);
     return false;
 }
 
