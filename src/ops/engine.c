@@ -342,7 +342,8 @@ static void quorum_start(struct call_private *p)
 {
     struct engine *e = p->engine;
     struct call *c = p->call;
-    const struct stamp *target = c->reply.wait_for.stream ? &c->reply.wait_for : &c->pos;
+    if (c->reply.wait_for.stream) c->pos = c->reply.wait_for; /* a retry stands where the first attempt stands */
+    const struct stamp *target = &c->pos;
     unsigned need = c->write_quorum ? c->write_quorum : e->cluster ? cluster_writes(e->cluster) : 0;
     c->got = 1;
     c->needed = need > 1 ? need : 1;
