@@ -189,7 +189,7 @@ class Mesh:
         urls = {n.url for n in nodes}
 
         def all_up():
-            return all(p['state'] == 'up' for n in nodes for p in n.status()['peers'] if p['url'] in urls)
+            return all(p['state'] in ('up', 'self', 'twin') for n in nodes for p in n.status()['peers'] if p['url'] in urls)
         until('all links are up', all_up, seconds)
 
     def agreed(self, seconds=20, nodes=None, ns=None, what='all nodes show the same'):

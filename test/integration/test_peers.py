@@ -242,4 +242,4 @@ class SlowDisk(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings="ignore")

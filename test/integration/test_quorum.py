@@ -220,4 +220,4 @@ class Retries(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings="ignore")

@@ -162,4 +162,4 @@ class Stopping(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings="ignore")
