@@ -34,8 +34,7 @@ static int local_put_u64(struct store_tx *tx, const char *key, uint64_t n)
     return tx->v->local_put(tx, key, bytes, sizeof(bytes));
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------
- * */
+/* ---- life ------------------------------------------------------------------------------------------------------ */
 
 static int identity(struct change *c, struct store_tx *tx)
 {
@@ -117,8 +116,7 @@ void change_close(struct change *c)
     c->tx = NULL;
 }
 
-/* ---- counters ------------------------------------------------------------------------------------------------------
- * */
+/* ---- counters -------------------------------------------------------------------------------------------------- */
 
 static void mark_take(const struct change *c, struct change_mark *m)
 {
@@ -206,7 +204,7 @@ int change_savepoint_end(struct change *c, bool keep, struct err *err)
     return change_mark_pop(c, keep, err);
 }
 
-/* ---- the op being made -------------------------------------------------------------------------------------------- */
+/* ---- the op being made ----------------------------------------------------------------------------------------- */
 
 int change_op_begin(struct change *c)
 {
@@ -295,7 +293,7 @@ const char *change_time(struct change *c, uint64_t ver)
     return arena_strdup(c->scratch, text);
 }
 
-/* ---- the end of a batch ------------------------------------------------------------------------------------------- */
+/* ---- the end of a batch ---------------------------------------------------------------------------------------- */
 
 /* Nothing above the persisted bound may be committed. A life's first write persists the clock itself, so that short
  * lives do not push it ahead; under load the bound is put ahead and stands for seconds. */

@@ -57,7 +57,7 @@ int change_savepoint_end(struct change *c, bool keep, struct err *err);
 /* Writes the clock itself in place of its bound: the last thing of a life that ends in order. Inside a transaction. */
 int change_rest(struct change *c);
 
-/* ---- local changes (ops layer, after its guard) ----------------------------------------------------------------------
+/* ---- local changes (ops layer, after its guard) -------------------------------------------------------------------
  * Texts of errors are in c->tx->err where the store has more to say. E_TOO_LARGE: the op beyond its limits. */
 
 /* Between group_begin and group_end all versions go into one op (consolidate); otherwise each call is its own op. */
@@ -107,7 +107,7 @@ int change_shadows(struct store_tx *tx, const char *after_id, size_t limit, stru
 /* Rows of the original without a fitting stamp get an op each (ver from updated_at). At most `limit` rows. */
 int change_adopt(struct change *c, size_t limit, bool *ret_more);
 
-/* ---- foreign changes ---------------------------------------------------------------------------------------------- */
+/* ---- foreign changes ------------------------------------------------------------------------------------------- */
 struct foreign_batch {                   /* ops of one stream, in order, as they came */
     uint64_t stream, node;               /* node: whose life the stream is */
     uint64_t first_seq, chain_before;
@@ -123,8 +123,7 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
  * after_id. *ret_last: where to go on, in scratch; NULL: these were the last. */
 int change_held_retry(struct change *c, const char *after_id, size_t limit, const char **ret_last);
 /* Merges one memory from a node of the original (JSON push): by id, then by title; a version from its updated_at, at
- * most 60 s ahead; an echo is a no-op. *ret_applied: 1 changed something, 0 nothing to do. Makes an op of our stream.
- * */
+ * most 60 s ahead; an echo is a no-op. *ret_applied: 1 changed something, 0 nothing to do. Makes an op of ours. */
 int change_original(struct change *c, const struct memory *m, int *ret_applied, struct row *ret);
 
 #endif

@@ -18,7 +18,7 @@
 #include "base/id.h"
 #include "store/row.h"
 
-/* ---- tombstones --------------------------------------------------------------------------------------------------- */
+/* ---- tombstones ------------------------------------------------------------------------------------------------ */
 
 /* The last access, touches among it: a live row shows both in one field, so a tombstone must keep both. */
 static const char *tomb_last(const struct merged *m, char text[TIME_TEXT])
@@ -71,7 +71,7 @@ static int tomb_read(const struct side_row *side, struct arena *a, struct merged
     return r.failed ? E_CORRUPT : 0;
 }
 
-/* ---- what is known ------------------------------------------------------------------------------------------------ */
+/* ---- what is known --------------------------------------------------------------------------------------------- */
 
 int row_rank(const struct row *a, const struct row *b)
 {
@@ -121,7 +121,7 @@ int known_load(struct change *c, const char *id, bool touched, struct arena *a, 
     return touches_load(c->tx, id, a, &ret->merged);
 }
 
-/* ---- placing ------------------------------------------------------------------------------------------------------ */
+/* ---- placing --------------------------------------------------------------------------------------------------- */
 
 /* Puts a title's winner where it belongs. before: its visible row, NULL when it is not in `memories`. */
 static int place_winner(struct change *c, const struct row *row, const struct row *before, bool swept)
@@ -281,10 +281,9 @@ int known_settle(struct change *c, struct known *k, struct arena *a)
     return rc == 0 && moved ? leave_title(c, k, was_winner, a) : rc;
 }
 
-/* ---- memories and tombstones -------------------------------------------------------------------------------------- */
+/* ---- memories and tombstones ----------------------------------------------------------------------------------- */
 
-/* A concurrent edit was replaced: its text is kept in the archive, under an id of its own that is the same everywhere.
- * */
+/* A concurrent edit was replaced: its text is kept in the archive, under an id that is the same everywhere. */
 static int keep_loser(struct change *c, const struct row *loser, const struct row *winner, bool winner_lives)
 {
     char seed[256], at[TIME_TEXT], id[UUID_TEXT];
@@ -317,7 +316,7 @@ static int memory_apply(struct change *c, const struct version *v, const struct 
     return known_settle(c, &k, a);
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------------------------- */
 
 static int idem_apply(struct change *c, const struct version *v, const struct stamp *s)
 {

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/digest.h"
 
-/* ---- ops ---------------------------------------------------------------------------------------------------------- */
+/* ---- ops ------------------------------------------------------------------------------------------------------- */
 
 /* Errors of the store itself: the op is fine, this moment is not. */
 static bool is_ours(int rc)
@@ -199,7 +199,7 @@ int change_held_retry(struct change *c, const char *after_id, size_t limit, cons
     return rc;
 }
 
-/* ---- the original ------------------------------------------------------------------------------------------------- */
+/* ---- the original ---------------------------------------------------------------------------------------------- */
 
 static uint64_t ver_of_text(struct change *c, const char *updated_at)
 {

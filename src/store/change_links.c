@@ -16,7 +16,7 @@ static uint64_t id_key(const char *id)
     return key != 0 ? key : 1;
 }
 
-/* ---- rows of record ----------------------------------------------------------------------------------------------- */
+/* ---- rows of record -------------------------------------------------------------------------------------------- */
 
 static const char *link_id(const struct link *l, struct arena *a)
 {
@@ -64,7 +64,7 @@ static int link_write(struct change *c, uint16_t kind, const struct link *l, con
     return rc;
 }
 
-/* ---- showing ------------------------------------------------------------------------------------------------------ */
+/* ---- showing --------------------------------------------------------------------------------------------------- */
 
 int links_group(struct store_tx *tx, const struct row *visible, struct arena *a, const char ***ids, size_t *count)
 {
@@ -173,7 +173,7 @@ int links_refresh(struct change *c, const struct row *visible)
     return rc;
 }
 
-/* ---- versions of links -------------------------------------------------------------------------------------------- */
+/* ---- versions of links ----------------------------------------------------------------------------------------- */
 
 int links_apply(struct change *c, const struct version *v, const struct stamp *s)
 {
@@ -195,7 +195,7 @@ int links_apply(struct change *c, const struct version *v, const struct stamp *s
     return rc == 0 ? link_of_record(c, l) : rc;
 }
 
-/* ---- standards --------------------------------------------------------------------------------------------------
+/* ---- standards ----------------------------------------------------------------------------------------------------
  * Body of record: text memory id (none: cleared), text parent. Key: the memory. */
 
 static int standard_show(struct change *c, const struct side_row *side, struct arena *a)

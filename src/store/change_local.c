@@ -43,8 +43,7 @@ int change_delete(struct change *c, const struct row *before)
     return change_record(c, &v);
 }
 
-/* ---- memories ------------------------------------------------------------------------------------------------------
- * */
+/* ---- memories -------------------------------------------------------------------------------------------------- */
 
 /* What the new version must beat besides `before`: a row swept under the title it enters, a tombstone of its own id. */
 static int check_title(struct change *c, const struct memory *m, const struct row *before, uint64_t *floor)
@@ -155,7 +154,7 @@ int change_sweep(struct change *c, const struct row *row)
     return rc == 0 ? hidden_put(c, row, PLACE_SWEPT) : rc;
 }
 
-/* ---- links -------------------------------------------------------------------------------------------------------- */
+/* ---- links ----------------------------------------------------------------------------------------------------- */
 
 static int resolve_end(struct change *c, const char *id, struct row *ret)
 {
@@ -212,7 +211,7 @@ int change_unlink(struct change *c, const struct link *l)
     return found > 0 ? 0 : err_set(c->tx->err, E_NOT_FOUND, "no such link");
 }
 
-/* ---- keyed rows --------------------------------------------------------------------------------------------------- */
+/* ---- keyed rows ------------------------------------------------------------------------------------------------ */
 
 int change_idem(struct change *c, const char *key, const uint8_t fingerprint[32])
 {

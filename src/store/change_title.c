@@ -132,7 +132,7 @@ int change_shadows(struct store_tx *tx, const char *after_id, size_t limit, stru
     }
 }
 
-/* ---- an id or a prefix as people type it -------------------------------------------------------------------------- */
+/* ---- an id or a prefix as people type it ----------------------------------------------------------------------- */
 
 #define FIND_MAX 64
 

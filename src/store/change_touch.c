@@ -98,7 +98,7 @@ int touch_apply(struct change *c, const struct version *v)
     return rc == 0 ? reshow(c, t.id, a) : rc;
 }
 
-/* ---- this node's own ---------------------------------------------------------------------------------------------- */
+/* ---- this node's own ------------------------------------------------------------------------------------------- */
 
 int change_touch(struct change *c, const char *id, int64_t now_us, int64_t times)
 {

@@ -51,8 +51,7 @@ void lane_limits_default(struct lane_limits *l)
     }
 }
 
-/* ---- the batch (pool) ---------------------------------------------------------------------------------------------
- * */
+/* ---- the batch (pool) ------------------------------------------------------------------------------------------ */
 
 /* Errors after which the store may have dropped the transaction under us. */
 static bool loses_transaction(int rc)
@@ -238,8 +237,7 @@ static void lane_work(uv_work_t *work)
     l->took_us = clock_mono_us() - start;
 }
 
-/* ---- queues (loop) ------------------------------------------------------------------------------------------------
- * */
+/* ---- queues (loop) --------------------------------------------------------------------------------------------- */
 
 static void lane_after(uv_work_t *work, int status);
 

@@ -6,8 +6,7 @@
  *   CLOSING: queued items still run, then upkeep (whole checkpoint), connection closed, closed callback.
  *
  * A failed item is undone alone (savepoint) and answered with its error; a failed commit fails all of its batch.
- * After E_IO at commit the lane is broken: it answers E_IO to everything (the process must end: a retried fsync lies).
- * */
+ * After E_IO at commit the lane is broken: it answers E_IO to all (the process must end: a retried fsync lies). */
 #ifndef AIM_STORE_LANE_H
 #define AIM_STORE_LANE_H
 

@@ -1,6 +1,5 @@
 /* readers.c - the pool of read-only connections. An item holds a connection exactly while it is on the pool, so a
- * connection is used by one thread at a time; the free ones wait in a stack, the last used on top (its cache is warm).
- * */
+ * connection is used by one thread at a time; the free ones wait in a stack, the last used on top (a warm cache). */
 #include "store/readers.h"
 
 #include "base/alloc.h"

@@ -29,7 +29,8 @@ static uint64_t draw(void *data)
 void node_open_on(struct node *n, struct store *store, uint64_t seed)
 {
     struct err err = { 0 };
-    *n = (struct node){ .store = store, .rng = seed, .now_us = KIT_START + (int64_t)(seed & 7) * 1000 }; /* or two streams might be one */
+    *n = (struct node){ .store = store, .rng = seed };
+    n->now_us = KIT_START + (int64_t)(seed & 7) * 1000; /* or two streams might be one */
     lifetimes_default(&n->lifetimes);
     arena_init(&n->arena, 256u << 20);
     assert_int_equal(store->b->conn_open(store, true, &n->conn, &err), 0);

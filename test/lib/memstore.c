@@ -18,8 +18,7 @@ static struct memstore *of(struct store *s)
     return container_of(s, struct memstore, base);
 }
 
-/* ---- blobs and maps ------------------------------------------------------------------------------------------------
- * */
+/* ---- blobs and maps -------------------------------------------------------------------------------------------- */
 
 static struct blob *blob_new(const void *data, size_t len)
 {
@@ -118,8 +117,7 @@ static void map_copy(struct map *to, const struct map *from)
         to->item[i] = (struct entry){ .key = blob_ref(from->item[i].key), .value = blob_ref(from->item[i].value) };
 }
 
-/* ---- undo ----------------------------------------------------------------------------------------------------------
- * */
+/* ---- undo ------------------------------------------------------------------------------------------------------ */
 
 static void lock(struct memstore *m)
 {
@@ -161,8 +159,7 @@ static void live_set(struct memstore *m, enum table t, struct blob *key, struct 
     unlock(m);
 }
 
-/* ---- for the verbs -------------------------------------------------------------------------------------------------
- * */
+/* ---- for the verbs --------------------------------------------------------------------------------------------- */
 
 static int fault(struct memstore *m)
 {
@@ -238,8 +235,7 @@ int ms_savepoint_end(struct store_tx *tx, bool keep, struct err *err)
     return 0;
 }
 
-/* ---- the backend ---------------------------------------------------------------------------------------------------
- * */
+/* ---- the backend ----------------------------------------------------------------------------------------------- */
 
 static int ms_conn_open(struct store *s, bool writer, struct store_conn **ret, struct err *err)
 {

@@ -12,8 +12,7 @@
 #include "base/json.h"
 #include "store/row.h"
 
-/* ---- memories ------------------------------------------------------------------------------------------------------
- * */
+/* ---- memories -------------------------------------------------------------------------------------------------- */
 
 static int row_of(const struct blob *b, struct arena *a, struct row *ret)
 {
@@ -264,8 +263,7 @@ static int ms_remove_row(struct store_tx *tx, const struct row *before)
     return 0;
 }
 
-/* ---- words: none --------------------------------------------------------------------------------------------------
- * */
+/* ---- words: none ----------------------------------------------------------------------------------------------- */
 
 static int ms_words_stat(struct store_tx *tx, int64_t *ret_rows, int64_t *ret_words, int64_t *ret_max_rowid)
 {
@@ -321,8 +319,7 @@ static int ms_by_rowids(struct store_tx *tx, const int64_t *rowid, size_t count,
     return 0;
 }
 
-/* ---- counters -----------------------------------------------------------------------------------------------------
- * */
+/* ---- counters -------------------------------------------------------------------------------------------------- */
 
 static void count_add(struct counts *c, const char *name)
 {

@@ -8,8 +8,7 @@
 #include "base/check.h"
 #include "store/row.h"
 
-/* ---- links --------------------------------------------------------------------------------------------------------
- * */
+/* ---- links ----------------------------------------------------------------------------------------------------- */
 
 static struct link link_of(const struct entry *e, struct arena *a)
 {
@@ -60,8 +59,7 @@ static int ms_link_hide(struct store_tx *tx, const struct link *l)
     return 0;
 }
 
-/* ---- the original's side tables -----------------------------------------------------------------------------------
- * */
+/* ---- the original's side tables -------------------------------------------------------------------------------- */
 
 static int ms_standard_of(struct store_tx *tx, const char *ns, struct arena *a, const char **ret_memory_id,
                           const char **ret_parent)
@@ -149,8 +147,7 @@ static int ms_sync_clock(struct store_tx *tx, const char *agent, struct arena *a
     return 0;
 }
 
-/* ---- rows of ours -------------------------------------------------------------------------------------------------
- * */
+/* ---- rows of ours ---------------------------------------------------------------------------------------------- */
 
 static void side_of(uint16_t kind, const char *id, size_t id_len, const struct blob *b, struct arena *a,
                     struct side_row *ret)
@@ -265,8 +262,7 @@ static int ms_side_scan(struct store_tx *tx, uint16_t kind, const char *prefix, 
     return 0;
 }
 
-/* ---- log and vector -----------------------------------------------------------------------------------------------
- * */
+/* ---- log and vector -------------------------------------------------------------------------------------------- */
 
 static int ms_op_append(struct store_tx *tx, uint64_t stream, const struct log_op *op)
 {
@@ -464,7 +460,7 @@ void ms_side_verbs(struct store_verbs *v)
     v->savepoint_end = ms_savepoint_end;
 }
 
-/* ---- the dump ---------------------------------------------------------------------------------------------------- */
+/* ---- the dump -------------------------------------------------------------------------------------------------- */
 
 static void dump_row(struct buf *b, const struct row *r)
 {
