@@ -1,4 +1,5 @@
-/* arg_rules.c - the rules of memory.h in the form descriptors name them: by pointer to a field of the argument's type. */
+/* arg_rules.c - the rules of memory.h in the form descriptors name them: by pointer to a field of the argument's
+ * type. */
 #include <string.h>
 
 #include "base/buf.h"
@@ -85,7 +86,7 @@ int arg_rule_ttl(const void *value, int64_t now_us, struct err *err)
     return rule_ttl(*(const int64_t *)value, err);
 }
 
-/* agent_id and scope come on top of what a client may send: a row accepted here must not be refused by the next node. */
+/* agent_id and scope come on top of what a client may send: the next node must not refuse a row accepted here. */
 #define STAMP_ROOM 256
 #define SENT_MAX 65536
 

@@ -1,5 +1,5 @@
-/* args.c - descriptors at work: JSON or text into argument structs, defaults, checks. Every door decodes by it, so a value means
- * the same everywhere. Any thread; a struct belongs to one. */
+/* args.c - descriptors at work: JSON or text into argument structs, defaults, checks. Every door decodes by it, so a
+ * value means the same everywhere. Any thread; a struct belongs to one. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -53,7 +53,7 @@ static int too_large(struct err *err)
     return err_set(err, E_TOO_LARGE, "arguments exceed the memory of a call");
 }
 
-/* ---- wrong types in words ----------------------------------------------------------------------------------------------- */
+/* ---- wrong types in words ---------------------------------------------------------------------------------------- */
 static const char *expected(const struct arg *d)
 {
     switch (d->type) {
@@ -130,7 +130,7 @@ static bool known_word(const struct arg *d, const struct str *s)
     return false;
 }
 
-/* ---- from JSON ------------------------------------------------------------------------------------------------------------ */
+/* ---- from JSON --------------------------------------------------------------------------------------------------- */
 static int json_texts(const struct decode *x, const struct arg *d, const char *path, json_t *v, struct strs *ret)
 {
     size_t n = json_array_size(v), kept = 0;
@@ -311,7 +311,7 @@ int args_from_json(const struct arg *desc, enum door door, json_t *doc, struct a
     return wrong(&x, &object, "", doc, false);
 }
 
-/* ---- from text -------------------------------------------------------------------------------------------------------------- */
+/* ---- from text --------------------------------------------------------------------------------------------------- */
 static int text_int(const struct decode *x, const struct arg *d, const char *text, size_t len, int64_t *ret)
 {
     const char *name = name_at(d, x->door);
@@ -390,7 +390,7 @@ int args_from_text(const struct arg *desc, unsigned index, enum door door, const
     return rc;
 }
 
-/* ---- defaults and checks -------------------------------------------------------------------------------------------------------- */
+/* ---- defaults and checks ----------------------------------------------------------------------------------------- */
 static int fill_default(const struct decode *x, unsigned i, void *args)
 {
     const struct arg *d = &x->desc[i];

@@ -1,4 +1,5 @@
-/* create.c - making memories: create (an existing title is updated in place) and bulk, which is create many times over. */
+/* create.c - making memories: create (an existing title is updated in place) and bulk, which is create many times
+ * over. */
 #include <stdio.h>
 #include <string.h>
 
@@ -32,9 +33,10 @@ const struct arg create_arg[] = {
       .at = { { .dflt = "5" }, { .dflt = "5" }, { .dflt = "5" } }, .doc = "Importance, 1 to 10" },
     { "confidence", ARG_REAL, AT(confidence), 0, ON_ALL, .rule = arg_rule_confidence,
       .at = { { .dflt = "1.0" }, { .dflt = "1.0" }, { .dflt = "1.0" } }, .doc = "Certainty, 0.0 to 1.0" },
-    { "expires_at", ARG_TEXT, AT(expires_at), ARG_OPTION, ON_ALL, .at = { [DOOR_CLI] = { .name = "expires-at" } },
-      .rule = arg_rule_expires_create, .doc = "End of its life, RFC 3339; wins over ttl_secs" },
-    { "ttl_secs", ARG_INT, AT(ttl_secs), ARG_OPTION, ON_ALL, .at = { [DOOR_CLI] = { .name = "ttl-secs" } },
+    { "expires_at", ARG_TEXT, AT(expires_at), ARG_OPTION, ON_HTTP | ON_CLI,
+      .at = { [DOOR_CLI] = { .name = "expires-at" } }, .rule = arg_rule_expires_create,
+      .doc = "End of its life, RFC 3339; wins over ttl_secs" },
+    { "ttl_secs", ARG_INT, AT(ttl_secs), ARG_OPTION, ON_HTTP | ON_CLI, .at = { [DOOR_CLI] = { .name = "ttl-secs" } },
       .rule = arg_rule_ttl, .doc = "Seconds to live; wins over the tier's lifetime" },
     { "metadata", ARG_OBJECT, AT(metadata), 0, ON_HTTP | ON_MCP, .rule = arg_rule_metadata,
       .doc = "Any JSON object, up to 65536 bytes" },
@@ -56,7 +58,7 @@ const struct arg bulk_arg[] = {
     { 0 },
 };
 
-/* ---- one memory ------------------------------------------------------------------------------------------------------------- */
+/* ---- one memory -------------------------------------------------------------------------------------------------- */
 struct made {
     struct row row; /* as stored */
     bool existed, pending;
@@ -96,7 +98,8 @@ static const char *expiry(struct op_ctx *c, const struct create_args *a, enum ti
     return secs > 0 ? time_after(c, secs) : NULL;
 }
 
-/* The incoming memory `m` over the row of its title. The MCP door replaces what the others raise, and leaves source and expiry. */
+/* The incoming memory `m` over the row of its title. The MCP door replaces what the others raise, and leaves source
+ * and expiry. */
 static void merge_upsert(struct op_ctx *c, const struct create_args *a, struct memory *m, const struct memory *old)
 {
     bool mcp = c->caller->door == DOOR_MCP;
@@ -167,7 +170,7 @@ static int store_one(struct op_ctx *c, const struct create_args *a, struct made 
     return change_memory(c->change, &m, ret->existed ? &old : NULL, &ret->row);
 }
 
-/* ---- create ------------------------------------------------------------------------------------------------------------------- */
+/* ---- create ------------------------------------------------------------------------------------------------------ */
 static int reply_made(struct op_ctx *c, const struct row *row, bool existed, struct reply *r)
 {
     const struct memory *m = &row->m;
@@ -226,7 +229,7 @@ int op_create_aside(struct op_ctx *c, const void *args, struct reply *r)
     return rc;
 }
 
-/* ---- bulk ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- bulk -------------------------------------------------------------------------------------------------------- */
 static json_t *bulk_doc(struct op_ctx *c)
 {
     if (*c->carry == NULL) *c->carry = json_pack("{s:i, s:[], s:[], s:[]}", "created", 0, "errors", "ids", "results");

@@ -1,5 +1,5 @@
-/* engine.c - see engine.h. Each callback stores what came and goes on with the state drawn there; engine_finish is the one
- * place that answers. */
+/* engine.c - see engine.h. Each callback stores what came and goes on with the state drawn there; engine_finish is
+ * the one place that answers. */
 #include <string.h>
 
 #include "base/check.h"
@@ -22,7 +22,7 @@ static bool writes(const struct call_private *p)
     return p->call->op->effect == OP_WRITE || p->call->op->effect == OP_LOCAL;
 }
 
-/* ---- answering ------------------------------------------------------------------------------------------------------------ */
+/* ---- answering --------------------------------------------------------------------------------------------------- */
 static void maybe_drained(struct engine *e)
 {
     if (!e->draining || e->count > 0 || !touch_idle(e) || touch_waiting(e) || e->drained == NULL) return;
@@ -82,7 +82,7 @@ void engine_arm(struct engine *e)
     if (!uv_is_active((uv_handle_t *)&e->timer)) CHECK(uv_timer_start(&e->timer, on_timer, TICK_MS, TICK_MS) == 0);
 }
 
-/* ---- what an operation sees -------------------------------------------------------------------------------------------------- */
+/* ---- what an operation sees -------------------------------------------------------------------------------------- */
 static void context(struct call_private *p, struct store_tx *tx, struct change *change, int64_t now_us, struct err *err,
                     struct op_ctx *ret)
 {
@@ -120,7 +120,7 @@ static int said(int rc, struct op_ctx *ctx)
     return rc;
 }
 
-/* ---- reads ------------------------------------------------------------------------------------------------------------------- */
+/* ---- reads ------------------------------------------------------------------------------------------------------- */
 static int read_here(const struct call_private *p, struct store_tx *tx)
 {
     struct stream_pos pos;
@@ -204,7 +204,7 @@ static int read_submit(struct call_private *p, int64_t now_ms)
     return read_start(p);
 }
 
-/* ---- writes: in the lane ---------------------------------------------------------------------------------------------------- */
+/* ---- writes: in the lane ----------------------------------------------------------------------------------------- */
 /* Is what the run before made still there? It is not when its transaction was lost. */
 static bool slice_stands(const struct call_private *p, const struct change *ch)
 {
@@ -270,7 +270,7 @@ static int write_run(struct lane_item *item, struct change *ch, struct err *err)
     return said(rc, &ctx);
 }
 
-/* ---- writes: quorum and hints ------------------------------------------------------------------------------------------------- */
+/* ---- writes: quorum and hints ------------------------------------------------------------------------------------ */
 static enum durability durability_of(const struct cluster_wait *w)
 {
     if (w->all && w->disks == w->got && w->disks > 1) return DURABLE_ALL;
@@ -409,7 +409,8 @@ static void decode_after(uv_work_t *work, int cancelled)
     if (status) engine_finish(p, status);
 }
 
-/* A fresh id, or the one its key stands for: a retry at another node that has not heard of the first attempt makes the same row. */
+/* A fresh id, or the one its key stands for: a retry at another node that has not heard of the first attempt makes
+ * the same row. */
 static void draw_id(struct call_private *p)
 {
     struct call *c = p->call;
@@ -446,7 +447,7 @@ static int write_submit(struct call_private *p, int64_t now_ms)
     return 0;
 }
 
-/* ---- the engine ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the engine -------------------------------------------------------------------------------------------------- */
 void engine_submit(struct engine *e, struct call *c)
 {
     struct call_private *p = c->priv;

@@ -1,11 +1,8 @@
-/* engine.h - runs calls: one state machine for all doors. Loop thread.
- *
- *   READ, TOUCH   NEW ─▶ READING (reader) ─▶ RENDER ─▶ DONE            (X-Wait-Pos: WAIT_POS before READING)
- *                 a TOUCH's noted ids go to the lane merged; its answer waits for that commit, 100 ms at most
- *   WRITE, LOCAL  NEW ─▶ QUEUED (lane) ─▶ COMMITTED ─▶ QUORUM ∥ ASIDE ─▶ DONE
- *                 E_AGAIN: the slice is committed, the call queues again behind the others; one quorum wait, for the last
- *
- * The submitter fills the call (op, args, caller, options), submits, and gets done exactly once; then it frees it by
+/* engine.h - runs calls: one state machine for all doors. Loop thread.  READ, TOUCH   NEW ─▶ READING (reader) ─▶
+ * RENDER ─▶ DONE            (X-Wait-Pos: WAIT_POS before READING) a TOUCH's noted ids go to the lane merged; its
+ * answer waits for that commit, 100 ms at most WRITE, LOCAL  NEW ─▶ QUEUED (lane) ─▶ COMMITTED ─▶ QUORUM ∥ ASIDE ─▶
+ * DONE E_AGAIN: the slice is committed, the call queues again behind the others; one quorum wait, for the last  The
+ * submitter fills the call (op, args, caller, options), submits, and gets done exactly once; then it frees it by
  * call_free. Loop or one pool thread owns a call, never both. A write in the lane is never cancelled. */
 #ifndef AIM_OPS_ENGINE_H
 #define AIM_OPS_ENGINE_H
@@ -31,8 +28,8 @@ struct call {
     void *args;      /* args_size bytes in the arena, zeroed */
     struct caller caller;
     int (*decode)(struct call *); /* pool or loop, before run, when not NULL: text -> body -> args, checks; sets err */
-    /* Turns reply.doc into `out`, at the end of a READ or TOUCH on the pool, of a WRITE on the loop; non-zero: the call fails
-     * with it. NULL: the door renders in done. */
+    /* Turns reply.doc into `out`, at the end of a READ or TOUCH on the pool, of a WRITE on the loop; non-zero: the
+     * call fails with it. NULL: the door renders in done. */
     int (*render)(struct call *);
     char *out;
     size_t out_len;              /* owned (mem_alloc): rendered text */
@@ -52,9 +49,10 @@ struct call {
     struct stamp pos;     /* the last op made; seq 0: none */
     unsigned got, needed; /* acks, local one included */
     enum durability durability;
-    const char *reason;   /* with E_QUORUM: "timeout" or "unreachable"; else NULL */
-    const char *outcome;  /* of a WRITE that failed otherwise than by its arguments: "pending" (it may be here and travel) or
-                           * "not_applied" (no effect); else NULL */
+    const char *reason; /* with E_QUORUM: "timeout" or "unreachable"; else NULL */
+    /* Of a WRITE that failed otherwise than by its arguments: "pending" (it may be here and travel) or "not_applied"
+     * (no effect); else NULL. */
+    const char *outcome;
     struct call_private *priv;
 };
 

@@ -81,7 +81,7 @@ static int check_owner(struct op_ctx *c, const struct guard *g, const struct mem
     return deny(c, g, why);
 }
 
-/* ---- waiting for approval ------------------------------------------------------------------------------------------ */
+/* ---- waiting for approval ---------------------------------------------------------------------------------------- */
 
 /* The payload as an approval replays it: the whole memory, or which one is meant. */
 static json_t *payload_of(const struct guard *g, const char *now)
@@ -135,7 +135,7 @@ int guard_queued(struct op_ctx *c, const char *id, struct reply *r)
     return rc;
 }
 
-/* ---- the check ------------------------------------------------------------------------------------------------------- */
+/* ---- the check --------------------------------------------------------------------------------------------------- */
 static int ask_approval(struct op_ctx *c, const struct guard *g, struct reply *r)
 {
     return g->action == GUARD_UPDATE ? deny(c, g, "governance: approval is required") : queue(c, g, r);

@@ -1,5 +1,5 @@
-/* guard.h - who may write where: reserved namespaces and the governance of a namespace's standard. Runs inside the write's
- * transaction, before the change; what comes from peers enters below it. */
+/* guard.h - who may write where: reserved namespaces and the governance of a namespace's standard. Runs inside the
+ * write's transaction, before the change; what comes from peers enters below it. */
 #ifndef AIM_OPS_GUARD_H
 #define AIM_OPS_GUARD_H
 
@@ -14,8 +14,9 @@ struct guard {
     const struct memory *memory;
 };
 
-/* 0: go on. E_DENIED: refused, with the contract's reason. E_PENDING: queued for a decision, `r` says so (202): the caller
- * returns 0 without a change of its own. A policy that cannot be read denies; an update cannot be queued, so `approve` denies it. */
+/* 0: go on. E_DENIED: refused, with the contract's reason. E_PENDING: queued for a decision, `r` says so (202): the
+ * caller returns 0 without a change of its own. A policy that cannot be read denies; an update cannot be queued, so
+ * `approve` denies it. */
 int guard_check(struct op_ctx *c, const struct guard *g, struct reply *r);
 /* The answer to a retry of what was queued under `id`. E_NOT_FOUND: nothing was. */
 int guard_queued(struct op_ctx *c, const char *id, struct reply *r);

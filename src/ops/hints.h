@@ -6,8 +6,8 @@
 
 #define HINTS_MAX 5
 
-/* A new array of at most HINTS_MAX ids of live memories of `ns` that share a word with the title, best first; `but` is left out.
- * Reads at most 2,000 postings, rarest words first, and 64 rows. */
+/* A new array of at most HINTS_MAX ids of live memories of `ns` that share a word with the title, best first; `but`
+ * is left out. Reads at most 2,000 postings, rarest words first, and 64 rows. */
 int hints_similar(struct op_ctx *c, const struct str *title, const char *ns, const char *but, json_t **ret);
 
 #endif

@@ -1,4 +1,5 @@
-/* lists.c - operations over many memories that rank nothing: list, namespaces, stats; and the filter all of them share. */
+/* lists.c - operations over many memories that rank nothing: list, namespaces, stats; and the filter all of them
+ * share. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,7 @@ const struct arg list_arg[] = {
 };
 #undef AT
 
-/* ---- filters ---------------------------------------------------------------------------------------------------------------- */
+/* ---- filters ----------------------------------------------------------------------------------------------------- */
 static bool odd(const struct str *s)
 {
     return s && s->s && strlen(s->s) != s->len;
@@ -80,7 +81,7 @@ int filter_fill(struct op_ctx *c, const struct filter_args *a, struct filter_own
     return a->tags && a->tags->count ? fill_tags(c, a->tags, f) : 0;
 }
 
-/* ---- list -------------------------------------------------------------------------------------------------------------------- */
+/* ---- list -------------------------------------------------------------------------------------------------------- */
 static int cursor_parse(struct op_ctx *c, const struct str *text, struct cursor *ret)
 {
     char *end;
@@ -135,7 +136,7 @@ int op_list(struct op_ctx *c, const void *args, struct reply *r)
     return rc;
 }
 
-/* ---- counters ------------------------------------------------------------------------------------------------------------------ */
+/* ---- counters ---------------------------------------------------------------------------------------------------- */
 static json_t *counts_json(const struct counts *counts, const char *name)
 {
     json_t *list = json_array();

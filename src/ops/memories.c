@@ -55,7 +55,7 @@ const struct arg update_arg[] = {
 };
 #undef AT
 
-/* ---- get ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- get --------------------------------------------------------------------------------------------------------- */
 int op_get(struct op_ctx *c, const void *args, struct reply *r)
 {
     const struct id_args *a = args;
@@ -69,7 +69,7 @@ int op_get(struct op_ctx *c, const void *args, struct reply *r)
     return reply_set(r, "{s:o, s:o}", "memory", memory_json(&row.m), "links", list);
 }
 
-/* ---- update ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- update ------------------------------------------------------------------------------------------------------ */
 static int reply_updated(struct reply *r, const struct row *row)
 {
     return reply_set(r, "{s:o, s:b}", "memory", memory_json(&row->m), "updated", 1);
@@ -143,7 +143,7 @@ int op_update_again(struct op_ctx *c, const void *args, struct reply *r)
     return rc ? rc : reply_updated(r, &row);
 }
 
-/* ---- delete ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- delete ------------------------------------------------------------------------------------------------------ */
 int op_delete(struct op_ctx *c, const void *args, struct reply *r)
 {
     const struct delete_args *a = args;
@@ -166,7 +166,7 @@ int op_delete_again(struct op_ctx *c, const void *args, struct reply *r)
     return reply_set(r, "{s:b, s:s}", "deleted", 1, "id", a->id.s);
 }
 
-/* ---- promote ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- promote ----------------------------------------------------------------------------------------------------- */
 static int reply_promoted(struct reply *r, const char *id)
 {
     return reply_set(r, "{s:b, s:s, s:s, s:s}", "promoted", 1, "id", id, "tier", "long", "mode", "tier");

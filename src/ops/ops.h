@@ -1,7 +1,7 @@
-/* ops.h - the operation table: every thing a user can ask for, written once. A row names its arguments, its function and
- * its place at each door; decoding, checks, JSON schemas, --help, OpenAPI come from the rows. Adding an operation is one
- * row and one function. Operations are plain blocking code on a store transaction: no socket, no loop, no thread, no
- * effect outside the transaction, so each may be run twice. */
+/* ops.h - the operation table: every thing a user can ask for, written once. A row names its arguments, its function
+ * and its place at each door; decoding, checks, JSON schemas, --help, OpenAPI come from the rows. Adding an operation
+ * is one row and one function. Operations are plain blocking code on a store transaction: no socket, no loop, no
+ * thread, no effect outside the transaction, so each may be run twice. */
 #ifndef AIM_OPS_H
 #define AIM_OPS_H
 
@@ -27,7 +27,7 @@ enum { ON_HTTP = 1, ON_MCP = 2, ON_CLI = 4, ON_ALL = 7 };
  * LOCAL: upkeep of this node, in the lane, no op, no quorum. */
 enum op_effect { OP_READ, OP_TOUCH, OP_WRITE, OP_LOCAL };
 
-/* ---- arguments ---------------------------------------------------------------------------------------------------------- */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 struct str {
     const char *s;
     size_t len;
@@ -54,26 +54,30 @@ enum arg_type {
     ARG_OBJECT, /* json_t * (borrowed): any JSON value; the shared check wants an object */
     ARG_ITEMS,  /* struct items, each decoded by `item` descriptors (bulk, sync push, import) */
 };
+/* NULL_CLEARS: JSON null is a value of its own (head.null), so is an empty text but by MCP. OPTION: null is absence;
+ * without it null is a wrong type. CLAMP: beyond max is cut, not refused. PATH, QUERY: where HTTP has it although the
+ * route takes a body. BODY_ARRAY: the HTTP body itself is this array. POSITIONAL, REST (may begin with '-'), STDIN
+ * ('-' reads standard input): the command line. COMMA: a JSON string is a comma list too; an empty list of a query
+ * stays one empty word, which matches nothing. FILLED: HTTP takes blank for absent, E_INVALID "<name> is required".
+ * HIDDEN: taken, not shown in schemas and help. I32: beyond 32 bits is a wrong type. */
 enum arg_flags {
     ARG_REQUIRED = 1,
-    ARG_NULL_CLEARS = 2 /* JSON null is a value of its own (head.null), elsewhere null = absent where `optional` */,
-    ARG_PATH = 4 /* part of the HTTP path */,
-    ARG_POSITIONAL = 8 /* CLI */,
-    ARG_CLAMP = 16 /* beyond max is cut, not refused */,
-    ARG_OPTION = 32 /* null = absent (an optional field of the original); without it null is a wrong type */,
-    ARG_REST = 64 /* CLI: may begin with '-' */,
-    ARG_BODY_ARRAY = 128 /* the HTTP body itself is this array */,
-    ARG_QUERY = 256 /* HTTP: in the query string even where the route has a body */,
-    ARG_STDIN = 512 /* CLI: '-' reads standard input */,
-    ARG_COMMA =
-        1024 /* ARG_TEXTS: a JSON string is a comma list too; an empty list of a query stays one empty word, which matches nothing */
-    ,
-    ARG_FILLED = 2048 /* HTTP: blank is as good as absent: E_INVALID "<name> is required" */,
-    ARG_HIDDEN = 4096 /* taken, not shown in schemas and help */,
-    ARG_I32 = 8192 /* ARG_INT: beyond 32 bits is a wrong type */,
+    ARG_NULL_CLEARS = 2,
+    ARG_PATH = 4,
+    ARG_POSITIONAL = 8,
+    ARG_CLAMP = 16,
+    ARG_OPTION = 32,
+    ARG_REST = 64,
+    ARG_BODY_ARRAY = 128,
+    ARG_QUERY = 256,
+    ARG_STDIN = 512,
+    ARG_COMMA = 1024,
+    ARG_FILLED = 2048,
+    ARG_HIDDEN = 4096,
+    ARG_I32 = 8192,
 };
-/* The rules of memory.h, run by the shared check in descriptor order on what was given or is a default; `value` points at the
- * field, of the argument's type. NULL: none beyond type and bounds. */
+/* The rules of memory.h, run by the shared check in descriptor order on what was given or is a default; `value`
+ * points at the field, of the argument's type. NULL: none beyond type and bounds. */
 typedef int (*arg_rule)(const void *value, int64_t now_us, struct err *err);
 
 struct arg {
@@ -107,12 +111,11 @@ static inline bool arg_null(const struct args_head *h, unsigned i)
     return (h->null >> i) & 1;
 }
 
-/* ---- who asks, what is answered ------------------------------------------------------------------------------------------- */
+/* ---- who asks, what is answered ---------------------------------------------------------------------------------- */
 struct caller {
     enum door door;
-    const char *agent_id; /* resolved; checked unless agent_error says why it is no good */
-    const char
-        *agent_error; /* NULL, or rule_agent_id's text on the id given: operations that need a caller answer with it */
+    const char *agent_id;    /* resolved; checked unless agent_error says why it is no good */
+    const char *agent_error; /* rule_agent_id's text, which operations that need a caller answer; NULL: it is fine */
     bool anonymous;
     const char *default_ns; /* CLI derives one; else "global" */
     bool quorum_on;         /* federation is on: create tells quorum_acks in its body */
@@ -175,7 +178,7 @@ struct op_ctx {
     struct err *err;
 };
 
-/* ---- the row -------------------------------------------------------------------------------------------------------------- */
+/* ---- the row ----------------------------------------------------------------------------------------------------- */
 enum http_verb { HTTP_NONE, HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE };
 struct http_route {
     enum http_verb verb;
@@ -216,14 +219,16 @@ const struct op *op_by_name(const char *name);
 const struct op *op_by_tool(const char *mcp_name);
 const struct op *op_by_verb(const char *cli_name);
 
-/* ---- decoding (src/ops/args.c) ----------------------------------------------------------------------------------------------- */
-/* From a JSON object (HTTP body, MCP arguments). Wrong types, missing required ones and unknown words: E_TYPE with the argument's path
- * in err->arg ("memories[0].tier", "" for a missing field at the top) and the detail in err->msg; a word that is no string: E_SYNTAX; more
- * items than allowed: E_INVALID. MCP: null, tags that are no strings, metadata that is no object count as absent; messages stand alone
- * ("title is required"). HTTP: path and query arguments are left out. Values borrow from `doc`. Defaults of the door are filled in. */
+/* ---- decoding (src/ops/args.c) ----------------------------------------------------------------------------------- */
+/* From a JSON object (HTTP body, MCP arguments). Wrong types, missing required ones and unknown words: E_TYPE with
+ * the argument's path in err->arg ("memories[0].tier", "" for a missing field at the top) and the detail in err->msg;
+ * a word that is no string: E_SYNTAX; more items than allowed: E_INVALID. MCP: null, tags that are no strings,
+ * metadata that is no object count as absent; messages stand alone ("title is required"). HTTP: path and query
+ * arguments are left out. Values borrow from `doc`. Defaults of the door are filled in. */
 int args_from_json(const struct arg *desc, enum door door, json_t *doc, struct arena *a, void *args, struct err *err);
-/* One argument from text (query parameter, CLI value, path segment; copied into the arena; a flag of the CLI: ""). E_TYPE with the name in
- * err->arg and the detail in err->msg ("invalid digit found in string"); CLI, MCP: an unknown word is E_INVALID ("invalid tier: x ..."). */
+/* One argument from text (query parameter, CLI value, path segment; copied into the arena; a flag of the CLI: "").
+ * E_TYPE with the name in err->arg and the detail in err->msg ("invalid digit found in string"); CLI, MCP: an unknown
+ * word is E_INVALID ("invalid tier: x ..."). */
 int args_from_text(const struct arg *desc, unsigned index, enum door door, const char *text, size_t len,
                    struct arena *a, void *args, struct err *err);
 /* Fills defaults of what is not set; E_MISSING naming the first required argument that is absent. */
@@ -232,9 +237,9 @@ int args_finish(const struct arg *desc, enum door door, struct arena *a, void *a
 int args_check(const struct arg *desc, enum door door, int64_t now_us, struct arena *a, void *args, struct err *err);
 int arg_index(const struct arg *desc, enum door door, const char *name); /* by the door's name; -1 */
 
-/* ---- shared by operations -------------------------------------------------------------------------------------------------- */
-json_t *memory_json(
-    const struct memory *m); /* the 15 fields, absent times left out; unreadable tags or metadata read as [] and {} */
+/* ---- shared by operations ---------------------------------------------------------------------------------------- */
+/* The 15 fields; absent times are left out, unreadable tags or metadata read as [] and {}. */
+json_t *memory_json(const struct memory *m);
 json_t *link_json(const struct link *l);
 /* Who acts: `own` (an argument; NULL or empty: not given), else the caller. E_INVALID. */
 int op_agent(struct op_ctx *c, const struct str *own, const char **ret);

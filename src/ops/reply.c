@@ -37,7 +37,7 @@ const char *ids_next(struct ids *ids)
     return slot;
 }
 
-/* ---- JSON of values ------------------------------------------------------------------------------------------------------- */
+/* ---- JSON of values ---------------------------------------------------------------------------------------------- */
 static json_t *parse(const char *text)
 {
     return text ? json_parse(text, strlen(text), NULL, 0, NULL) : NULL;
@@ -139,7 +139,7 @@ int metadata_stamp(struct op_ctx *c, const json_t *sent, const char *agent_id, c
     return rc;
 }
 
-/* ---- callers, times, lookup --------------------------------------------------------------------------------------------------- */
+/* ---- callers, times, lookup -------------------------------------------------------------------------------------- */
 int op_agent(struct op_ctx *c, const struct str *own, const char **ret)
 {
     if (own && own->len > 0) {

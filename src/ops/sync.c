@@ -1,4 +1,4 @@
-/* sync.c - what nodes of the original and pollers speak: push (row by row, never fanned out with a quorum) and since. */
+/* sync.c - what nodes of the original and pollers speak: push (row by row, answered without a quorum) and since. */
 #include <stdio.h>
 #include <string.h>
 
@@ -61,7 +61,7 @@ const struct arg since_arg[] = {
 };
 #undef AT
 
-/* ---- push ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- push -------------------------------------------------------------------------------------------------------- */
 static int receiver_of(struct op_ctx *c, const char **ret)
 {
     if (c->caller->agent_error)
@@ -223,7 +223,7 @@ int op_sync_push(struct op_ctx *c, const void *args, struct reply *r)
     return 0;
 }
 
-/* ---- since -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- since ------------------------------------------------------------------------------------------------------- */
 struct page {
     json_t *list;
     const struct memory *last;
@@ -240,7 +240,8 @@ static int add_page(struct op_ctx *c, int64_t after_us, const char *after_id, si
     return rc;
 }
 
-/* A poller of the original goes on from the last row's time alone: a page never ends among rows of one moment (but at the cap). */
+/* A poller of the original goes on from the last row's time alone: a page never ends among rows of one moment (but at
+ * the cap). */
 static int complete_moment(struct op_ctx *c, struct page *p)
 {
     for (;;) {

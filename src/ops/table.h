@@ -6,7 +6,7 @@
 
 extern const char *const tier_words[], *const source_words[], *const scope_words[], *const format_words[];
 
-/* ---- rules by type (args.c runs them; rules.c) ------------------------------------------------------------------------ */
+/* ---- rules by type (args.c runs them; rules.c) ------------------------------------------------------------------- */
 int arg_rule_title(const void *value, int64_t now_us, struct err *err);
 int arg_rule_content(const void *value, int64_t now_us, struct err *err);
 int arg_rule_namespace(const void *value, int64_t now_us, struct err *err);
@@ -35,7 +35,7 @@ int arg_rule_updated(const void *value, int64_t now_us, struct err *err);
 int arg_rule_accessed(const void *value, int64_t now_us, struct err *err);
 int arg_rule_expires_any(const void *value, int64_t now_us, struct err *err);
 
-/* ---- create, bulk (create.c) -------------------------------------------------------------------------------------------- */
+/* ---- create, bulk (create.c) ------------------------------------------------------------------------------------- */
 enum { CREATE_TTL = 8 }; /* index of ttl_secs in create_arg */
 struct create_args {
     struct args_head h;
@@ -59,7 +59,7 @@ int op_create_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_bulk(struct op_ctx *c, const void *args, struct reply *r);
 int op_bulk_again(struct op_ctx *c, const void *args, struct reply *r);
 
-/* ---- one memory (memories.c) ----------------------------------------------------------------------------------------------- */
+/* ---- one memory (memories.c) ------------------------------------------------------------------------------------- */
 struct id_args {
     struct args_head h;
     struct str id;
@@ -97,7 +97,7 @@ int op_delete_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_promote(struct op_ctx *c, const void *args, struct reply *r);
 int op_promote_again(struct op_ctx *c, const void *args, struct reply *r);
 
-/* ---- many memories (lists.c) ------------------------------------------------------------------------------------------------ */
+/* ---- many memories (lists.c) ------------------------------------------------------------------------------------- */
 enum { LIST_MIN_PRIORITY = 4, SEARCH_MIN_PRIORITY = 4, RECALL_BUDGET = 7 }; /* indices in their descriptors */
 /* What filters have in common; pointers of `f` go into `own`. */
 struct filter_own {
@@ -111,7 +111,8 @@ struct filter_args {
     const int64_t *min_priority;
     const struct strs *tags;
 };
-/* Fills f for live rows. Returns false when nothing can match (a text with U+0000, an empty agent). E_TOO_LARGE past the arena. */
+/* Fills f for live rows. Returns false when nothing can match (a text with U+0000, an empty agent). E_TOO_LARGE past
+ * the arena. */
 int filter_fill(struct op_ctx *c, const struct filter_args *a, struct filter_own *own, struct filter *f,
                 bool *ret_none);
 struct list_args {
@@ -150,7 +151,7 @@ int op_recall(struct op_ctx *c, const void *args, struct reply *r);
 int op_namespaces(struct op_ctx *c, const void *args, struct reply *r);
 int op_stats(struct op_ctx *c, const void *args, struct reply *r);
 
-/* ---- nodes of the original, pollers (sync.c) ---------------------------------------------------------------------------------- */
+/* ---- nodes of the original, pollers (sync.c) --------------------------------------------------------------------- */
 struct memory_args { /* a whole memory, as exports and peers send it */
     struct args_head h;
     struct str id, title, content, ns, source;
@@ -179,17 +180,18 @@ extern const struct arg memory_arg[], push_arg[], since_arg[];
 int op_sync_push(struct op_ctx *c, const void *args, struct reply *r);
 int op_sync_since(struct op_ctx *c, const void *args, struct reply *r);
 
-/* ---- helpers of several families (reply.c) ------------------------------------------------------------------------------------- */
-/* A moment as filters take it: RFC 3339, or the beginning of one ("2026-05"), read as UTC; anything else sorts as text would. `until`:
- * the last moment that is not beyond the text. */
+/* ---- helpers of several families (reply.c) ----------------------------------------------------------------------- */
+/* A moment as filters take it: RFC 3339, or the beginning of one ("2026-05"), read as UTC; anything else sorts as
+ * text would. `until`: the last moment that is not beyond the text. */
 int64_t time_bound(const struct str *s, bool until);
 json_t *tags_json(const char *text);     /* [] when unreadable */
 json_t *metadata_json(const char *text); /* {} when unreadable */
 /* Compact text in the arena; NULL when it does not fit there. */
 const char *json_arena(struct arena *a, const json_t *v, size_t *ret_len);
 json_t *strs_json(const struct strs *s);
-/* The metadata to store: what was sent (NULL: {}) with agent_id and scope put in (NULL: not), and `keep`'s agent_id (metadata text of
- * the row there is; NULL: none) over all. In the arena. E_TOO_LARGE; E_INVALID when the result is too big. */
+/* The metadata to store: what was sent (NULL: {}) with agent_id and scope put in (NULL: not), and `keep`'s agent_id
+ * (metadata text of the row there is; NULL: none) over all. In the arena. E_TOO_LARGE; E_INVALID when the result is
+ * too big. */
 int metadata_stamp(struct op_ctx *c, const json_t *sent, const char *agent_id, const char *scope, const char *keep,
                    const char **ret);
 /* The agent_id (or another text member) of a metadata text, in the arena; NULL: none. */

@@ -1,5 +1,5 @@
-/* touch.c - accesses noted by reads, merged by id into one lane item at a time. It commits without fsync; what is lost with
- * the power is a count. A call waits for the commit that holds its touches, TOUCH_WAIT_MS at most. */
+/* touch.c - accesses noted by reads, merged by id into one lane item at a time. It commits without fsync; what is
+ * lost with the power is a count. A call waits for the commit that holds its touches, TOUCH_WAIT_MS at most. */
 #include <string.h>
 
 #include "base/check.h"
@@ -7,7 +7,7 @@
 #include "base/digest.h"
 #include "ops/engine_private.h"
 
-/* ---- the map ---------------------------------------------------------------------------------------------------------- */
+/* ---- the map ----------------------------------------------------------------------------------------------------- */
 static struct touch_entry *slot_of(struct touch_map *m, const char *id)
 {
     size_t i = (size_t)hash64(id, strlen(id), 0) & (m->cap - 1);
@@ -62,7 +62,7 @@ static bool map_empty(const struct touch_map *m)
     return m->count == 0 && m->seen_count == 0;
 }
 
-/* ---- the lane item ------------------------------------------------------------------------------------------------------- */
+/* ---- the lane item ----------------------------------------------------------------------------------------------- */
 static int run(struct lane_item *item, struct change *c, struct err *err)
 {
     struct toucher *t = container_of(item, struct toucher, item);
@@ -122,7 +122,7 @@ static void touch_send(struct engine *e)
     if (rc != E_BUSY) map_clear(m); /* nothing will be written any more; full: the tick tries again */
 }
 
-/* ---- for the engine ---------------------------------------------------------------------------------------------------------- */
+/* ---- for the engine ---------------------------------------------------------------------------------------------- */
 void touch_init(struct engine *e)
 {
     list_init(&e->toucher.waiting[0]);

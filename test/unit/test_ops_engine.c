@@ -18,7 +18,7 @@
 #include "ops/engine.h"
 #include "ops/table.h"
 
-/* ---- a cluster of the test's ------------------------------------------------------------------------------------------------ */
+/* ---- a cluster of the test's ------------------------------------------------------------------------------------- */
 static struct {
     unsigned writes, nodes, asked;
     enum repl_result result;
@@ -72,7 +72,7 @@ int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t d
     return E_BUSY;
 }
 
-/* ---- the rig -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the rig ----------------------------------------------------------------------------------------------------- */
 static struct {
     uv_loop_t loop;
     struct store *store;
@@ -232,7 +232,7 @@ static long long rows_of(const char *ns)
 
 #define CREATE "{\"title\":\"t\",\"content\":\"c\",\"namespace\":\"n\"}"
 
-/* ---- plain calls -------------------------------------------------------------------------------------------------------------------- */
+/* ---- plain calls ------------------------------------------------------------------------------------------------- */
 static void a_write_and_a_read(void **state)
 {
     (void)state;
@@ -354,7 +354,7 @@ static void draining_refuses_and_finishes(void **state)
     rig.engine = new_engine(false, NULL);
 }
 
-/* ---- operations that block ------------------------------------------------------------------------------------------------------------ */
+/* ---- operations that block --------------------------------------------------------------------------------------- */
 static uv_sem_t entered, leave;
 
 static int block(struct op_ctx *c, const void *args, struct reply *r)
@@ -392,7 +392,7 @@ static void a_client_that_goes_away(void **state)
     uv_sem_destroy(&leave);
 }
 
-/* ---- touches ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- touches ----------------------------------------------------------------------------------------------------- */
 static int touch(struct op_ctx *c, const void *args, struct reply *r)
 {
     const struct id_args *a = args;
@@ -477,7 +477,7 @@ static void an_answer_does_not_wait_long_for_its_touch(void **state)
     uv_sem_destroy(&leave);
 }
 
-/* ---- positions ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- positions --------------------------------------------------------------------------------------------------- */
 static void reads_wait_for_a_position(void **state)
 {
     struct asked a;
@@ -509,7 +509,7 @@ static void reads_wait_for_a_position(void **state)
     call_free(w);
 }
 
-/* ---- quorum ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- quorum ------------------------------------------------------------------------------------------------------ */
 static void quorums(void **state)
 {
     static const struct {
@@ -581,7 +581,7 @@ static void quorums_of_one_ask_nobody(void **state)
     call_free(c);
 }
 
-/* ---- retries ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- retries ----------------------------------------------------------------------------------------------------- */
 static struct call *keyed(const char *json, const char *key, uint8_t mark)
 {
     struct call *c = make(op_by_name("create"), json);
@@ -635,7 +635,7 @@ static void an_id_comes_from_its_key(void **state)
     assert_string_equal(id[0], id[1]);
 }
 
-/* ---- faults -------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------------------------------------ */
 static char *bulk_of(int rows)
 {
     size_t size = (size_t)rows * 64 + 8, used = 1;

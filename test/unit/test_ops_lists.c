@@ -159,7 +159,7 @@ static void counters(void **state)
     assert_true(int_of(doc, "db_size_bytes") > 0);
 }
 
-/* ---- push ------------------------------------------------------------------------------------------------------------------- */
+/* ---- push -------------------------------------------------------------------------------------------------------- */
 static void tally(json_t *doc, long long applied, long long noop, long long skipped)
 {
     assert_int_equal(int_of(doc, "applied"), applied);

@@ -38,7 +38,7 @@ static json_t *update(const char *id, const char *more)
     return json_object_get(c->reply.doc, "memory");
 }
 
-/* ---- create --------------------------------------------------------------------------------------------------------------- */
+/* ---- create ------------------------------------------------------------------------------------------------------ */
 static void a_new_memory(void **state)
 {
     char id[37];
@@ -198,7 +198,7 @@ static void hints_name_memories_alike(void **state)
     }
 }
 
-/* ---- bulk ------------------------------------------------------------------------------------------------------------------ */
+/* ---- bulk -------------------------------------------------------------------------------------------------------- */
 static void bulk_in_slices(void **state)
 {
     size_t size = 200 * 60, used = 1;
@@ -235,7 +235,7 @@ static void bulk_of_nothing(void **state)
     assert_int_equal(json_array_size(json_object_get(doc, "errors")), 0);
 }
 
-/* ---- get, update, delete, promote ------------------------------------------------------------------------------------------- */
+/* ---- get, update, delete, promote -------------------------------------------------------------------------------- */
 static void finding_by_prefix(void **state)
 {
     char id[37], prefix[10];
