@@ -565,7 +565,7 @@ static void print_digits(struct buf *b, const char *d, int count, int point)
         buf_putc(b, d[0]);
         if (count > 1) buf_putc(b, '.');
         buf_put(b, d + 1, (size_t)(count - 1));
-        buf_printf(b, "e%d", point - 1);
+        buf_printf(b, "e%+d", point - 1);
         return;
     }
     if (point <= 0) {

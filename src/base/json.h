@@ -23,7 +23,7 @@ struct buf;
 json_t *json_parse(const char *text, size_t len, char *ret_dup, size_t dup_size, struct err *err);
 
 /* Appends compact text: keys sorted bytewise at every level, non-ASCII raw, '/' unescaped, doubles in their shortest
- * form that reads back the same and always with '.' or exponent (1.0, 0.9, 1e300; plain from 1e-5 to below 1e16; null
+ * form that reads back the same and always with '.' or exponent (1.0, 0.9, 1e+300; plain from 1e-5 to below 1e16; null
  * when not finite), integers bare. A NULL value prints as null. */
 void json_print(struct buf *b, const json_t *v);
 /* The same, keys in insertion order (records whose declaration order clients know). */
