@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/json.h"
-#include "ops/ops.h"
+#include "ops/table.h"
 
 #define TEXTS_MAX 65536 /* elements of one list; rules ask for far fewer */
 
@@ -113,6 +113,7 @@ static int wrong(const struct decode *x, const struct arg *d, const char *path, 
 static int wrong_word(const struct decode *x, const struct arg *d, const char *path, const char *word)
 {
     struct buf b;
+    if (x->door == DOOR_MCP) return err_arg(x->err, E_INVALID, path, "invalid %s: %.64s", path, word);
     buf_init(&b, 400);
     for (size_t i = 0; d->words[i]; i++)
         buf_printf(&b, x->door == DOOR_HTTP ? "%s`%s`" : "%s%s", i ? ", " : "", d->words[i]);
@@ -456,6 +457,23 @@ static int check_items(const struct arg *d, enum door door, int64_t now_us, stru
     return 0;
 }
 
+/* HTTP names the argument before the rule's own text; at the other doors the text stands alone. */
+static int name_it(arg_rule rule, enum door door, int rc, struct err *err)
+{
+    static const struct {
+        arg_rule rule;
+        const char *what;
+    } named[] = {
+        { arg_rule_agent, "agent_id" },
+        { arg_rule_agent_filter, "agent_id filter" },
+        { arg_rule_as_agent, "as_agent" },
+        { arg_rule_sender, "sender_agent_id" },
+    };
+    for (size_t i = 0; door == DOOR_HTTP && i < ARRAY_LEN(named); i++)
+        if (named[i].rule == rule) return err_wrap(err, "invalid %s", named[i].what);
+    return rc;
+}
+
 int args_check(const struct arg *desc, enum door door, int64_t now_us, struct arena *a, void *args, struct err *err)
 {
     for (unsigned i = 0; desc[i].name; i++) {
@@ -466,6 +484,7 @@ int args_check(const struct arg *desc, enum door door, int64_t now_us, struct ar
         if (rc == 0) rc = check_filled(d, door, at, err);
         if (rc == 0 && d->rule) {
             rc = d->rule(at, now_us, err);
+            if (rc) rc = name_it(d->rule, door, rc, err);
             if (rc && err && err->arg[0] == '\0') snprintf(err->arg, sizeof(err->arg), "%s", name_at(d, door));
         }
         if (rc) return rc;
