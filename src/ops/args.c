@@ -112,8 +112,8 @@ static int wrong(const struct decode *x, const struct arg *d, const char *path, 
 
 static int wrong_word(const struct decode *x, const struct arg *d, const char *path, const char *word)
 {
-    struct buf b;
     if (x->door == DOOR_MCP) return err_arg(x->err, E_INVALID, path, "invalid %s: %.64s", path, word);
+    struct buf b;
     buf_init(&b, 400);
     for (size_t i = 0; d->words[i]; i++)
         buf_printf(&b, x->door == DOOR_HTTP ? "%s`%s`" : "%s%s", i ? ", " : "", d->words[i]);
