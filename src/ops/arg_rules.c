@@ -32,8 +32,7 @@ int arg_rule_namespace(const void *value, int64_t now_us, struct err *err)
 
 int arg_rule_as_agent(const void *value, int64_t now_us, struct err *err)
 {
-    int rc = arg_rule_namespace(value, now_us, err);
-    return rc ? err_wrap(err, "invalid as_agent") : 0;
+    return arg_rule_namespace(value, now_us, err);
 }
 
 int arg_rule_source(const void *value, int64_t now_us, struct err *err)
@@ -120,28 +119,27 @@ int arg_rule_id(const void *value, int64_t now_us, struct err *err)
     return rule_id(text_of(value)->s, text_of(value)->len, err);
 }
 
-static int agent(const void *value, const char *what, struct err *err)
+static int agent(const void *value, struct err *err)
 {
-    int rc = rule_agent_id(text_of(value)->s, text_of(value)->len, err);
-    return rc ? err_wrap(err, "invalid %s", what) : 0;
+    return rule_agent_id(text_of(value)->s, text_of(value)->len, err);
 }
 
 int arg_rule_agent(const void *value, int64_t now_us, struct err *err)
 {
     (void)now_us;
-    return text_of(value)->len == 0 ? 0 : agent(value, "agent_id", err);
+    return text_of(value)->len == 0 ? 0 : agent(value, err);
 }
 
 int arg_rule_agent_filter(const void *value, int64_t now_us, struct err *err)
 {
     (void)now_us;
-    return agent(value, "agent_id filter", err);
+    return agent(value, err);
 }
 
 int arg_rule_sender(const void *value, int64_t now_us, struct err *err)
 {
     (void)now_us;
-    return agent(value, "sender_agent_id", err);
+    return agent(value, err);
 }
 
 /* A vector clock is read for its shape alone: each node keeps its own marks. */

@@ -125,7 +125,9 @@ int op_recall(struct op_ctx *c, const void *args, struct reply *r)
     json_t *list = json_array();
     for (size_t i = 0; i < hits.count; i++) {
         json_t *m = memory_json(&hits.item[i].row.m);
-        json_object_set_new(m, "score", thousandths(hits.item[i].score));
+        /* commands round for themselves: two places, from the whole figure */
+        double score = hits.item[i].score;
+        json_object_set_new(m, "score", c->caller->door == DOOR_CLI ? json_real(score) : thousandths(score));
         json_object_set_new(m, "match", thousandths(hits.item[i].share));
         json_array_append_new(list, m);
         note_touch(c, hits.item[i].row.m.id);

@@ -147,7 +147,8 @@ int op_agent(struct op_ctx *c, const struct str *own, const char **ret)
         return 0;
     }
     if (c->caller->agent_error)
-        return err_arg(c->err, E_INVALID, "agent_id", "invalid agent_id: %s", c->caller->agent_error);
+        return err_arg(c->err, E_INVALID, "agent_id", "%s%s", c->caller->door == DOOR_HTTP ? "invalid agent_id: " : "",
+                       c->caller->agent_error);
     *ret = c->caller->agent_id;
     return 0;
 }
