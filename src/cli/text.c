@@ -1,4 +1,5 @@
 /* text.c - one small function for each operation. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -237,6 +238,18 @@ static json_t *json_update(const json_t *doc)
     return json_incref(json_object_get(doc, "memory"));
 }
 
+/* Scores come whole: three places here. */
+static json_t *json_recall(const json_t *doc)
+{
+    json_t *o = json_deep_copy(doc), *rows = json_object_get(o, "memories");
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        json_t *m = json_array_get(rows, i);
+        double score = json_number_value(json_object_get(m, "score"));
+        json_object_set_new(m, "score", json_real(round(score * 1000) / 1000));
+    }
+    return o;
+}
+
 static const struct form {
     const char *op;
     void (*text)(const struct text *t);
@@ -249,7 +262,7 @@ static const struct form {
     { "promote", text_promote, NULL },
     { "list", text_list, NULL },
     { "search", text_search, NULL },
-    { "recall", text_recall, NULL },
+    { "recall", text_recall, json_recall },
     { "namespaces", text_namespaces, NULL },
     { "stats", text_stats, NULL },
     { NULL, NULL, NULL },
