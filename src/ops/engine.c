@@ -317,8 +317,11 @@ static int aside_run(struct read_item *item, struct store_tx *tx, struct err *er
 {
     struct call_private *p = of_read(item);
     struct op_ctx ctx;
+    int64_t begun = clock_mono_us();
     context(p, tx, NULL, clock_wall_us(p->engine->env->clock), err, &ctx);
-    return p->call->op->aside(&ctx, p->call->args, &p->call->reply);
+    int rc = p->call->op->aside(&ctx, p->call->args, &p->call->reply);
+    p->aside_us = clock_mono_us() - begun;
+    return rc;
 }
 
 static void aside_done(struct read_item *item, int status)
@@ -326,13 +329,27 @@ static void aside_done(struct read_item *item, int status)
     struct call_private *p = of_read(item);
     (void)status; /* hints that could not be found are left out */
     p->wait_aside = false;
+    p->engine->aside_left_us -= p->aside_us;
     settle(p);
+}
+
+/* Hints may take a share of one core's time, saved up to ASIDE_SAVED_US: a person or an agent always gets them, a flood of
+ * writes does not pay for them. */
+static bool aside_allowed(struct engine *e)
+{
+    int64_t now = clock_mono_us();
+    e->aside_left_us += e->aside_at_us == 0 ? ASIDE_SAVED_US : (now - e->aside_at_us) / ASIDE_SHARE;
+    if (e->aside_left_us > ASIDE_SAVED_US) e->aside_left_us = ASIDE_SAVED_US;
+    e->aside_at_us = now;
+    return e->aside_left_us > 0;
 }
 
 static void aside_start(struct call_private *p)
 {
     struct call *c = p->call;
     if (c->op->aside == NULL || c->reply.doc == NULL || p->engine->readers == NULL) return;
+    if (!aside_allowed(p->engine)) return;
+    p->aside_us = 0;
     p->read =
         (struct read_item){ .run = aside_run, .done = aside_done, .deadline_mono_ms = clock_mono_ms() + ASIDE_MS };
     p->wait_aside = readers_submit(p->engine->readers, &p->read) == 0;

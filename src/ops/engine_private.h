@@ -10,7 +10,9 @@
 #define ENGINE_MAGIC 0x454e474eu
 #define READ_DEFAULT_MS 30000
 #define TOUCH_WAIT_MS 100  /* a recall's answer waits so long for its touches */
-#define ASIDE_MS 1000      /* hints are given up after that */
+#define ASIDE_MS 50        /* hints are given up after that */
+#define ASIDE_SHARE 50     /* they take a fiftieth of one core's time, */
+#define ASIDE_SAVED_US 100000 /* saved up to this much */
 #define TICK_MS 10         /* while something waits by time */
 #define TOUCH_IDS_MAX 8192 /* ids gathered for one commit; further ones are not counted */
 #define SEEN_MAX 256
@@ -38,6 +40,7 @@ struct call_private {
     bool gone;
     size_t bytes;          /* counted in engine.bytes */
     struct read_item read; /* also the aside's */
+    int64_t aside_us;      /* what the aside took on its reader */
     struct lane_item item;
     struct cluster_wait quorum;
     uv_work_t decode;
@@ -92,6 +95,7 @@ struct engine {
     uv_timer_t timer; /* runs while something waits by time */
     unsigned closing; /* handles still open */
     struct toucher toucher;
+    int64_t aside_left_us, aside_at_us; /* asides' allowance and when it was last filled */
     bool draining;
     void (*drained)(void *data);
     void *drained_data;
