@@ -250,10 +250,6 @@ static int json_field(const struct decode *x, unsigned i, json_t *doc, void *arg
         left_out = left_out || (d->flags & ARG_OPTION) || x->door == DOOR_MCP;
     }
     if (v == NULL || left_out) return d->flags & ARG_REQUIRED ? missing(x, d) : 0;
-    if ((d->flags & ARG_NULL_CLEARS) && x->door == DOOR_HTTP && json_is_string(v) && json_string_length(v) == 0) {
-        mark_null(args, i);
-        return 0;
-    }
     char path[128];
     snprintf(path, sizeof(path), "%.60s%s%.60s", x->path, x->path[0] ? "." : "", name);
     int rc = json_value(x, d, path, v, field(d, args));

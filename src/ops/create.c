@@ -222,10 +222,11 @@ int op_create_aside(struct op_ctx *c, const void *args, struct reply *r)
     json_t *ids = NULL;
     if (id == NULL) return 0; /* queued for approval */
     int rc = hints_similar(c, &a->title, namespace_of(c, a), id, &ids);
-    if (rc || json_array_size(ids) == 0)
+    if (rc || json_array_size(ids) == 0) {
         json_decref(ids);
-    else
-        json_object_set_new(r->doc, "potential_contradictions", ids);
+        ids = rc == 0 && json_object_get(r->doc, "duplicate") ? json_null() : NULL; /* looked for beside itself: none */
+    }
+    if (ids) json_object_set_new(r->doc, "potential_contradictions", ids);
     return rc;
 }
 

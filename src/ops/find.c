@@ -36,7 +36,7 @@ const struct arg recall_arg[] = {
       .doc = "What is going on, in words" },
     { "namespace", ARG_TEXT, AT(ns), ARG_OPTION, ON_ALL, .letter = 'n',
       .doc = "Only this namespace; with a '/', its ancestors too" },
-    { "limit", ARG_UINT, AT(limit), ARG_CLAMP, ON_ALL,
+    { "limit", ARG_UINT, AT(limit), ARG_CLAMP | ARG_OPTION, ON_ALL,
       .at = { { .dflt = "10", .max = 50 }, { .dflt = "10", .max = 50 }, { .dflt = "10" } }, .doc = "Memories at most" },
     { "tags", ARG_TEXTS, AT(tags), ARG_OPTION | ARG_COMMA, ON_ALL, .doc = "With any of these labels" },
     { "since", ARG_TEXT, AT(since), ARG_OPTION, ON_ALL, .doc = "Created then or later, RFC 3339" },

@@ -54,12 +54,12 @@ enum arg_type {
     ARG_OBJECT, /* json_t * (borrowed): any JSON value; the shared check wants an object */
     ARG_ITEMS,  /* struct items, each decoded by `item` descriptors (bulk, sync push, import) */
 };
-/* NULL_CLEARS: JSON null is a value of its own (head.null), so is an empty text but by MCP. OPTION: null is absence;
- * without it null is a wrong type. CLAMP: beyond max is cut, not refused. PATH, QUERY: where HTTP has it although the
- * route takes a body. BODY_ARRAY: the HTTP body itself is this array. POSITIONAL, REST (may begin with '-'), STDIN
- * ('-' reads standard input): the command line. COMMA: a JSON string is a comma list too; an empty list of a query
- * stays one empty word, which matches nothing. FILLED: HTTP takes blank for absent, E_INVALID "<name> is required".
- * HIDDEN: taken, not shown in schemas and help. I32: beyond 32 bits is a wrong type. */
+/* NULL_CLEARS: JSON null is a value of its own (head.null), and so is an empty text from the command line. OPTION:
+ * null is absence; without it null is a wrong type. CLAMP: beyond max is cut, not refused. PATH, QUERY: where HTTP
+ * has it although the route takes a body. BODY_ARRAY: the HTTP body itself is this array. POSITIONAL, REST (may begin
+ * with '-'), STDIN ('-' reads standard input): the command line. COMMA: a JSON string is a comma list too; an empty
+ * list of a query stays one empty word, which matches nothing. FILLED: HTTP takes blank for absent, E_INVALID "<name>
+ * is required". HIDDEN: taken, not shown in schemas and help. I32: beyond 32 bits is a wrong type. */
 enum arg_flags {
     ARG_REQUIRED = 1,
     ARG_NULL_CLEARS = 2,
