@@ -126,6 +126,22 @@ static int refuse(const struct setting *s, const char *name, const char *text, s
                                      : "true or false");
 }
 
+/* A switch in the environment: blanks around the word are fine, and a word that says neither leaves what is set. */
+static void set_switch(bool *at, const char *text)
+{
+    char word[8];
+    bool on;
+    const char *from;
+    size_t len = text_trim(text, strlen(text), &from);
+    if (len >= sizeof(word)) return;
+    memcpy(word, from, len);
+    word[len] = '\0';
+    if (len == 0)
+        *at = false;
+    else if (switch_of(word, &on) == 0)
+        *at = on;
+}
+
 /* One setting from text; `name` says in errors where it came from. */
 static int set_text(struct config *c, const struct setting *s, const char *name, const char *text, struct err *err)
 {
@@ -250,7 +266,11 @@ static int load_environment(struct config *c, struct err *err)
             if (text && s->type == SWITCH) *(bool *)field(s, c) = false;
             continue;
         }
-        int rc = set_text(c, s, s->env, text, err);
+        int rc = 0;
+        if (s->type == SWITCH)
+            set_switch(field(s, c), text);
+        else
+            rc = set_text(c, s, s->env, text, err);
         if (rc) return rc;
     }
     return 0;
