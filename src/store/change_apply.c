@@ -303,9 +303,9 @@ static int keep_loser(struct change *c, const struct row *loser, const struct ro
 
 static int memory_apply(struct change *c, const struct version *v, const struct stamp *s, struct arena *a)
 {
-    struct known k;
-    bool unseen = false;
-    int rc = known_load(c, v->m.id, false, a, &k);
+    struct known k = { .place = PLACE_NONE };
+    bool unseen = false, fresh = c->priv->fresh;
+    int rc = fresh ? 0 : known_load(c, v->m.id, false, a, &k);
     if (rc != 0) return rc;
     int won = merge_version(&k.merged, v, s, &unseen);
     if (unseen) {
@@ -313,7 +313,9 @@ static int memory_apply(struct change *c, const struct version *v, const struct 
         rc = keep_loser(c, won == 1 ? &k.stored : &from_wire, &k.merged.row, !k.merged.deleted);
         if (rc != 0) return rc;
     }
-    return known_settle(c, &k, a);
+    if (!fresh) return known_settle(c, &k, a);
+    merge_show(&k.merged, a);
+    return c->tx->v->put(c->tx, &k.merged.row, NULL);
 }
 
 /* ---- the rest -------------------------------------------------------------------------------------------------- */

@@ -46,20 +46,23 @@ int change_delete(struct change *c, const struct row *before)
 /* ---- memories -------------------------------------------------------------------------------------------------- */
 
 /* What the new version must beat besides `before`: a row swept under the title it enters, a tombstone of its own id. */
-static int check_title(struct change *c, const struct memory *m, const struct row *before, uint64_t *floor)
+static int check_title(struct change *c, const struct memory *m, const struct row *before, uint64_t *floor, bool *fresh)
 {
     struct arena *a = &c->priv->work;
     struct row owner;
     struct hidden *hidden;
     size_t n;
     bool enters = before == NULL || !text_same(before->m.title, m->title) || !text_same(before->m.ns, m->ns);
+    *fresh = false;
     if (!enters) return 0;
     int rc = c->tx->v->by_title(c->tx, m->title, m->ns, a, &owner);
     if (rc == 0 && strcmp(owner.m.id, m->id) != 0)
         return err_set(c->tx->err, E_CONFLICT, "title '%s' already exists in namespace '%s' (memory %s)", m->title,
                        m->ns, owner.m.id);
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
+    *fresh = rc == E_NOT_FOUND;
     rc = title_hidden(c->tx, m->title, m->ns, a, &hidden, &n);
+    if (n > 0) *fresh = false;
     for (size_t i = 0; rc == 0 && i < n; i++)
         if (hidden[i].row.stamp.ver > *floor) *floor = hidden[i].row.stamp.ver;
     return rc;
@@ -67,9 +70,10 @@ static int check_title(struct change *c, const struct memory *m, const struct ro
 
 /* The own fields of an edit: what its maker saw and says. */
 static int own_fields(struct change *c, const struct memory *m, const struct row *before, uint64_t *floor,
-                      struct own *ret)
+                      struct own *ret, bool *fresh)
 {
     own_of(m, ret);
+    *fresh = false;
     if (before != NULL) {
         int64_t more = m->access_count - before->m.access_count;
         ret->count_seen = before->m.access_count + (more > 0 ? more : 0);
@@ -83,6 +87,7 @@ static int own_fields(struct change *c, const struct memory *m, const struct row
     int rc = known_load(c, m->id, false, &c->priv->work, &k);
     if (rc != 0) return rc;
     if (k.place == PLACE_VISIBLE) return err_set(c->tx->err, E_CONFLICT, "id '%s' already exists", m->id);
+    *fresh = k.place == PLACE_NONE;
     ret->count_base = m->access_count;
     ret->count_seen = m->access_count + k.merged.count_sum;
     if (k.merged.known) {
@@ -116,9 +121,10 @@ static int write_memory(struct change *c, const struct memory *m, const struct r
 {
     struct version v = { .kind = KIND_MEMORY, .m = *m };
     uint64_t floor = 0;
+    bool new_id, free_title = false;
     arena_release(&c->priv->work);
-    int rc = own_fields(c, m, before, &floor, &v.own);
-    if (rc == 0) rc = check_title(c, m, before, &floor);
+    int rc = own_fields(c, m, before, &floor, &v.own, &new_id);
+    if (rc == 0) rc = check_title(c, m, before, &floor, &free_title);
     if (rc == 0) rc = change_op_begin(c);
     if (rc != 0) return rc;
     if (before != NULL && (!text_same(before->m.title, m->title) || !text_same(before->m.ns, m->ns))) {
@@ -129,7 +135,9 @@ static int write_memory(struct change *c, const struct memory *m, const struct r
     v.m.updated_at = change_time(c, v.ver);
     if (v.m.updated_at == NULL) return E_TOO_LARGE;
     fill_defaults(&v.m);
+    c->priv->fresh = new_id && free_title;
     rc = change_record(c, &v);
+    c->priv->fresh = false;
     return rc == 0 && ret != NULL ? shown(c, m->id, ret) : rc;
 }
 

@@ -35,6 +35,7 @@ struct change_private {
     struct arena scratch, work, decode;   /* work: one version's apply */
     struct buf bodies, version;
     size_t made_cap;
+    bool fresh;                           /* the version recorded next is of an unknown id under a free title */
 };
 
 /* ---- log (change.c) */
