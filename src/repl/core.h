@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "repl.h"
 
-/* The simulator's second build (test/sim/mutant.h, given by -include) plants bugs that it must catch; no other build. */
+/* The simulator's second build (test/sim/mutant.h, by -include) plants bugs that it must catch; no other build. */
 #ifndef MUTANT
 #define MUTANT(name) false
 #endif

@@ -131,7 +131,7 @@ static void dial_failed(struct repl_core *core, unsigned p, bool refused, bool c
         l->refusals = 1;
         l->refused_ms = core->now_ms;
     } else if (core->now_ms - l->refused_ms >= core->c.refused_gap_ms) {
-        l->certain = true;
+        l->certain = !MUTANT(NEVER_CERTAIN);
     }
     leave(core, p, REPL_DOWN, backoff(core, l), close);
     if (core->t.used > 0) hurry(core, l);
@@ -227,7 +227,7 @@ static bool believe(struct repl_core *core, unsigned p, const struct batch *answ
     return false;
 }
 
-/* Our node id said by somebody: a URL of our own. A node id said by two URLs counts once. False: this link is no peer. */
+/* Our node id, said by somebody: a URL of our own. One said by two URLs counts once. False: this link is no peer. */
 static bool identify(struct repl_core *core, unsigned p, uint64_t node)
 {
     struct link *l = &core->link[p];

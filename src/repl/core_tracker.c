@@ -217,7 +217,7 @@ static void answer(struct repl_core *core, struct tracker *k, enum repl_result r
 }
 
 /* Answers what can be answered now: enough have it; or it is certain that enough never will (by the deadline). In the
- * second case peers that are up get some time more, so that `got` says what is true. Returns whether it is still waiting. */
+ * second case peers that are up get some time more, so that `got` says what is true. Returns whether it still waits. */
 static bool judge(struct repl_core *core, struct tracker *k)
 {
     if (got(k) >= k->need) {

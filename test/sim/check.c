@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define WAY_MAX 64
+#define STEADY_US 1500000 /* longer than a link that was refused stays away */
 
 void check_disk(struct disk *d)
 {
@@ -39,16 +40,44 @@ void check_disk(struct disk *d)
     d->seen_count = count;
 }
 
+/* A disk that was lost, or set back, was a holder, too. */
+static bool ghost_has(const struct node *n, const struct op *op)
+{
+    for (size_t i = 0; i < n->ghosts; i++)
+        if (n->ghost[i].stream == op->stream) return n->ghost[i].pos >= op->seq;
+    return false;
+}
+
 void check_met(struct sim *s, const struct op *op, unsigned disks)
 {
     unsigned have = 0;
-    for (unsigned i = 0; i < s->n; i++) { /* a lost disk had another node id; it was a holder, too */
-        have += disk_has(s->node[i].disk, op);
-        have += s->node[i].ghost != NULL && disk_has(s->node[i].ghost, op);
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct node *n = &s->node[i];
+        bool now = disk_has(n->disk, op), once = ghost_has(n, op);
+        have += n->ghosts > 0 && n->disk->id != n->ghost_id ? now + once : now || once;
     }
     if (have < disks)
         sim_fail(s, "acknowledged with %u disks, and %u have %llx:%llu", disks, have, (unsigned long long)op->stream,
                  (unsigned long long)op->seq);
+}
+
+static bool certainly_down(const struct sim *s, const struct node *n)
+{
+    return !n->up && !n->silent && s->now_us - n->since_us > 2000000;
+}
+
+void check_refusal(struct sim *s, const struct node *self, const struct op *op, unsigned need, bool timed_out)
+{
+    unsigned steady = 1, down = 0;
+    bool cuts = s->fault_on[FAULT_CUT] || s->fault_on[FAULT_ONE_WAY] || s->fault_on[FAULT_SWIZZLE];
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct node *n = &s->node[i];
+        if (n == self) continue;
+        steady += n->up && s->now_us - n->since_us > STEADY_US;
+        down += certainly_down(s, n) && !(op != NULL && disk_has(n->disk, op));
+    }
+    if (!timed_out && steady >= need) sim_fail(s, "called unreachable, and %u of %u are up", steady, s->n);
+    if (timed_out && !cuts && s->n - down < need) sim_fail(s, "%u nodes were dead, and a client had to wait", down);
 }
 
 void check_caps(struct sim *s)

@@ -1,5 +1,5 @@
-/* client.c - clients: each write is answered by its deadline while its node runs; those unsure of theirs try again, elsewhere
- * too, with the same key. Commands: another process writes to a node's file, in a stream of its own. */
+/* client.c - clients: each write is answered by its deadline while its node runs; those unsure of theirs try again,
+ * elsewhere too, with the same key. Commands: another process writes to a node's file, in a stream of its own. */
 #include "sim.h"
 
 #define SLACK_US 3000 /* a tick of the core's clock, and the event's own */
@@ -27,6 +27,7 @@ uint64_t client_issue(struct sim *s, unsigned node, uint64_t key, const struct e
     struct client_op *c = &s->client[index];
     *c = (struct client_op){ .key = key, .node = node, .life = n->life, .need = need, .edit = *edit };
     c->attempt = attempt;
+    c->begun_us = s->now_us;
     c->closes = s->closes;
     int64_t wait_us = attempt == 0 && s->quiet ? 2000000
                       : chance(s, 20)          ? 100000 + (int64_t)pick(s, 900) * 1000
@@ -83,6 +84,8 @@ static void check_answer(struct node *n, struct client_op *c, const struct repl_
             s->goal[GOAL_TIMED_OUT] = true;
         else
             sim_fail(s, "an answer of kind %d", (int)f->result);
+        if (c->begun_us + 1900000 < s->now_us || f->result == REPL_UNREACHABLE)
+            check_refusal(s, n, sim_op(s, c->stream, c->seq), need, f->result == REPL_TIMED_OUT);
         if (f->result == REPL_TIMED_OUT && sim_ms(s) < c->deadline_us / 1000) sim_fail(s, "timed out before its time");
         return;
     }
@@ -152,8 +155,11 @@ static void late(struct node *n, const struct event *e)
 static struct edit draw_edit(struct sim *s)
 {
     struct edit e = { .id = (unsigned)pick(s, 12), .title = (unsigned)pick(s, 5), .text = (unsigned)pick(s, 1000) };
-    uint64_t kind = pick(s, 10);
-    e.kind = kind < 5 ? EDIT_CREATE : kind < 8 ? EDIT_UPDATE : EDIT_DELETE;
+    static const enum edit_kind kinds[] = {
+        EDIT_CREATE, EDIT_CREATE, EDIT_CREATE, EDIT_CREATE, EDIT_UPDATE, EDIT_UPDATE,
+        EDIT_UPDATE, EDIT_UPDATE, EDIT_DELETE, EDIT_TOUCH,  EDIT_LINK,   EDIT_UNLINK,
+    };
+    e.kind = kinds[pick(s, ARRAY_LEN(kinds))];
     return e;
 }
 
@@ -194,7 +200,7 @@ void client_event(struct sim *s, struct event *e)
     struct node *n = &s->node[e->node];
     if (n->disk->full) return;
     struct edit edit = draw_edit(s);
-    uint64_t stream = n->disk->v->command(n->disk, e->a, &edit, s->now_us + n->clock_us);
+    uint64_t stream = n->disk->v->command(n->disk, e->a, &edit, node_wall(n));
     check_disk(n->disk);
     s->goal[GOAL_FOREIGN_PROCESS] = true;
     sim_log(s, "a command on node %u: stream %llx", n->i, (unsigned long long)stream);

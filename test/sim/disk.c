@@ -1,5 +1,5 @@
-/* disk.c - what a node keeps, as simple as can be: the log of each stream with the prefix rule and its chain. An op's body is
- * its client's key. Quick, so that most seeds spend their time on the protocol; real.c has the rows. */
+/* disk.c - what a node keeps, as simple as can be: the log of each stream with the prefix rule and its chain. An op's
+ * body is its client's key. Quick, so that most seeds spend their time on the protocol; real.c has the rows. */
 #include "sim.h"
 
 #include <string.h>
@@ -16,6 +16,11 @@ struct model {
     struct disk d;
     struct log log[STREAMS_MAX];
     size_t count;
+    struct {
+        uint64_t stream, pos, chain;
+        bool ended;
+    } copy[STREAMS_MAX];
+    size_t copies;
     struct {
         uint64_t stream, seq;
     } key[KEYS_MAX + 1];
@@ -187,6 +192,34 @@ static uint64_t model_digest(struct disk *d)
     return sum;
 }
 
+static void model_copy(struct disk *d)
+{
+    struct model *m = model_of(d);
+    for (size_t i = 0; i < m->count; i++) {
+        m->copy[i].stream = m->log[i].stream;
+        m->copy[i].pos = m->log[i].pos;
+        m->copy[i].chain = m->log[i].chain;
+        m->copy[i].ended = m->log[i].ended;
+    }
+    m->copies = m->count;
+}
+
+/* Logs are only ever added and grown, so the older copy is the front part of each. */
+static void model_set_back(struct disk *d)
+{
+    struct model *m = model_of(d);
+    while (m->count > m->copies) mem_free(m->log[--m->count].op);
+    for (size_t i = 0; i < m->count; i++) {
+        m->log[i].pos = m->copy[i].pos;
+        m->log[i].chain = m->copy[i].chain;
+        m->log[i].ended = m->copy[i].ended;
+    }
+    for (size_t k = 0; k <= KEYS_MAX; k++) {
+        struct log *l = m->key[k].seq == 0 ? NULL : find(m, m->key[k].stream);
+        if (l == NULL || m->key[k].seq > l->pos) m->key[k].seq = 0;
+    }
+}
+
 static void model_close(struct disk *d)
 {
     struct model *m = model_of(d);
@@ -198,6 +231,8 @@ struct disk *disk_model(struct sim *s, unsigned index)
 {
     static const struct disk_verbs verbs = {
         .close = model_close,
+        .copy = model_copy,
+        .set_back = model_set_back,
         .life = model_life,
         .life_end = model_life_end,
         .run = model_run,
@@ -215,7 +250,7 @@ struct disk *disk_model(struct sim *s, unsigned index)
     return &m->d;
 }
 
-/* ---- any disk --------------------------------------------------------------------------------------------------------- */
+/* ---- any disk ------------------------------------------------------------------------------------------------ */
 bool disk_has(struct disk *d, const struct op *op)
 {
     uint64_t chain;

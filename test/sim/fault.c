@@ -78,17 +78,23 @@ static void machine(struct sim *s, enum fault f)
     switch (f) {
     case FAULT_CRASH:
     case FAULT_SILENT:
-        node_crash(n, f == FAULT_SILENT, false);
+        node_crash(n, f == FAULT_SILENT, LOSS_NONE);
         later(s, i, BACK_START, span(s, 1500000));
         return;
     case FAULT_GONE:
-        node_crash(n, chance(s, 30), false);
+        node_crash(n, chance(s, 30), LOSS_NONE);
         n->gone = true;
         return;
-    case FAULT_LOSE: /* never more than the promise allows */
-        if (n->lost || s->losses + 1 >= s->w) return;
+    case FAULT_LOSE:
+    case FAULT_SET_BACK:
+        if (n->lost || s->losses + 1 >= s->w) return; /* never more than the promise allows */
+        if (f == FAULT_SET_BACK && !n->disk->copied) {
+            n->disk->copied = true;
+            n->disk->v->copy(n->disk);
+            return;
+        }
         s->losses++;
-        node_crash(n, chance(s, 50), true);
+        node_crash(n, chance(s, 50), f == FAULT_LOSE ? LOSS_ALL : LOSS_SET_BACK);
         later(s, i, BACK_START, span(s, 1500000));
         return;
     case FAULT_PAUSE:

@@ -1,5 +1,6 @@
-/* lane.c - the writer lane of a node: all that is queued goes into one transaction; it becomes durable at one instant, and is
- * told a little later. A crash between the two leaves it durable and untold; before, it vanishes or survives whole. */
+/* lane.c - the writer lane of a node: all that is queued goes into one transaction; it becomes durable at one instant,
+ * and is told a little later. A crash between the two leaves it durable and untold; before, it vanishes or survives
+ * whole. */
 #include "sim.h"
 
 #include <string.h>
@@ -37,7 +38,7 @@ static void run(struct node *n)
         n->s->goal[GOAL_DISK_FULL] = true;
         for (size_t i = 0; i < n->batched; i++) n->batch[i]->result = WORK_FAILED;
     } else {
-        d->v->run(d, n->batch, n->batched, n->s->now_us + n->clock_us);
+        d->v->run(d, n->batch, n->batched, node_wall(n));
         check_disk(d);
     }
     n->batch_durable = true;

@@ -10,9 +10,11 @@
     X(NO_PREFIX, "a receiver takes batches with a gap before them") \
     X(CANCEL_AT_QUORUM, "what W have is not sent to the others any more") \
     X(SEQ_REUSED, "a new life goes on in the old stream from its start") \
+    X(TIES_BY_ARRIVAL, "of equal versions the one that came last wins") \
     X(TWIN_COUNTS, "a node counts once per URL") \
     X(SELF_COUNTS, "our own URL counts") \
     X(NO_PULL, "nobody asks for a dead writer's ops") \
+    X(NEVER_CERTAIN, "a dead peer is waited for until the deadline") \
     X(FORGETFUL_DEADLINE, "a write that waits for a silent peer waits for ever")
 enum mutant {
 #define X(name, text) MUTANT_##name,

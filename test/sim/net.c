@@ -1,5 +1,5 @@
-/* net.c - connections: first in, first out in each direction; what is cut waits until it is healed; what a closed side sent
- * may still arrive. The receiver takes one request at a time, as the server does. */
+/* net.c - connections: first in, first out in each direction; what is cut waits until it is healed; what a closed side
+ * sent may still arrive. The receiver takes one request at a time, as the server does. */
 #include "sim.h"
 
 #define RETRANSMIT_US 20000

@@ -1,10 +1,11 @@
-/* node.c - the driver of one node: the core's effects become messages and later events; messages become the core's events.
+/* node.c - the driver of one node: the core's effects become messages and later events, messages the core's events.
  * Nothing here feeds the core while it carries out effects: all answers come by way of the heap. */
 #include "sim.h"
 
 #include <string.h>
 
 #define PULL_LATE_US 2000000
+#define COARSE_US 1000000
 #define BUSY_US 200000
 #define PULL_OPS_MAX 16
 
@@ -13,18 +14,25 @@ static uint64_t pack(uint32_t gen, unsigned peer, unsigned count)
     return (uint64_t)gen << 32 | (uint64_t)peer << 16 | count;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------- */
+int64_t node_wall(const struct node *n)
+{
+    int64_t us = n->s->now_us + n->clock_us;
+    return n->s->coarse ? us - us % COARSE_US : us;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------- */
 void node_start(struct node *n)
 {
     struct sim *s = n->s;
     n->life++;
     n->up = true;
+    n->since_us = s->now_us;
     n->silent = n->gone = false;
     n->paused_until = 0;
     n->wake_ms = INT64_MAX;
     memset(n->out, 0, sizeof(n->out));
     memset(n->pull, 0, sizeof(n->pull));
-    n->disk->v->life(n->disk, s->now_us + n->clock_us);
+    n->disk->v->life(n->disk, node_wall(n));
     struct repl_config c;
     repl_config_default(&c);
     c.node = n->disk->id;
@@ -44,28 +52,44 @@ void node_start(struct node *n)
     node_feed(n, (struct repl_event){ .type = REPL_TICK });
 }
 
-void node_crash(struct node *n, bool silent, bool lose)
+/* Its disk, or the newest part of it, is gone: remembers what was on it, for those who counted on it. */
+static void lose(struct node *n, enum loss loss)
 {
     struct sim *s = n->s;
-    sim_log(s, "node %u dies%s%s", n->i, silent ? " silently" : "", lose ? " with its disk" : "");
+    memcpy(n->ghost, n->disk->seen, n->disk->seen_count * sizeof(n->ghost[0]));
+    n->ghosts = n->disk->seen_count;
+    n->ghost_id = n->disk->id;
+    n->lost = true;
+    s->goal[loss == LOSS_ALL ? GOAL_DISK_LOST : GOAL_DISK_SET_BACK] = true;
+    if (loss == LOSS_ALL) {
+        n->disk->v->close(n->disk);
+        n->disk = s->real ? disk_real(s, n->i) : disk_model(s, n->i);
+        return;
+    }
+    n->disk->v->set_back(n->disk);
+    n->disk->seen_count = 0;
+    n->disk->clock = 0;
+}
+
+void node_crash(struct node *n, bool silent, enum loss loss)
+{
+    static const char *const how[] = { "", " with its disk", " and finds an older copy" };
+    struct sim *s = n->s;
+    sim_log(s, "node %u dies%s%s", n->i, silent ? " silently" : "", how[loss]);
     lane_crash(n);
     n->up = false;
     n->silent = silent;
     n->slow = false;
+    n->since_us = s->now_us;
     net_node_down(s, n);
     client_node_down(n);
     repl_free(n->core);
     n->core = NULL;
     n->disk->v->life_end(n->disk);
-    if (!lose) return;
-    CHECK(n->ghost == NULL);
-    n->ghost = n->disk;
-    n->disk = disk_model(s, n->i);
-    n->lost = true;
-    s->goal[GOAL_DISK_LOST] = true;
+    if (loss != LOSS_NONE) lose(n, loss);
 }
 
-/* ---- effects ---------------------------------------------------------------------------------------------------------- */
+/* ---- effects ------------------------------------------------------------------------------------------------- */
 static struct repl_entry *copy_vector(const struct repl_entry *v, size_t count)
 {
     struct repl_entry *copy = mem_alloc((count + 1) * sizeof(*copy));
@@ -161,7 +185,7 @@ void node_feed(struct node *n, struct repl_event e)
            (struct event){ .kind = EV_WAKE, .node = n->i, .life = n->life, .a = (uint64_t)out.wake_ms });
 }
 
-/* ---- local work that takes a while ------------------------------------------------------------------------------------ */
+/* ---- local work that takes a while --------------------------------------------------------------------------- */
 /* What may be sent of a page: a bug planted here keeps back what is promised already. */
 static size_t sendable(struct op **ops, size_t count)
 {
@@ -254,7 +278,7 @@ void node_event(struct node *n, struct event *e)
     }
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------------------------------------------ */
 static void heard(struct node *n, const struct msg *m)
 {
     struct repl_event e = { .type = REPL_INBOUND, .peer = REPL_NO_PEER, .node = m->node };

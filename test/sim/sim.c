@@ -11,7 +11,7 @@
 #define CALM_US (60 * 1000000LL) /* within this all must agree */
 #define ARENA_MAX (256u << 20)
 
-/* ---- choices, words --------------------------------------------------------------------------------------------------- */
+/* ---- choices, words ------------------------------------------------------------------------------------------ */
 uint64_t pick(struct sim *s, uint64_t bound)
 {
     if (bound <= 1) return 0;
@@ -62,7 +62,7 @@ const char *goal_name(enum goal g)
     return names[g];
 }
 
-/* ---- ops -------------------------------------------------------------------------------------------------------------- */
+/* ---- ops ----------------------------------------------------------------------------------------------------- */
 static size_t op_place(const struct sim *s, uint64_t stream, uint64_t seq)
 {
     return (size_t)((stream * 31 + seq) * 0x9e3779b97f4a7c15u >> 40) % ARRAY_LEN(s->op);
@@ -93,7 +93,7 @@ struct op *sim_bind(struct sim *s, uint64_t stream, uint64_t seq, uint64_t chain
     return op;
 }
 
-/* ---- events ----------------------------------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------------------------- */
 static bool earlier(const struct event *a, const struct event *b)
 {
     return a->us != b->us ? a->us < b->us : a->tie < b->tie;
@@ -168,7 +168,7 @@ static void run_until(struct sim *s, int64_t us)
     if (!s->failed && s->now_us < us) s->now_us = us;
 }
 
-/* ---- phases ----------------------------------------------------------------------------------------------------------- */
+/* ---- phases -------------------------------------------------------------------------------------------------- */
 static void set_targets(struct sim *s, struct node *n)
 {
     for (unsigned j = 0; j < s->n; j++)
@@ -191,18 +191,19 @@ static void set_up(struct sim *s)
     if (chance(s, 60)) s->n = 1 + (unsigned)pick(s, NODES_MAX);
     s->w = 1 + (s->n > 1 ? 1 : 0);
     if (chance(s, 50)) s->w = 1 + (unsigned)pick(s, s->n);
-    s->real = chance(s, 30) && false;
+    s->real = chance(s, 25);
+    s->coarse = chance(s, 30);
     for (unsigned k = 0; k < FAULT_KINDS; k++) s->fault_on[k] = chance(s, 45);
     sim_log(s, "%u nodes, W %u, %s store", s->n, s->w, s->real ? "real" : "model");
     for (unsigned i = 0; i < s->n; i++) {
         struct node *n = &s->node[i];
         n->s = s;
         n->i = i;
-        n->disk = disk_model(s, i);
+        n->disk = s->real ? disk_real(s, i) : disk_model(s, i);
         set_targets(s, n);
     }
     for (unsigned i = 0; i < s->n; i++) node_start(&s->node[i]);
-    s->planned = 10 + (size_t)pick(s, s->real ? 30 : 90);
+    s->planned = 10 + (size_t)pick(s, s->real ? 60 : 90);
     int64_t at = 0;
     for (size_t k = 0; k < s->planned; k++) {
         at += chance(s, 20) ? (int64_t)pick(s, 400000) : (int64_t)pick(s, 4000);
@@ -253,7 +254,7 @@ static void survivors(struct sim *s)
         count++;
     }
     for (unsigned i = 0; i < s->n; i++)
-        if ((nodes >> i & 1) == 0 && s->node[i].up) node_crash(&s->node[i], chance(s, 30), false);
+        if ((nodes >> i & 1) == 0 && s->node[i].up) node_crash(&s->node[i], chance(s, 30), LOSS_NONE);
     for (unsigned i = 0; i < s->n; i++)
         if ((nodes >> i & 1) != 0 && !s->node[i].up) node_start(&s->node[i]);
     sim_log(s, "survivors %x", nodes);
@@ -306,9 +307,8 @@ bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool verbose)
     if (!s->failed) everybody(s);
     for (unsigned i = 0; i < s->n; i++) {
         struct node *n = &s->node[i];
-        if (n->up) node_crash(n, true, false);
+        if (n->up) node_crash(n, true, LOSS_NONE);
         n->disk->v->close(n->disk);
-        if (n->ghost != NULL) n->ghost->v->close(n->ghost);
     }
     net_release(s);
     mem_free(s->heap);

@@ -1,11 +1,12 @@
-/* sim.h - a whole cluster in one thread: the real replication core on every node, and network, disks, clients, faults as
- * events in virtual time. Every decision is pick(): the next number of a choice buffer filled from the seed, 0 past its
- * end; 0 always means no fault, shortest delay, first element. So every buffer is a valid run, and shrinking is zeroing.
+/* sim.h - a whole cluster in one thread: the real replication core on every node; network, disks, clients, faults are
+ * events in virtual time. Every decision is pick(): the next number of a choice buffer filled from the seed, 0 past
+ * its end; 0 always means no fault, shortest delay, first element. Every buffer is a valid run; shrinking is zeroing.
  *
- *   sim.c    the run: events, phases, choices       net.c    connections          disk.c   what a node keeps (model)
- *   node.c   effects into events, the server side   client.c clients, commands    check.c  invariants, convergence
- *   lane.c   one batch at a time onto the disk
- *   fault.c  what goes wrong                        real.c   a disk that is the real change.c over the store in memory */
+ *   sim.c    the run: events, phases, choices       lane.c   one batch at a time onto the disk
+ *   node.c   effects into events, the server side   disk.c   what a node keeps, as a model
+ *   net.c    connections                            real.c   a disk that is change.c over the store in memory
+ *   client.c clients, commands                      check.c  invariants, agreement
+ *   fault.c  what goes wrong                        main.c   seeds, shrinking, planted bugs */
 #ifndef AIM_SIM_H
 #define AIM_SIM_H
 
@@ -16,14 +17,13 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/list.h"
+#include "disk.h"
 #include "mutant.h"
 #include "repl.h"
 
 #define NODES_MAX 5
 #define TARGETS_MAX 6            /* configured peers of one node: the others, and one of its own or twice */
 #define CLIENT_OPS_MAX 160
-#define KEYS_MAX 160
-#define STREAMS_MAX 256
 #define CHOICES_MAX 60000
 #define LANE_MAX 64
 #define NODE_BIT(i) (1u << (i))
@@ -33,71 +33,10 @@ struct node;
 struct conn;
 struct msg;
 
-/* ---- ops: one record per (stream, seq), for ever ---------------------------------------------------------------------- */
-struct op {
-    uint64_t stream, seq, chain;
-    const void *body;            /* in the run's arena */
-    size_t len;
-    uint64_t key;                /* whose write it is; 0: nobody's (several rows, touches) */
-    unsigned acked;              /* highest number of disks promised to a client */
-    struct op *next;
-};
-/* Binds a chain and body to (stream, seq); a second, different one is a failure. */
-struct op *sim_bind(struct sim *s, uint64_t stream, uint64_t seq, uint64_t chain, const void *body, size_t len);
-struct op *sim_op(struct sim *s, uint64_t stream, uint64_t seq);   /* NULL: never seen */
-
-/* ---- disks ------------------------------------------------------------------------------------------------------------ */
-enum edit_kind { EDIT_CREATE, EDIT_UPDATE, EDIT_DELETE, EDIT_KINDS };
-struct edit { enum edit_kind kind; unsigned id, title, text; };
-
-enum work_result { WORK_DONE, WORK_REWIND, WORK_FORK, WORK_FAILED };
-struct work {                    /* one item of the lane */
-    bool foreign;
-    uint64_t key;                /* a client's write */
-    struct edit edit;
-    uint64_t stream, node, first, before;   /* foreign: whose, first seq, chain before it */
-    struct op **ops;             /* owned by the message */
-    size_t count;
-    enum work_result result;
-    uint64_t pos, chain;         /* foreign: position afterwards; write: pos = seq in stream (0: no op) */
-    unsigned client;             /* index of the client's op */
-    struct conn *conn;           /* who waits for the answer */
-    uint64_t token;
-    bool cancelled;
-};
-
-struct disk;
-struct disk_verbs {
-    void (*close)(struct disk *d);
-    void (*life)(struct disk *d, int64_t wall_us);                     /* a new stream, or a first one */
-    void (*life_end)(struct disk *d);                                  /* the process is gone */
-    void (*run)(struct disk *d, struct work **work, size_t count, int64_t wall_us);   /* one transaction */
-    uint64_t (*command)(struct disk *d, uint64_t key, const struct edit *e, int64_t wall_us);   /* another process; its stream */
-    size_t (*vector)(struct disk *d, struct repl_entry *ret);          /* at most STREAMS_MAX, any order */
-    size_t (*page)(struct disk *d, uint64_t stream, uint64_t from, uint64_t to, struct op **ret);
-    bool (*chain)(struct disk *d, uint64_t stream, uint64_t seq, uint64_t *ret);   /* false: not here */
-    bool (*key)(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_t *ret_seq);
-    uint64_t (*digest)(struct disk *d);                                /* of the rows */
-};
-struct disk {
-    const struct disk_verbs *v;
-    struct sim *s;
-    unsigned index;
-    uint64_t id, stream;         /* node id; the stream of the present life */
-    uint64_t pos, chain;         /* of that stream */
-    struct repl_entry seen[STREAMS_MAX];   /* as checked after the last transaction */
-    size_t seen_count;
-    bool full;
-};
-struct disk *disk_model(struct sim *s, unsigned index);
-struct disk *disk_real(struct sim *s, unsigned index);
-bool disk_has(struct disk *d, const struct op *op);
-uint64_t disk_pos(struct disk *d, uint64_t stream, uint64_t *ret_chain);
-
-/* ---- events ----------------------------------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------------------------- */
 enum event_kind {
-    EV_WAKE, EV_DELIVER, EV_CONNECT, EV_DURABLE, EV_LANE_DONE, EV_CHECK_CHAIN, EV_COMPOSE, EV_PULL_LATE, EV_BUSY,
-    EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART,
+    EV_WAKE, EV_DELIVER, EV_CONNECT, EV_DURABLE, EV_LANE_DONE, EV_CHECK_CHAIN, EV_COMPOSE, EV_PULL_LATE,
+    EV_BUSY, EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART,
 };
 struct event {
     int64_t us;
@@ -109,15 +48,19 @@ struct event {
 };
 void sim_at(struct sim *s, int64_t delay_us, struct event e);
 
-/* ---- nodes ------------------------------------------------------------------------------------------------------------ */
+/* ---- nodes --------------------------------------------------------------------------------------------------- */
 struct node {
     struct sim *s;
     unsigned i, life;
-    bool up, silent, gone;       /* silent: down without a word (no refusals either); gone: not started again in phase 1 */
-    bool lost;                   /* its disk was lost once */
+    bool up, silent, gone;       /* silent: down without a word, refusals neither; gone: stays so while faults last */
+    bool lost;                   /* its disk was lost or set back once */
+    int64_t since_us;            /* up, or down, since then */
     int64_t paused_until;
     int64_t clock_us;            /* wall clock's offset */
-    struct disk *disk, *ghost;   /* ghost: what it had before its disk was lost */
+    struct disk *disk;
+    struct repl_entry ghost[STREAMS_MAX];   /* what it had before that */
+    size_t ghosts;
+    uint64_t ghost_id;
     struct repl_core *core;
     unsigned targets, target[TARGETS_MAX];
     uint32_t gen[TARGETS_MAX];
@@ -130,8 +73,10 @@ struct node {
     bool batch_durable;
     bool slow;                   /* its fsync takes seconds now */
 };
+int64_t node_wall(const struct node *n);   /* what its wall clock says, in microseconds */
 void node_start(struct node *n);
-void node_crash(struct node *n, bool silent, bool lose);
+enum loss { LOSS_NONE, LOSS_ALL, LOSS_SET_BACK };
+void node_crash(struct node *n, bool silent, enum loss loss);
 void node_feed(struct node *n, struct repl_event e);
 void node_event(struct node *n, struct event *e);
 void node_request(struct node *n, struct conn *c, struct msg *m);   /* server side */
@@ -141,7 +86,7 @@ bool lane_submit(struct node *n, struct work *w);    /* false: full */
 void lane_event(struct node *n, struct event *e);
 void lane_crash(struct node *n);
 
-/* ---- connections ------------------------------------------------------------------------------------------------------ */
+/* ---- connections --------------------------------------------------------------------------------------------- */
 enum msg_kind { M_HELLO, M_OPS, M_VECTOR, M_PULL, M_HELLO_OK, M_ACK, M_BUSY, M_PONG, M_PULLED, M_CLOSE };
 struct msg {
     enum msg_kind kind;
@@ -155,7 +100,7 @@ struct msg {
     size_t count;
     struct msg *next;
 };
-struct way { struct msg *head, *tail; bool armed, dead, held; int64_t last_us; };   /* held: the receiver reads later */
+struct way { struct msg *head, *tail; bool armed, dead, held; };   /* held: the receiver reads later */
 struct conn {
     struct sim *s;
     unsigned a, b, a_life, b_life;    /* a dialled b */
@@ -180,14 +125,14 @@ struct msg *msg_new(struct node *n, enum msg_kind kind);
 void msg_free(struct msg *m);
 void net_release(struct sim *s);
 
-/* ---- clients ---------------------------------------------------------------------------------------------------------- */
+/* ---- clients ------------------------------------------------------------------------------------------------- */
 enum client_state { CLIENT_FREE, CLIENT_QUEUED, CLIENT_TRACKED, CLIENT_ANSWERED, CLIENT_GONE };
 struct client_op {
     uint64_t key;
     unsigned node, life, need;
     struct edit edit;
     enum client_state state;
-    int64_t deadline_us;
+    int64_t begun_us, deadline_us;
     uint64_t stream, seq;
     bool met, unsure, not_applied;
     unsigned attempt;
@@ -197,22 +142,25 @@ void client_event(struct sim *s, struct event *e);
 void client_done(struct node *n, struct work *w);         /* the lane is done with its write */
 void client_answer(struct node *n, const struct repl_effect *f);
 void client_node_down(struct node *n);
-uint64_t client_issue(struct sim *s, unsigned node, uint64_t key, const struct edit *e, unsigned need, unsigned attempt);
+uint64_t client_issue(struct sim *s, unsigned node, uint64_t key, const struct edit *e, unsigned need,
+                      unsigned attempt);
 
-/* ---- faults ----------------------------------------------------------------------------------------------------------- */
+/* ---- faults -------------------------------------------------------------------------------------------------- */
 enum fault {
-    FAULT_CRASH, FAULT_SILENT, FAULT_PAUSE, FAULT_CUT, FAULT_ONE_WAY, FAULT_SWIZZLE, FAULT_SWALLOW, FAULT_BREAK,
-    FAULT_DISCARD, FAULT_FULL, FAULT_SLOW, FAULT_GONE, FAULT_LOSE, FAULT_CLOCK, FAULT_KINDS,
+    FAULT_CRASH, FAULT_SILENT, FAULT_PAUSE,
+    FAULT_CUT, FAULT_ONE_WAY, FAULT_SWIZZLE, FAULT_SWALLOW, FAULT_BREAK, FAULT_DISCARD,
+    FAULT_FULL, FAULT_SLOW, FAULT_GONE, FAULT_LOSE, FAULT_SET_BACK, FAULT_CLOCK,
+    FAULT_KINDS,
 };
 void fault_event(struct sim *s, struct event *e);
 void fault_heal(struct sim *s);
 
-/* ---- goals: each must be reached in some seed ------------------------------------------------------------------------- */
+/* ---- goals: each must be reached in some seed ---------------------------------------------------------------- */
 #define GOALS(X) \
-    X(MET) X(UNREACHABLE) X(TIMED_OUT) X(NOT_APPLIED) X(LATER_EVERYWHERE) X(MET_THROUGH_RECONNECT) X(RETRY_ELSEWHERE_MET) \
-    X(REWIND) X(PULLED_TAIL) X(STALL) X(SUSPECT) X(CHECK_CHAIN) X(SURVIVED_UNTOLD) X(VANISHED) X(DISK_FULL) X(DISK_LOST) \
-    X(OWN_URL) X(TWIN_URL) X(FOREIGN_PROCESS) X(OLD_BYTES) X(PAUSED) X(BUSY) X(SUBSET_SURVIVES) X(TITLE_SHARED) \
-    X(ROWS_COMPARED)
+    X(MET) X(UNREACHABLE) X(TIMED_OUT) X(NOT_APPLIED) X(LATER_EVERYWHERE) X(MET_THROUGH_RECONNECT) \
+    X(RETRY_ELSEWHERE_MET) X(REWIND) X(PULLED_TAIL) X(STALL) X(SUSPECT) X(CHECK_CHAIN) X(SURVIVED_UNTOLD) \
+    X(VANISHED) X(DISK_FULL) X(DISK_LOST) X(DISK_SET_BACK) X(OWN_URL) X(TWIN_URL) X(FOREIGN_PROCESS) X(OLD_BYTES) \
+    X(PAUSED) X(BUSY) X(SUBSET_SURVIVES) X(TITLE_SHARED) X(ROWS_COMPARED)
 enum goal {
 #define X(name) GOAL_##name,
     GOALS(X)
@@ -221,7 +169,7 @@ enum goal {
 };
 const char *goal_name(enum goal g);
 
-/* ---- the run ---------------------------------------------------------------------------------------------------------- */
+/* ---- the run ------------------------------------------------------------------------------------------------- */
 struct sim {
     uint32_t *choice;
     size_t choices, used;
@@ -232,7 +180,7 @@ struct sim {
     struct event *heap;
     size_t heap_count, heap_cap;
     unsigned n, w;
-    bool real;
+    bool real, coarse;                          /* coarse: wall clocks move once a second, so that versions tie */
     struct node node[NODES_MAX];
     int64_t cut[NODES_MAX][NODES_MAX];          /* until when nothing passes from one to the other */
     struct list conns;
@@ -255,9 +203,11 @@ uint64_t pick(struct sim *s, uint64_t bound);                      /* 0..bound-1
 bool chance(struct sim *s, unsigned percent);
 int64_t sim_ms(const struct sim *s);
 
-/* ---- check.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- check.c ------------------------------------------------------------------------------------------------- */
 void check_disk(struct disk *d);                                   /* after each transaction */
 void check_met(struct sim *s, const struct op *op, unsigned disks);
+/* A client was told that W cannot be reached, or (timed_out) nothing: was that so? */
+void check_refusal(struct sim *s, const struct node *self, const struct op *op, unsigned need, bool timed_out);
 void check_caps(struct sim *s);
 void check_rows(struct sim *s, unsigned nodes);
 bool check_equal(struct sim *s, unsigned nodes);                   /* all vectors of these nodes (bits) agree */

@@ -1,0 +1,81 @@
+/* disk.h - what a node keeps: the log of each stream, and (real.c) the rows; transactions and reading. */
+#ifndef AIM_SIM_DISK_H
+#define AIM_SIM_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "repl.h"
+
+#define KEYS_MAX 160
+#define STREAMS_MAX 256
+
+struct sim;
+struct conn;
+
+/* ---- ops: one record per (stream, seq), for ever ------------------------------------------------------------- */
+struct op {
+    uint64_t stream, seq, chain;
+    const void *body;            /* in the run's arena */
+    size_t len;
+    uint64_t key;                /* whose write it is; 0: nobody's (several rows, touches) */
+    unsigned acked;              /* highest number of disks promised to a client */
+    struct op *next;
+};
+/* Binds a chain and body to (stream, seq); a second, different one is a failure. */
+struct op *sim_bind(struct sim *s, uint64_t stream, uint64_t seq, uint64_t chain, const void *body, size_t len);
+struct op *sim_op(struct sim *s, uint64_t stream, uint64_t seq);   /* NULL: never seen */
+
+/* ---- disks --------------------------------------------------------------------------------------------------- */
+enum edit_kind { EDIT_CREATE, EDIT_UPDATE, EDIT_DELETE, EDIT_TOUCH, EDIT_LINK, EDIT_UNLINK };
+struct edit { enum edit_kind kind; unsigned id, title, text; };
+
+enum work_result { WORK_DONE, WORK_REWIND, WORK_FORK, WORK_FAILED };
+struct work {                    /* one item of the lane */
+    bool foreign;
+    uint64_t key;                /* a client's write */
+    struct edit edit;
+    uint64_t stream, node, first, before;   /* foreign: whose, first seq, chain before it */
+    struct op **ops;             /* owned by the message */
+    size_t count;
+    enum work_result result;
+    uint64_t pos, chain;         /* foreign: position afterwards; write: pos = seq in stream (0: no op) */
+    unsigned client;             /* index of the client's op */
+    struct conn *conn;           /* who waits for the answer */
+    uint64_t token;
+    bool cancelled;
+};
+
+struct disk;
+struct disk_verbs {
+    void (*close)(struct disk *d);
+    void (*copy)(struct disk *d);                                      /* keeps what is there now, for set_back */
+    void (*set_back)(struct disk *d);                                  /* that older copy is put in place */
+    void (*life)(struct disk *d, int64_t wall_us);                     /* a new stream, or a first one */
+    void (*life_end)(struct disk *d);                                  /* the process is gone */
+    void (*run)(struct disk *d, struct work **work, size_t count, int64_t wall_us);   /* one transaction */
+    uint64_t (*command)(struct disk *d, uint64_t key, const struct edit *e, int64_t wall_us);   /* another process */
+    size_t (*vector)(struct disk *d, struct repl_entry *ret);          /* at most STREAMS_MAX, any order */
+    size_t (*page)(struct disk *d, uint64_t stream, uint64_t from, uint64_t to, struct op **ret);
+    bool (*chain)(struct disk *d, uint64_t stream, uint64_t seq, uint64_t *ret);   /* false: not here */
+    bool (*key)(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_t *ret_seq);
+    uint64_t (*digest)(struct disk *d);                                /* of the rows */
+};
+struct disk {
+    const struct disk_verbs *v;
+    struct sim *s;
+    unsigned index;
+    uint64_t id, stream;         /* node id; the stream of the present life */
+    uint64_t pos, chain;         /* of that stream */
+    struct repl_entry seen[STREAMS_MAX];   /* as checked after the last transaction */
+    size_t seen_count;
+    bool full, copied;
+    uint64_t clock;              /* highest version its clock gave */
+};
+struct disk *disk_model(struct sim *s, unsigned index);
+struct disk *disk_real(struct sim *s, unsigned index);
+bool disk_has(struct disk *d, const struct op *op);
+uint64_t disk_pos(struct disk *d, uint64_t stream, uint64_t *ret_chain);
+
+#endif

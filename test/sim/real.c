@@ -1,0 +1,355 @@
+/* real.c - a disk that is the program's own: change.c and the merge over the store in memory. Titles are few, so that
+ * rows collide; an id is its key's, as where a client names one. */
+#include "sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "memstore.h"
+#include "store/change.h"
+
+#define START_US INT64_C(1700000000000000)
+#define DUMP_MAX (16u << 20)
+#define READ_MAX (64u << 20)
+#define LINK_KIND "related_to"
+
+struct real {
+    struct disk d;
+    struct store *store;
+    struct store_conn *writer, *reader;
+    struct change c;
+    struct lifetimes lifetimes;
+    struct arena arena; /* what one call reads */
+    bool alive;
+    struct memstore_image *copy;
+};
+
+#ifdef AIM_MUTANTS
+/* The linker puts this before the program's own (--wrap): among equals, it says, the one asked about is newer. */
+int __real_stamp_cmp(const struct stamp *a, const struct stamp *b);
+int __wrap_stamp_cmp(const struct stamp *a, const struct stamp *b);
+int __wrap_stamp_cmp(const struct stamp *a, const struct stamp *b)
+{
+    if (MUTANT(TIES_BY_ARRIVAL) && a->ver == b->ver && a->stream != b->stream) return 1;
+    return __real_stamp_cmp(a, b);
+}
+#endif
+
+static struct real *real_of(struct disk *d)
+{
+    return container_of(d, struct real, d);
+}
+
+/* Never the same twice in one run, in the bits that streams and node ids are cut from. */
+static uint64_t unique(void *data)
+{
+    struct real *r = data;
+    uint64_t n = ++r->d.s->streams;
+    return n << 44 | hash64(&n, sizeof(n), 7) >> 20;
+}
+
+static void change_start(struct real *r, struct change *c, struct store_conn *conn, int64_t wall_us)
+{
+    struct err err = { 0 };
+    *c = (struct change){ .lifetimes = &r->lifetimes, .random = unique, .random_data = r };
+    if (change_open(c, r->store->b, conn, START_US + wall_us, &err) != 0) sim_fail(r->d.s, "open: %s", err.msg);
+}
+
+static void real_life(struct disk *d, int64_t wall_us)
+{
+    struct real *r = real_of(d);
+    change_start(r, &r->c, r->writer, wall_us);
+    r->alive = true;
+    d->id = r->c.origin.node;
+    d->stream = r->c.origin.stream;
+    d->pos = d->chain = 0;
+}
+
+static void real_life_end(struct disk *d)
+{
+    struct real *r = real_of(d);
+    if (r->alive) change_close(&r->c);
+    r->alive = false;
+}
+
+/* ---- edits --------------------------------------------------------------------------------------------------- */
+static int put(struct change *c, struct arena *a, const char *id, const struct edit *e)
+{
+    struct row before;
+    char title[32], text[32];
+    snprintf(title, sizeof(title), "title %u", e->title);
+    snprintf(text, sizeof(text), "text %u", e->text);
+    struct memory m = { .id = id, .ns = "n", .title = title, .content = text, .tags = "[]", .source = "api" };
+    m.metadata = "{}";
+    m.tier = TIER_MID;
+    m.priority = 5;
+    m.confidence = 1.0;
+    int rc = e->kind == EDIT_CREATE ? c->tx->v->by_title(c->tx, title, "n", a, &before)
+                                    : change_find(c->tx, id, false, a, &before, c->tx->err);
+    if (rc == 0) {
+        m = before.m;
+        m.content = text;
+        if (e->kind == EDIT_UPDATE && e->text % 3 == 0) m.title = title;
+    } else if (rc != E_NOT_FOUND || e->kind == EDIT_UPDATE) {
+        return rc;
+    }
+    return change_memory(c, &m, rc == 0 ? &before : NULL, NULL);
+}
+
+static int edit(struct change *c, struct arena *a, uint64_t key, const struct edit *e)
+{
+    struct row row;
+    char id[32], other[32];
+    bool more;
+    snprintf(id, sizeof(id), "id-%llu", (unsigned long long)(e->kind == EDIT_CREATE ? key : e->id + 1));
+    snprintf(other, sizeof(other), "id-%u", e->title + 1);
+    struct link l = { .source_id = id, .target_id = other, .relation = LINK_KIND };
+    int rc = 0;
+    switch (e->kind) {
+    case EDIT_CREATE:
+    case EDIT_UPDATE: return put(c, a, id, e);
+    case EDIT_DELETE:
+        rc = change_find(c->tx, id, false, a, &row, c->tx->err);
+        return rc == 0 ? change_delete(c, &row) : rc;
+    case EDIT_TOUCH:
+        rc = change_touch(c, id, c->now_us, 1 + e->text % 3);
+        return rc == 0 ? change_touch_flush(c, &more) : rc;
+    case EDIT_LINK: return change_link(c, &l);
+    case EDIT_UNLINK: return change_unlink(c, &l);
+    }
+    return E_INVALID;
+}
+
+/* ---- transactions -------------------------------------------------------------------------------------------- */
+static void key_text(char ret[32], uint64_t key)
+{
+    snprintf(ret, 32, "key-%llu", (unsigned long long)key);
+}
+
+static int write_item(struct real *r, struct change *c, uint64_t key, const struct edit *e, uint64_t *ret_seq)
+{
+    static const uint8_t print[32];
+    char text[32];
+    key_text(text, key);
+    int rc = edit(c, &r->arena, key, e);
+    if (rc == 0 && change_position(c).seq != 0) rc = change_idem(c, text, print);
+    *ret_seq = change_position(c).seq;
+    return rc;
+}
+
+static int foreign_item(struct change *c, struct work *w)
+{
+    struct log_op ops[REPL_BATCH_OPS];
+    CHECK(w->count <= REPL_BATCH_OPS);
+    for (size_t i = 0; i < w->count; i++)
+        ops[i] = (struct log_op){ .seq = w->ops[i]->seq, .body = w->ops[i]->body, .body_len = w->ops[i]->len };
+    struct foreign_batch f = { .stream = w->stream, .node = w->node, .first_seq = w->first, .op = ops };
+    f.chain_before = w->before;
+    f.count = w->count;
+    enum foreign_result result;
+    struct stream_pos pos;
+    int rc = change_foreign(c, &f, &result, &pos);
+    if (rc != 0) return rc;
+    w->result = result == FOREIGN_APPLIED ? WORK_DONE : result == FOREIGN_REWIND ? WORK_REWIND : WORK_FORK;
+    w->pos = pos.pos;
+    w->chain = pos.chain;
+    return 0;
+}
+
+static void item(struct real *r, struct work *w)
+{
+    struct change *c = &r->c;
+    struct err err = { 0 };
+    if (change_savepoint(c, &err) != 0) sim_fail(r->d.s, "savepoint: %s", err.msg);
+    w->result = WORK_DONE;
+    int rc = w->foreign ? foreign_item(c, w) : write_item(r, c, w->key, &w->edit, &w->pos);
+    if (rc == 0) rc = change_savepoint_end(c, true, &err);
+    if (rc == 0) return;
+    if (w->foreign) sim_fail(r->d.s, "an op is refused: %s", err_text(rc));
+    w->pos = 0; /* nothing to change: not found, or in conflict */
+    if (change_savepoint_end(c, false, &err) != 0) sim_fail(r->d.s, "undo: %s", err.msg);
+}
+
+static void check_clock(struct real *r)
+{
+    if (r->c.hlc.last < r->d.clock) sim_fail(r->d.s, "node %u: its clock went back", r->d.index);
+    r->d.clock = r->c.hlc.last;
+}
+
+static void real_run(struct disk *d, struct work **work, size_t count, int64_t wall_us)
+{
+    struct real *r = real_of(d);
+    const struct store_backend *b = r->store->b;
+    struct err err = { 0 };
+    struct store_tx *tx = NULL;
+    if (b->begin(r->writer, &tx, &err) != 0) sim_fail(d->s, "begin: %s", err.msg);
+    change_begin(&r->c, tx, START_US + wall_us);
+    for (size_t i = 0; i < count && !d->s->failed; i++) item(r, work[i]);
+    if (change_finish(&r->c) != 0 || b->commit(r->writer, true, &err) != 0) sim_fail(d->s, "commit: %s", err.msg);
+    arena_release(&r->arena);
+    d->pos = r->c.origin.seq;
+    d->chain = r->c.origin.chain;
+    if (r->c.held > 0) sim_fail(d->s, "node %u holds an op", d->index);
+    check_clock(r);
+}
+
+static uint64_t real_command(struct disk *d, uint64_t key, const struct edit *e, int64_t wall_us)
+{
+    struct real *r = real_of(d);
+    const struct store_backend *b = r->store->b;
+    struct store_conn *conn = NULL;
+    struct store_tx *tx = NULL;
+    struct change c;
+    struct err err = { 0 };
+    uint64_t seq = 0;
+    if (b->conn_open(r->store, true, &conn, &err) != 0) sim_fail(d->s, "command: %s", err.msg);
+    change_start(r, &c, conn, wall_us);
+    if (b->begin(conn, &tx, &err) != 0) sim_fail(d->s, "command: %s", err.msg);
+    change_begin(&c, tx, START_US + wall_us);
+    if (change_savepoint(&c, &err) != 0) sim_fail(d->s, "command: %s", err.msg);
+    int rc = write_item(r, &c, key, e, &seq);
+    if (rc == 0) rc = change_savepoint_end(&c, true, &err);
+    if (rc != 0 && change_savepoint_end(&c, false, &err) != 0) sim_fail(d->s, "command: %s", err.msg);
+    if (change_finish(&c) != 0 || b->commit(conn, true, &err) != 0) sim_fail(d->s, "command: %s", err.msg);
+    arena_release(&r->arena);
+    uint64_t stream = c.origin.stream;
+    change_close(&c);
+    b->conn_close(conn);
+    return stream;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+static struct store_tx *read_begin(struct real *r)
+{
+    struct err err = { 0 };
+    struct store_tx *tx = NULL;
+    if (r->store->b->begin(r->reader, &tx, &err) != 0) WRONG("a read transaction");
+    return tx;
+}
+
+static void read_end(struct real *r)
+{
+    r->store->b->rollback(r->reader);
+    arena_release(&r->arena);
+}
+
+static size_t real_vector(struct disk *d, struct repl_entry *ret)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    struct stream_pos *p = NULL;
+    size_t count = 0;
+    if (tx->v->streams(tx, &r->arena, &p, &count) != 0) sim_fail(d->s, "streams");
+    CHECK(count <= STREAMS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        ret[i] = (struct repl_entry){ .stream = p[i].stream, .node = p[i].node, .pos = p[i].pos, .chain = p[i].chain };
+        ret[i].ended = p[i].ended;
+    }
+    read_end(r);
+    return count;
+}
+
+static size_t real_page(struct disk *d, uint64_t stream, uint64_t from, uint64_t to, struct op **ret)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    struct log_op *ops = NULL;
+    size_t count = 0;
+    if (tx->v->op_page(tx, stream, from, (size_t)(to - from + 1), READ_MAX / 2, &r->arena, &ops, &count) != 0)
+        sim_fail(d->s, "page");
+    for (size_t i = 0; i < count; i++)
+        ret[i] = sim_bind(d->s, stream, ops[i].seq, ops[i].chain, ops[i].body, ops[i].body_len);
+    read_end(r);
+    return count;
+}
+
+static bool real_chain(struct disk *d, uint64_t stream, uint64_t seq, uint64_t *ret)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    *ret = 0;
+    int rc = seq == 0 ? 0 : tx->v->op_chain(tx, stream, seq, ret);
+    read_end(r);
+    return rc == 0;
+}
+
+static bool real_key(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_t *ret_seq)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    uint8_t print[32];
+    struct stamp s = { 0 };
+    int64_t expires;
+    char text[32];
+    key_text(text, key);
+    int rc = tx->v->idem_get(tx, text, print, &s, &expires);
+    read_end(r);
+    *ret_stream = rc == 0 ? s.stream : 0;
+    *ret_seq = rc == 0 ? s.seq : 0;
+    return rc == 0;
+}
+
+static uint64_t real_digest(struct disk *d)
+{
+    struct buf b;
+    buf_init(&b, DUMP_MAX);
+    memstore_dump(real_of(d)->store, true, &b);
+    if (strstr(buf_str(&b), "shadow ") != NULL) d->s->goal[GOAL_TITLE_SHARED] = true;
+    uint64_t sum = hash64(b.data, b.len, 1);
+    buf_release(&b);
+    return sum;
+}
+
+static void real_copy(struct disk *d)
+{
+    real_of(d)->copy = memstore_snapshot(real_of(d)->store);
+}
+
+static void real_set_back(struct disk *d)
+{
+    memstore_restore(real_of(d)->store, real_of(d)->copy);
+}
+
+static void real_close(struct disk *d)
+{
+    struct real *r = real_of(d);
+    real_life_end(d);
+    r->store->b->conn_close(r->writer);
+    r->store->b->conn_close(r->reader);
+    r->store->b->close(r->store);
+    arena_release(&r->arena);
+    if (r->copy != NULL) memstore_image_free(r->copy);
+    mem_free(r);
+}
+
+struct disk *disk_real(struct sim *s, unsigned index)
+{
+    static const struct disk_verbs verbs = {
+        .close = real_close,
+        .copy = real_copy,
+        .set_back = real_set_back,
+        .life = real_life,
+        .life_end = real_life_end,
+        .run = real_run,
+        .command = real_command,
+        .vector = real_vector,
+        .page = real_page,
+        .chain = real_chain,
+        .key = real_key,
+        .digest = real_digest,
+    };
+    struct real *r = mem_alloc(sizeof(*r));
+    struct err err = { 0 };
+    r->d.v = &verbs;
+    r->d.s = s;
+    r->d.index = index;
+    lifetimes_default(&r->lifetimes);
+    arena_init(&r->arena, READ_MAX);
+    r->store = memstore_open(false);
+    if (r->store->b->conn_open(r->store, true, &r->writer, &err) != 0 ||
+        r->store->b->conn_open(r->store, false, &r->reader, &err) != 0)
+        WRONG("a store in memory");
+    return &r->d;
+}
