@@ -38,6 +38,7 @@ struct peer {
     uint64_t original_pos;           /* seq of our stream the original has been offered up to */
     uint64_t original_saved;         /* what of it is on disk */
     uint64_t original_seq[ASKED_MAX];/* seqs of the unanswered pushes, oldest first */
+    char original_id[ASKED_MAX][129];/* an id each of them sent; "": none */
     unsigned original_count;
     uint64_t node;                   /* as its hello said */
     int64_t last_ok_ms;

@@ -56,14 +56,27 @@ static void moved(struct peer *p, uint64_t seq, bool counts)
     cluster_feed(p->c, &e);
 }
 
+/* An answer that lists ids must list ours. */
+static bool lists(const json_t *ids, const char *id)
+{
+    size_t i;
+    json_t *one;
+    if (json_array_size(ids) == 0 || id[0] == 0) return true;
+    json_array_foreach (ids, i, one) {
+        if (json_is_string(one) && strcmp(json_string_value(one), id) == 0) return true;
+    }
+    return false;
+}
+
 /* applied + noop of the answer; a row it skipped is its loss, said and left behind. */
-static bool counted(struct peer *p, const struct client_answer *a)
+static bool counted(struct peer *p, const char *id, const struct client_answer *a)
 {
     json_t *doc = json_parse(a->body, a->body_len, NULL, 0, NULL);
     json_int_t good =
         json_integer_value(json_object_get(doc, "applied")) + json_integer_value(json_object_get(doc, "noop"));
+    bool ours = lists(json_object_get(doc, "ids"), id);
     json_decref(doc);
-    if (good > 0) return true;
+    if (good > 0 && ours) return true;
     p->refused_rows++;
     peer_error(p, "it took no row of a push: %.*s", (int)(a->body_len > 120 ? 120 : a->body_len), a->body);
     return false;
@@ -82,7 +95,10 @@ static void push_answer(void *data, int error, const struct client_answer *a)
     struct peer *p = data;
     if (p->original_count == 0) return;
     uint64_t seq = p->original_seq[0];
+    char id[sizeof p->original_id[0]];
+    memcpy(id, p->original_id[0], sizeof id);
     memmove(p->original_seq, p->original_seq + 1, --p->original_count * sizeof p->original_seq[0]);
+    memmove(p->original_id, p->original_id + 1, p->original_count * sizeof p->original_id[0]);
     if (error != 0) {
         lost(p, err_text(error));
     } else if (a->status >= 500 || a->status == 401 || a->status == 403 || a->status == 429) {
@@ -91,7 +107,7 @@ static void push_answer(void *data, int error, const struct client_answer *a)
         lost(p, why);
     } else {
         p->last_ok_ms = clock_mono_ms();
-        moved(p, seq, a->status == 200 && counted(p, a));
+        moved(p, seq, a->status == 200 && counted(p, id, a));
     }
 }
 
@@ -157,13 +173,19 @@ void original_send(struct peer *p, const struct log_op *op, size_t count, uint64
     json_t *doc = push_body(&op[0]);
     int rc = doc == NULL ? 0 : push(p, doc);
     bool nothing = doc == NULL;
+    char id[sizeof p->original_id[0]] = "";
+    const char *sent = json_string_value(json_object_get(json_array_get(json_object_get(doc, "memories"), 0), "id"));
+    if (sent != NULL) snprintf(id, sizeof id, "%s", sent);
     json_decref(doc);
     if (rc != 0) {
         lost(p, err_text(rc));
         return;
     }
     uint64_t seq = e.first;
-    if (!nothing) p->original_seq[p->original_count++] = seq;
+    if (!nothing) {
+        snprintf(p->original_id[p->original_count], sizeof p->original_id[0], "%s", id);
+        p->original_seq[p->original_count++] = seq;
+    }
     cluster_feed(p->c, &e);
     if (nothing) moved(p, seq, false);
 }
