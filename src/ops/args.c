@@ -478,7 +478,8 @@ int args_check(const struct arg *desc, enum door door, int64_t now_us, struct ar
         void *at = field(d, args);
         int rc = d->type == ARG_ITEMS ? check_items(d, door, now_us, a, at, err) : check_range(d, door, at, err);
         if (rc == 0) rc = check_filled(d, door, at, err);
-        if (rc == 0 && d->rule) {
+        bool as_stored = door == DOOR_MCP && d->type == ARG_OBJECT; /* told of the object once it is stamped */
+        if (rc == 0 && d->rule && !as_stored) {
             rc = d->rule(at, now_us, err);
             if (rc) rc = name_it(d->rule, door, rc, err);
             if (rc && err && err->arg[0] == '\0') snprintf(err->arg, sizeof(err->arg), "%s", name_at(d, door));

@@ -133,8 +133,8 @@ int metadata_stamp(struct op_ctx *c, const json_t *sent, const char *agent_id, c
     if (kept || agent_id) put_text(o, "agent_id", kept ? kept : agent_id);
     if (scope) put_text(o, "scope", scope);
     *ret = json_arena(c->arena, o, NULL);
-    int rc =
-        *ret ? arg_rule_metadata_stamped(&o, c->now_us, c->err) : err_set(c->err, E_TOO_LARGE, "metadata is too large");
+    arg_rule fits = c->caller->door == DOOR_MCP ? arg_rule_metadata : arg_rule_metadata_stamped;
+    int rc = *ret ? fits(&o, c->now_us, c->err) : err_set(c->err, E_TOO_LARGE, "metadata is too large");
     json_decref(o);
     return rc;
 }
