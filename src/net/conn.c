@@ -245,6 +245,7 @@ static void stopped(struct conn *c)
         }
         break;
     case STOP_ANSWERED: conn_answered(c); break;
+    case STOP_METHOD: conn_refuse(c, 405, "method not allowed"); break;
     case STOP_URL: conn_refuse(c, 414, "request target too long"); break;
     case STOP_HEADERS: conn_refuse(c, 431, "request headers too large"); break;
     case STOP_TOO_LARGE:
@@ -263,6 +264,18 @@ static void stopped(struct conn *c)
     }
 }
 
+/* "TOKEN TARGET HTTP/1.": a request like any other, whatever its first word. */
+static bool is_request_line(const char *line, size_t len)
+{
+    size_t method = 0, target;
+    while (method < len && line[method] >= 'A' && line[method] <= 'Z') method++;
+    if (method == 0 || method == len || line[method] != ' ') return false;
+    const char *blank = memchr(line + method + 1, ' ', len - method - 1);
+    if (blank == NULL) return false;
+    target = (size_t)(blank - line) - method - 1;
+    return target > 0 && len - (size_t)(blank - line) > 8 && memcmp(blank, " HTTP/1.", 8) == 0;
+}
+
 /* Feeds the parser until the bytes end or a request has to wait. Returns how many bytes it took. */
 static size_t conn_parse(struct conn *c, const char *data, size_t len)
 {
@@ -270,6 +283,7 @@ static size_t conn_parse(struct conn *c, const char *data, size_t len)
     CHECK(!c->parsing);
     c->parsing = true;
     while (off < len && (c->state == CONN_HEAD || c->state == CONN_BODY)) {
+        size_t from = off;
         c->stop = STOP_NONE;
         llhttp_errno_t e = llhttp_execute(&c->parser, data + off, len - off);
         if (e == HPE_OK) {
@@ -279,6 +293,7 @@ static size_t conn_parse(struct conn *c, const char *data, size_t len)
         const char *at = llhttp_get_error_pos(&c->parser);
         off = at >= data + off && at <= data + len ? (size_t)(at - data) : len;
         if (c->stop == STOP_COMPLETE) llhttp_resume(&c->parser);
+        if (e == HPE_INVALID_METHOD && is_request_line(data + from, len - from)) c->stop = STOP_METHOD;
         if (c->state != CONN_CLOSING) stopped(c);
     }
     c->parsing = false;

@@ -23,6 +23,7 @@ enum conn_state { CONN_HEAD, CONN_BODY, CONN_HANDLING, CONN_WRITING, CONN_LINGER
 /* Why the parser was made to stop. */
 enum conn_stop {
     STOP_NONE,      /* it stopped by itself: malformed */
+    STOP_METHOD,    /* 405: well formed, but of a method the parser does not know */
     STOP_COMPLETE,  /* a whole request is there */
     STOP_ANSWERED,  /* the head callback answered, and the body will not be read */
     STOP_URL,       /* 414 */

@@ -53,6 +53,7 @@ static void test_paths_and_methods(void **state)
     ask_allowed("PATCH", "/api/v1/memories", 405, "GET,HEAD,POST");
     ask_allowed("PATCH", "/api/v1/memories/x", 405, "GET,HEAD,PUT,DELETE");
     ask_allowed("GET", "/api/v1/memories/bulk", 405, "POST");
+    ask_allowed("FOO", "/api/v1/memories", 405, NULL);
     ask_allowed("POST", "/api/v1/health", 405, "GET,HEAD");
     ask_allowed("OPTIONS", "/api/v1/memories", 200, "GET,HEAD,POST");
     ask_allowed("OPTIONS", "/nowhere", 200, NULL);
