@@ -333,8 +333,8 @@ static void aside_done(struct read_item *item, int status)
     settle(p);
 }
 
-/* Hints may take a share of one core's time, saved up to ASIDE_SAVED_US: a person or an agent always gets them, a flood of
- * writes does not pay for them. */
+/* Hints may take a share of one core's time, saved up to ASIDE_SAVED_US: a person or an agent always gets them, a
+ * flood of writes does not pay for them. */
 static bool aside_allowed(struct engine *e)
 {
     int64_t now = clock_mono_us();
