@@ -82,7 +82,7 @@ static void *field(const struct setting *s, struct config *c)
     return (char *)c + s->offset;
 }
 
-/* ---- texts to values ------------------------------------------------------------------------------------------------------ */
+/* ---- texts to values -------------------------------------------------------------------------------------------- */
 static bool word_in(const char *const *words, const char *text)
 {
     for (size_t i = 0; words[i]; i++)
@@ -166,7 +166,7 @@ static int set_text(struct config *c, const struct setting *s, const char *name,
     return 0;
 }
 
-/* ---- the file ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the file --------------------------------------------------------------------------------------------------- */
 static int read_file(const char *path, struct buf *b, bool *ret_found, struct err *err)
 {
     FILE *f = fopen(path, "rb");
@@ -255,7 +255,7 @@ static int load_file(struct config *c, struct err *err)
     return rc;
 }
 
-/* ---- all sources ------------------------------------------------------------------------------------------------------------- */
+/* ---- all sources ------------------------------------------------------------------------------------------------ */
 static int load_environment(struct config *c, struct err *err)
 {
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {

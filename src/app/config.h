@@ -1,5 +1,5 @@
-/* config.h - every setting of the program, resolved once: command line > environment > file > default. One table says for each
- * where it may come from; help and the checks of the command line are drawn from it. Frozen after config_load. */
+/* config.h - every setting of the program, resolved once: command line > environment > file > default. One table says
+ * for each where it may come from; help and the checks of the command line are drawn from it. */
 #ifndef AIM_APP_CONFIG_H
 #define AIM_APP_CONFIG_H
 
@@ -32,8 +32,8 @@ struct config {
 };
 
 /* Reads defaults, file ($HOME/.config/ai-memory/config.toml unless AI_MEMORY_NO_CONFIG is set) and environment. A file
- * that cannot be read or understood is an error, not a default: E_SYNTAX, E_TYPE, E_INVALID, E_IO. Then *c is zeroed; else
- * config_release is owed. */
+ * that cannot be read or understood is an error, not a default: E_SYNTAX, E_TYPE, E_INVALID, E_IO. Then *c is zeroed;
+ * else config_release is owed. */
 int config_load(struct config *c, struct err *err);
 void config_release(struct config *c);
 /* The options of `serve`, ended by name == NULL. Constant. */

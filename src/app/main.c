@@ -9,7 +9,7 @@
 #include "cli/cli.h"
 #include "mcp/mcp.h"
 
-/* ---- serve ------------------------------------------------------------------------------------------------------------------ */
+/* ---- serve ------------------------------------------------------------------------------------------------------ */
 static int readable(const char *path, const char *what)
 {
     if (path == NULL || access(path, R_OK) == 0) return 0;
@@ -41,7 +41,7 @@ static int serve(const struct cli_call *call, void *data)
     return status ? status : server_run(c);
 }
 
-/* ---- mcp -------------------------------------------------------------------------------------------------------------------- */
+/* ---- mcp -------------------------------------------------------------------------------------------------------- */
 static const struct cli_option mcp_options[] = {
     { .name = "tier", .doc = "Features: keyword, semantic, smart, autonomous", .dflt = "semantic" },
     { 0 },
@@ -61,7 +61,7 @@ static int mcp(const struct cli_call *call, void *data)
     return mcp_run(&env);
 }
 
-/* ---- the program -------------------------------------------------------------------------------------------------------------- */
+/* ---- the program ------------------------------------------------------------------------------------------------ */
 /* Asking what the program is must work whatever the settings say. */
 static int only_asks(int argc, char **argv)
 {

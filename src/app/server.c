@@ -51,7 +51,7 @@ struct server {
     int64_t stopping_ms; /* when it was told to stop */
 };
 
-/* ---- the end, part by part ------------------------------------------------------------------------------------------------ */
+/* ---- the end, part by part -------------------------------------------------------------------------------------- */
 static void close_handles(void *data)
 {
     struct server *s = data;
@@ -115,7 +115,7 @@ _Noreturn static void end_now(int status)
     _exit(status);
 }
 
-/* ---- signals and the tick ------------------------------------------------------------------------------------------------- */
+/* ---- signals and the tick --------------------------------------------------------------------------------------- */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct server *s = handle->data;
@@ -153,7 +153,7 @@ static void on_tick(uv_timer_t *timer)
     if (s->state >= DRAINING) watch_grace(s);
 }
 
-/* ---- the start, part by part ------------------------------------------------------------------------------------------------ */
+/* ---- the start, part by part ------------------------------------------------------------------------------------ */
 static bool is_loopback(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||

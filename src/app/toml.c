@@ -62,7 +62,7 @@ static int end_of_line(struct toml *t)
     return t->p == t->end || take_newline(t) ? 0 : fail(t, "something behind the value");
 }
 
-/* ---- strings -------------------------------------------------------------------------------------------------------------- */
+/* ---- strings ---------------------------------------------------------------------------------------------------- */
 static int hex_digits(struct toml *t, int count, uint32_t *ret)
 {
     char text[9] = { 0 };
@@ -135,7 +135,7 @@ static int read_string(struct toml *t, struct buf *b)
     return b->failed ? fail(t, "a string is too long") : 0;
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------------------------- */
+/* ---- values ----------------------------------------------------------------------------------------------------- */
 static int string_value(struct toml *t, json_t **ret)
 {
     struct buf b;
@@ -218,7 +218,7 @@ static int read_value(struct toml *t, int depth, json_t **ret)
     }
 }
 
-/* ---- keys and tables ---------------------------------------------------------------------------------------------------------- */
+/* ---- keys and tables -------------------------------------------------------------------------------------------- */
 static bool key_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';

@@ -22,7 +22,7 @@ static int too_large(struct call *c)
     return err_set(&c->err, E_TOO_LARGE, "arguments exceed the memory of a call");
 }
 
-/* ---- UTF-8 ------------------------------------------------------------------------------------------------------------- */
+/* ---- UTF-8 ------------------------------------------------------------------------------------------------------ */
 /* Is what begins at *p one well-formed character? Moves behind it. */
 static bool well_formed(const char **p, const char *end)
 {
@@ -64,7 +64,7 @@ static const char *repaired(struct arena *a, const char *text, size_t *len)
     return out;
 }
 
-/* ---- path and query ---------------------------------------------------------------------------------------------------- */
+/* ---- path and query --------------------------------------------------------------------------------------------- */
 static int decode_path(struct ask *a, struct call *c)
 {
     const char *path = http_path(a->req);
@@ -123,7 +123,7 @@ static int decode_query(struct ask *a, struct call *c)
     return 0;
 }
 
-/* ---- the body ------------------------------------------------------------------------------------------------------------- */
+/* ---- the body --------------------------------------------------------------------------------------------------- */
 static int bad_body(struct call *c)
 {
     struct err why = c->err;
@@ -180,7 +180,7 @@ static int decode_later(struct call *c)
     return decode_body(c, c->text, c->text_len);
 }
 
-/* ---- headers --------------------------------------------------------------------------------------------------------------- */
+/* ---- headers ---------------------------------------------------------------------------------------------------- */
 static bool plain_ascii(const char *s)
 {
     for (; *s; s++)

@@ -74,7 +74,7 @@ const struct metric http_figures[] = {
 };
 const int http_figures_count = (int)(sizeof(http_figures) / sizeof(http_figures[0]));
 
-/* ---- counted as answers leave ------------------------------------------------------------------------------------------------ */
+/* ---- counted as answers leave ----------------------------------------------------------------------------------- */
 void figures_answered(struct http_door *d, int status)
 {
     char label[LABEL_BYTES];
@@ -116,7 +116,7 @@ void figures_call(const struct ask *a, const struct call *c)
     metrics_observe(m, FIGURE_RECALL_SECONDS, mode, (double)(clock_mono_us() - a->began_us) / 1e6);
 }
 
-/* ---- read off at a scrape ------------------------------------------------------------------------------------------------------ */
+/* ---- read off at a scrape --------------------------------------------------------------------------------------- */
 static double fact(const json_t *facts, const char *name)
 {
     return json_number_value(json_object_get(facts, name));

@@ -10,7 +10,7 @@
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 #define BINARY_TYPE "application/octet-stream"
 
-/* ---- health ----------------------------------------------------------------------------------------------------------------- */
+/* ---- health ----------------------------------------------------------------------------------------------------- */
 static int peers_up(const json_t *peers)
 {
     size_t i;
@@ -39,7 +39,7 @@ void fixed_health(struct ask *a)
     outcome_json(a, broken ? 503 : 200, doc);
 }
 
-/* ---- metrics ------------------------------------------------------------------------------------------------------------------ */
+/* ---- metrics ---------------------------------------------------------------------------------------------------- */
 static void metrics_send(struct ask *a, int64_t memories)
 {
     size_t len;
@@ -77,7 +77,7 @@ void fixed_metrics(struct ask *a)
     engine_submit(a->door->o.engine, c);
 }
 
-/* ---- description -------------------------------------------------------------------------------------------------------------- */
+/* ---- description ------------------------------------------------------------------------------------------------ */
 void fixed_openapi(struct ask *a)
 {
     struct http_door *d = a->door;
@@ -85,7 +85,7 @@ void fixed_openapi(struct ask *a)
     outcome_bytes(a, 200, JSON_TYPE, mem_strndup(d->openapi, d->openapi_len), d->openapi_len);
 }
 
-/* ---- replication ---------------------------------------------------------------------------------------------------------------- */
+/* ---- replication ------------------------------------------------------------------------------------------------ */
 static void sync_progress(struct cluster_request *r)
 {
     const struct ask *a = r->data;

@@ -24,7 +24,7 @@ void ask_free(struct ask *a)
     mem_free(a);
 }
 
-/* ---- the key ---------------------------------------------------------------------------------------------------------- */
+/* ---- the key ---------------------------------------------------------------------------------------------------- */
 static bool key_is(const struct http_door *d, const char *text, size_t len)
 {
     return equal_secret(text, len, d->o.api_key, d->api_key_len) != 0;
@@ -57,7 +57,7 @@ static bool may_ask(const struct http_door *d, const struct http_req *req)
     return key_in_query(d, http_query(req));
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------------------------ */
+/* ---- headers ---------------------------------------------------------------------------------------------------- */
 /* application/json or application/<something>+json, parameters allowed. */
 static bool is_json(const char *type)
 {
@@ -96,7 +96,7 @@ static void on_head(void *data, struct http_req *req)
     }
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------------------------- */
 static void op_done(struct call *c)
 {
     struct ask *a = c->data;
@@ -168,7 +168,7 @@ static void on_error(void *data, int status, const char *text, struct http_reply
     out->body_owned = outcome_error_body(text, &out->body_len);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------------------------- */
 struct http_door *http_door_new(const struct http_door_options *o)
 {
     struct http_door *d = mem_alloc(sizeof(*d));

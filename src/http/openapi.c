@@ -18,7 +18,7 @@ static bool shown(const struct arg *d)
     return (d->doors & ON_HTTP) && !(d->flags & ARG_HIDDEN);
 }
 
-/* ---- schemas ---------------------------------------------------------------------------------------------------------------- */
+/* ---- schemas ---------------------------------------------------------------------------------------------------- */
 static json_t *object_schema(const struct arg *args, bool body_only);
 
 static json_t *items_schema(const struct arg *d)
@@ -85,7 +85,7 @@ static json_t *object_schema(const struct arg *args, bool body_only)
     return s;
 }
 
-/* ---- routes ------------------------------------------------------------------------------------------------------------------- */
+/* ---- routes ----------------------------------------------------------------------------------------------------- */
 static json_t *parameters(const struct route *r)
 {
     json_t *list = json_array();

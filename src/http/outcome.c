@@ -13,7 +13,7 @@
 #define HEADERS_MAX 4
 #define HEADER_BYTES 48
 
-/* ---- where the door shows another shape than the others ------------------------------------------------------------------ */
+/* ---- where the door shows another shape than the others --------------------------------------------------------- */
 static json_t *bare_memory(json_t *doc)
 {
     json_t *m = json_object_get(doc, "memory");
@@ -48,7 +48,7 @@ int outcome_render(struct call *c)
     return 0;
 }
 
-/* ---- sending -------------------------------------------------------------------------------------------------------------- */
+/* ---- sending ---------------------------------------------------------------------------------------------------- */
 struct headers {
     struct http_header item[HEADERS_MAX];
     char text[HEADERS_MAX][HEADER_BYTES];
@@ -133,7 +133,7 @@ void outcome_json(struct ask *a, int status, json_t *doc)
     send_json(a, status, NULL, doc);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------------------------------------ */
 /* A retry made no op: it answers with the position of the first attempt's. */
 static void position_header(const struct call *c, struct headers *h)
 {

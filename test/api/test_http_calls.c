@@ -215,7 +215,7 @@ static void test_replication_refuses_what_it_cannot_read(void **state)
     reply_free(&r);
 }
 
-/* ---- with a key ------------------------------------------------------------------------------------------------------------- */
+/* ---- with a key ------------------------------------------------------------------------------------------------- */
 static struct program keyed;
 
 static int start_keyed(void **state)
