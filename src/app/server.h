@@ -1,6 +1,8 @@
 /* server.h - the composition root of `serve`: builds the parts in order, drives the loop, closes them in reverse.
  *
- *   STARTING ─caught up─▶ SERVING ─SIGTERM, SIGINT─▶ DRAINING ─last answer─▶ CLOSING (calls, cluster, lane, readers) ─▶ ended
+ *   STARTING ─caught up─▶ SERVING ─SIGTERM, SIGINT─▶ DRAINING ─last answer─▶ CLOSING ─▶ ended
+ *                                                  (connections)           (calls, cluster, lane, readers)
+ *
  *   DRAINING: just before the grace is over waiting writes are answered (pending), at its end connections are cut.
  *   A second signal ends the process at once; so does a commit that failed for good. */
 #ifndef AIM_APP_SERVER_H

@@ -1,5 +1,6 @@
-/* toml.h - the part of TOML that settings need: comments, [tables], dotted and quoted keys, strings of one line, integers,
- * floats, booleans, arrays of these. No dates, no multi-line strings, no inline tables, no arrays of tables. Any thread. */
+/* toml.h - the part of TOML that settings need: comments, [tables], dotted and quoted keys, strings of one line,
+ * integers, floats, booleans, arrays of these. No dates, no strings of several lines, no inline tables, no arrays of
+ * tables. Any thread. */
 #ifndef AIM_APP_TOML_H
 #define AIM_APP_TOML_H
 

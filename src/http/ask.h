@@ -40,7 +40,8 @@ struct ask {
 void ask_free(struct ask *a);
 
 /* decode.c */
-/* Path, query, headers and, up to 16 KiB, the body into the call; a larger body is left to call->decode. Fills call->err on refusal. */
+/* Path, query, headers and, up to 16 KiB, the body into the call; a larger body is left to call->decode. Fills
+ * call->err on refusal. */
 int decode_request(struct ask *a, struct call *c);
 
 /* outcome.c: each sends the answer and frees the ask (not the call). */

@@ -1,5 +1,6 @@
-/* http_door.c - the order of checks, the same for every request: OPTIONS, key, path, method, content type, size, then the
- * route. An ask ends in exactly one of outcome_*; a client that went away leaves it with req NULL until its call is done. */
+/* http_door.c - the order of checks, the same for every request: OPTIONS, key, path, method, content type, size, then
+ * the route. An ask ends in exactly one of outcome_*; a client that went away leaves it with req NULL until its call is
+ * done. */
 #include "http/http_door.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
-/* http_door.h - the HTTP door: requests to operations and back, and the few routes that are no operation (health, metrics,
- * OpenAPI, replication). It knows no SQL and no rule; what it serves comes from the operation table. Loop thread. */
+/* http_door.h - the HTTP door: requests to operations and back, and the few routes that are no operation (health,
+ * metrics, OpenAPI, replication). It knows no SQL and no rule; what it serves comes from the operation table. Loop
+ * thread. */
 #ifndef AIM_HTTP_DOOR_H
 #define AIM_HTTP_DOOR_H
 

@@ -1,5 +1,5 @@
 /* route.h - which path means what: a trie compiled once from the operation table and the routes that are no operation.
- * Static segments win over {parameters}; a parameter is one segment that is not empty. Read-only after route_table_new. */
+ * Static segments win over {parameters}; a parameter is one segment that is not empty. Read-only once made. */
 #ifndef AIM_HTTP_ROUTE_H
 #define AIM_HTTP_ROUTE_H
 

@@ -62,7 +62,8 @@ int local_run(struct local *l, struct call *c)
     return engine_run(l->engine, &l->loop, c);
 }
 
-/* The loop's own descriptor is readable when something of it is due: so files can be waited for, which epoll refuses. */
+/* The loop's own descriptor is readable when something of it is due: so files can be waited for, which epoll
+ * refuses. */
 void local_wait(struct local *l, int fd, int other)
 {
     struct pollfd p[3] = { { .fd = fd, .events = POLLIN }, { .fd = other, .events = POLLIN } };

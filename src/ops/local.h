@@ -21,8 +21,8 @@ void local_options_default(struct local_options *o);
 /* Opens (creates, upgrades) the database and an engine over it. Blocks. On failure *ret is NULL and nothing is owed.
  * Errors: those of sqlite_store_open and of the writer's opening. */
 int local_open(struct local **ret, const struct local_options *o, struct err *err);
-/* Runs one call to its end; c->done is set by it and must be NULL. Returns c->status; the results are in the call, which
- * stays the caller's (call_free). A write is answered after its local commit. */
+/* Runs one call to its end; c->done is set by it and must be NULL. Returns c->status; the results are in the call,
+ * which stays the caller's (call_free). A write is answered after its local commit. */
 int local_run(struct local *l, struct call *c);
 /* Waits, between calls, until one of two descriptors can be read (or has ended); upkeep goes on meanwhile. */
 void local_wait(struct local *l, int fd, int other);

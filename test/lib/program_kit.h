@@ -51,7 +51,8 @@ int raw_connect(const struct program *p);
 void raw_put(int fd, const char *text, size_t len);
 /* One answer; false: the connection ended before. head: answers have no body. */
 bool raw_take(int fd, bool head, struct reply_text *ret);
-/* One request on a connection of its own. headers: "name: value\r\n..." or NULL; body NULL: none, else JSON unless headers say content-type. */
+/* One request on a connection of its own. headers: "name: value\r\n..." or NULL; body NULL: none, else JSON unless
+ * the headers say another content-type. */
 void ask(const struct program *p, const char *method, const char *target, const char *headers, const char *body,
     struct reply_text *ret);
 /* The same, status checked, answer thrown away. */
