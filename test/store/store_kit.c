@@ -92,7 +92,7 @@ struct store_tx *kit_read(struct kit *k)
 
 void kit_read_end(struct kit *k)
 {
-    kit_ok(k->store->b->commit(k->reader, false, &k->err), &k->err);
+    k->store->b->rollback(k->reader);
 }
 
 uint64_t kit_ver(int64_t seconds)

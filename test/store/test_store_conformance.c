@@ -706,7 +706,7 @@ static void the_log_pages_and_trims(void **state)
     assert_int_equal(got.node, pos.node);
     assert_int_equal(got.chain, chain);
     assert_int_equal(got.pos, 10);
-    kit_ok(tx->v->op_page(tx, stream, 3, 4, 0, &k->arena, &ops, &count), tx->err);
+    kit_ok(tx->v->op_page(tx, stream, 3, 4, 1 << 20, &k->arena, &ops, &count), tx->err);
     assert_int_equal(count, 4);
     assert_int_equal(ops[0].seq, 3);
     assert_int_equal(ops[3].body_len, 600);
@@ -715,7 +715,7 @@ static void the_log_pages_and_trims(void **state)
     assert_int_equal(count, 2);
     kit_ok(tx->v->op_page(tx, stream, 9, 100, 1, &k->arena, &ops, &count), tx->err);
     assert_int_equal(count, 1);
-    kit_ok(tx->v->op_page(tx, stream, 11, 100, 0, &k->arena, &ops, &count), tx->err);
+    kit_ok(tx->v->op_page(tx, stream, 11, 100, 1 << 20, &k->arena, &ops, &count), tx->err);
     assert_int_equal(count, 0);
     kit_ok(tx->v->op_chain(tx, stream, 0, &at), tx->err);
     assert_int_equal(at, 0);
@@ -725,7 +725,7 @@ static void the_log_pages_and_trims(void **state)
     pos.trimmed = 6;
     pos.ended = true;
     kit_ok(tx->v->stream_put(tx, &pos), tx->err);
-    kit_ok(tx->v->op_page(tx, stream, 1, 100, 0, &k->arena, &ops, &count), tx->err);
+    kit_ok(tx->v->op_page(tx, stream, 1, 100, 1 << 20, &k->arena, &ops, &count), tx->err);
     assert_int_equal(count, 4);
     assert_int_equal(ops[0].seq, 7);
     kit_ok(tx->v->op_chain(tx, stream, 6, &at), tx->err); /* where the rest begins */

@@ -52,10 +52,21 @@ int sq_map(int sqlite_code, int system_errno)
     }
 }
 
+/* Why the system refused: SQLite tells ENOSPC itself, a quota or a limit must be asked for at the log. */
+static int system_errno(sqlite3 *db)
+{
+    sqlite3_file *wal = NULL;
+    int why = sqlite3_system_errno(db);
+    if (why != 0 || sqlite3_extended_errcode(db) != SQLITE_IOERR_WRITE) return why;
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal && wal->pMethods)
+        wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &why);
+    return why;
+}
+
 int sq_fail_db(sqlite3 *db, const char *path, const char *what, struct err *err)
 {
     int rc = sqlite3_extended_errcode(db);
-    int code = sq_map(rc, sqlite3_system_errno(db));
+    int code = sq_map(rc, system_errno(db));
     return err_set(err, code ? code : E_INTERNAL, "%s: %s: %s", path, what, sqlite3_errmsg(db));
 }
 

@@ -239,7 +239,7 @@ int sqlite_store_open(const char *path, const struct sqlite_options *o, struct s
     if (!o->read_only) rc = take_locks(f, err);
     if (rc == 0) {
         rc = prepare(f, err);
-        if (rc == E_IO && try_immutable(f)) rc = prepare(f, err);
+        if ((rc == E_IO || rc == E_READ_ONLY) && try_immutable(f)) rc = prepare(f, err);
     }
     if (rc != 0) {
         close_store(&f->base);

@@ -39,7 +39,7 @@
     X(COUNT_NS, "SELECT count(*) FROM memories m WHERE m.namespace = ?2 AND " SQ_KEEP)                                 \
     X(SINCE, SQ_ROW " WHERE (aim_row_us(m.ver, m.updated_at), m.id) > (?1, ?2)"                                        \
                     " AND (?3 OR aim_live(m.expires_at, ?4)) ORDER BY aim_row_us(m.ver, m.updated_at), m.id LIMIT ?5") \
-    X(EXPIRED, SQ_ROW " WHERE m.id > ?2 AND NOT aim_live(m.expires_at, ?1) ORDER BY m.id LIMIT ?3")                    \
+    X(EXPIRED, SQ_ROW " WHERE +m.id > ?2 AND NOT aim_live(m.expires_at, ?1) ORDER BY m.id LIMIT ?3")                   \
     X(UNSTAMPED, SQ_ROW " WHERE NOT aim_stamped(m.ver, m.updated_at) LIMIT ?1")                                        \
     X(INSERT,                                                                                                          \
       "INSERT INTO memories (id, tier, namespace, title, content, tags, priority, confidence, source, access_count,"   \
@@ -79,7 +79,7 @@
                  " ON CONFLICT (source_id, target_id, relation) DO UPDATE SET created_at = excluded.created_at")       \
     X(LINK_HIDE, "DELETE FROM memory_links WHERE source_id = ?1 AND target_id = ?2 AND relation = ?3")                 \
     /* counters */                                                                                                     \
-    X(NAMESPACES, "SELECT namespace, count(*) FROM memories WHERE aim_live(expires_at, ?1) GROUP BY namespace"         \
+    X(NAMESPACES, "SELECT namespace, count(*) FROM memories WHERE aim_live(expires_at, ?1) GROUP BY +namespace"        \
                   " ORDER BY count(*) DESC, namespace")                                                                \
     X(STATS_NS, "SELECT namespace, count(*) FROM memories GROUP BY namespace ORDER BY count(*) DESC, namespace")       \
     X(STATS_TIER, "SELECT tier, count(*) FROM memories GROUP BY tier ORDER BY count(*) DESC, tier")                    \
@@ -119,8 +119,8 @@
       " ON CONFLICT (kind, id) DO UPDATE SET ver = excluded.ver, stream = excluded.stream, seq = excluded.seq,"        \
       " key = excluded.key, body = excluded.body")                                                                     \
     X(SIDE_REMOVE, "DELETE FROM repl_row WHERE kind = ?1 AND id = ?2")                                                 \
-    X(SIDE_BY_KEY,                                                                                                     \
-      "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND key = ?2 AND key IS NOT NULL")         \
+    X(SIDE_BY_KEY, "SELECT id, ver, stream, seq, key, body FROM repl_row INDEXED BY repl_row_key WHERE kind = ?1 AND " \
+                   "key = ?2 AND key IS NOT NULL")                                                                     \
     X(SIDE_SCAN,                                                                                                       \
       "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3")         \
     X(SIDE_SCAN_PREFIX,                                                                                                \

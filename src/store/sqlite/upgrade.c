@@ -238,18 +238,28 @@ static int upgrade(struct store_conn *c, struct err *err)
     return sq_commit(c, true, err);
 }
 
-static int use_wal(struct store_conn *c)
+static int journal_mode(struct store_conn *c, const char *ask, bool *ret_wal)
 {
     sqlite3_stmt *s = NULL;
-    int rc = sqlite3_prepare_v2(c->db, "PRAGMA journal_mode = WAL", -1, &s, NULL);
+    int rc = sqlite3_prepare_v2(c->db, ask, -1, &s, NULL);
     if (rc == SQLITE_OK) rc = sqlite3_step(s);
-    bool wal = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "wal") == 0;
-    int code = wal ? 0
-               : rc == SQLITE_ROW
-                   ? err_set(c->tx.err, E_IO, "%s: this file system cannot hold a write-ahead log", c->file->path)
-                   : sq_fail(c, "cannot open the database");
+    *ret_wal = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "wal") == 0;
+    int code = rc == SQLITE_ROW ? 0 : sq_fail(c, "cannot open the database");
     sqlite3_finalize(s);
     return code;
+}
+
+/* Backups carry another journal mode. */
+static int use_wal(struct store_conn *c)
+{
+    bool wal;
+    int rc = journal_mode(c, "PRAGMA journal_mode", &wal);
+    if (rc != 0 || wal) return rc;
+    rc = sq_turn_take(c, c->tx.err);
+    if (rc == 0) rc = journal_mode(c, "PRAGMA journal_mode = WAL", &wal);
+    sq_turn_give(c);
+    if (rc != 0 || wal) return rc;
+    return err_set(c->tx.err, E_IO, "%s: this file system cannot hold a write-ahead log", c->file->path);
 }
 
 int sq_schema_prepare(struct store_conn *c, struct err *err)
@@ -263,10 +273,8 @@ int sq_schema_prepare(struct store_conn *c, struct err *err)
         rc = err_set(err, E_READ_ONLY, "%s: must be upgraded: open it for writing once", c->file->path);
     if (rc == 0 && !read_only && sqlite3_db_readonly(c->db, "main") == 1)
         rc = err_set(err, E_READ_ONLY, "%s: no permission to write", c->file->path);
-    if (rc == 0 && !read_only) rc = sq_turn_take(c, err);
     if (rc == 0 && !read_only) rc = use_wal(c);
     if (rc == 0 && !is_current(&l)) rc = upgrade(c, err);
-    sq_turn_give(c);
     c->tx.err = &c->err;
     return rc;
 }
