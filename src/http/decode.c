@@ -47,8 +47,9 @@ static bool is_utf8(const char *text, size_t len)
 static const char *repaired(struct arena *a, const char *text, size_t *len)
 {
     if (is_utf8(text, *len)) return text;
+    static const char unknown[3] = { '\xef', '\xbf', '\xbd' };
     const char *p = text, *end = text + *len;
-    char *out = arena_alloc(a, *len * 3 + 1);
+    char *out = arena_alloc(a, *len * sizeof(unknown) + 1);
     size_t n = 0;
     while (out && p < end) {
         const char *from = p;
@@ -56,8 +57,8 @@ static const char *repaired(struct arena *a, const char *text, size_t *len)
             memcpy(out + n, from, (size_t)(p - from));
             n += (size_t)(p - from);
         } else {
-            memcpy(out + n, "\xef\xbf\xbd", 3);
-            n += 3;
+            memcpy(out + n, unknown, sizeof(unknown));
+            n += sizeof(unknown);
         }
     }
     *len = n;
