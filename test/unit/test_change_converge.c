@@ -90,9 +90,9 @@ static void remove_one(struct history *h, struct node *n)
 
 static void link_one(struct history *h, struct node *n)
 {
-    struct link l = { .source_id = pick_id(h),
-                      .target_id = pick_id(h),
-                      .relation = pick(h, 2) ? "related_to" : "supersedes" };
+    static const char *const end_id[3] = { "i0", "i1", "i2" }; /* few: so that several nodes speak of one link */
+    struct link l = { .source_id = end_id[pick(h, 3)], .target_id = pick_id(h), .relation = "related_to" };
+    if (pick(h, 2) == 0) l.target_id = end_id[pick(h, 3)];
     node_begin(n);
     end(n, pick(h, 3) == 0 ? change_unlink(&n->c, &l) : change_link(&n->c, &l));
 }
@@ -146,6 +146,8 @@ static void step(struct history *h)
 {
     struct node *n = &h->node[pick(h, NODES)];
     n->now_us += (int64_t)pick(h, 4) == 0 ? (int64_t)pick(h, 2 * 86400) * 1000000 : (int64_t)pick(h, 2000);
+    if (pick(h, 2) == 0) n->now_us = (n->now_us / 1000000 + 1) * 1000000; /* equal clocks: equal versions */
+    if (pick(h, 12) == 0) node_restart(n);                                /* another stream of the same node */
     switch (pick(h, 10)) {
     case 0:
     case 1:

@@ -113,6 +113,30 @@ static void two_chains_at_one_position_are_a_fork(void **state)
     node_close(&n);
 }
 
+static void equal_clocks_are_decided_by_the_stream(void **state)
+{
+    (void)state;
+    struct stream_pos pos;
+    struct row row;
+    struct buf a, z;
+    struct version v = memory_version(1000, "z", "t", "of five"), w = memory_version(1000, "a", "t", "of six");
+    body_of(&z, &v, 1);
+    body_of(&a, &w, 1);
+    for (int order = 0; order < 2; order++) {
+        struct node n;
+        node_open(&n, 1);
+        for (int i = 0; i < 2; i++) {
+            bool six = (i == order);
+            assert_int_equal(push(&n, six ? 6 : 5, 1, 0, six ? &a : &z, 1, &pos), FOREIGN_APPLIED);
+        }
+        assert_true(node_find(&n, "z", &row));
+        assert_string_equal(row.m.content, "of six");
+        node_close(&n);
+    }
+    buf_release(&a);
+    buf_release(&z);
+}
+
 static void nobody_is_ahead_of_the_writer(void **state)
 {
     (void)state;
@@ -210,6 +234,30 @@ static void the_far_future_pulls_the_clock_a_minute_at_most(void **state)
     row = node_store(&n, "a", "t", "mine"); /* who saw it beats it */
     assert_string_equal(row.m.content, "mine");
     assert_true(row.stamp.ver > v.ver);
+    buf_release(&body);
+    node_close(&n);
+}
+
+static void a_new_row_beats_one_swept_under_its_title(void **state)
+{
+    (void)state;
+    struct node n;
+    struct stream_pos pos;
+    struct row row;
+    struct buf body;
+    struct version v = memory_version(hlc_of_us(KIT_START + INT64_C(9999) * 86400000000), "a", "t", "from the future");
+    body_of(&body, &v, 1);
+    node_open(&n, 1);
+    n.now_us += INT64_C(8) * 86400000000; /* it has expired */
+    assert_int_equal(push(&n, 5, 1, 0, &body, 1, &pos), FOREIGN_APPLIED);
+    assert_true(node_get(&n, "a", &row));
+    node_begin(&n);
+    assert_int_equal(change_sweep(&n.c, &row), 0);
+    node_commit(&n);
+    row = node_store(&n, "b", "t", "mine");
+    assert_string_equal(row.m.content, "mine");
+    assert_true(node_find(&n, "a", &row));
+    assert_string_equal(row.m.id, "b");
     buf_release(&body);
     node_close(&n);
 }
@@ -462,10 +510,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_here_is_skipped_and_a_gap_rewinds),
         cmocka_unit_test(two_chains_at_one_position_are_a_fork),
+        cmocka_unit_test(equal_clocks_are_decided_by_the_stream),
         cmocka_unit_test(nobody_is_ahead_of_the_writer),
         cmocka_unit_test(what_is_not_understood_is_held_and_passed_on),
         cmocka_unit_test(an_op_that_cannot_be_applied_is_undone_whole),
         cmocka_unit_test(the_far_future_pulls_the_clock_a_minute_at_most),
+        cmocka_unit_test(a_new_row_beats_one_swept_under_its_title),
         cmocka_unit_test(an_unseen_text_is_kept),
         cmocka_unit_test(rows_of_the_original_get_ops),
         cmocka_unit_test(pushes_of_the_original_merge),
