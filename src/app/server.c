@@ -172,6 +172,7 @@ static void on_ready(void *data)
         return;
     }
     s->state = SERVING;
+    node_upkeep(&s->node);
     if (c->api_key == NULL && !is_loopback(c->host))
         log_warn("serve", "no api_key is set: everybody who reaches %s may read and write", c->host);
     bool bare = strchr(c->host, ':') && c->host[0] != '[';

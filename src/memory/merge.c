@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 
+#define PROMOTE_AT 5 /* accesses that make a mid memory long */
 #define COUNT_MAX 1000000
 
 static int64_t text_us(const char *s)
@@ -149,6 +150,8 @@ void merge_show(struct merged *m, struct arena *a)
     if (bump > 0 && r->own.priority < 10)
         r->m.priority = bump < 10 - r->own.priority ? r->own.priority + (int)bump : 10;
     r->m.tier = m->tier_max > r->own.tier ? m->tier_max : r->own.tier;
+    /* All three only grow, so whoever sees them together, in whatever order they came, promotes. */
+    if (r->m.tier == TIER_MID && m->count_sum > 0 && total >= PROMOTE_AT) r->m.tier = TIER_LONG;
     if (m->touch_last_us > 0 && m->touch_last_us >= text_us(r->m.last_accessed_at))
         r->m.last_accessed_at = later_text(r->m.last_accessed_at, us_text(a, m->touch_last_us, NULL));
     r->m.expires_at = show_expiry(m, a);

@@ -71,6 +71,8 @@ void node_close(struct node *n, void (*closed)(void *data), void *data)
 {
     n->closed = closed;
     n->data = data;
+    if (n->timing) uv_close((uv_handle_t *)&n->timer, NULL);
+    n->timing = false;
     if (n->lane)
         lane_close(n->lane, close_readers, n);
     else

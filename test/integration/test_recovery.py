@@ -1,5 +1,5 @@
 """Nothing acknowledged is lost: writers that die, nodes that restart, commands beside a server."""
-import os, signal, threading, time, unittest
+import os, shutil, signal, threading, time, unittest
 
 from mesh import Mesh, together, until
 
@@ -134,6 +134,38 @@ class Commands(unittest.TestCase):
             self.assertEqual(r.returncode, 1)
             self.assertIn('n0.db', r.stdout + r.stderr)
             self.assertEqual(m.nodes[0].create('still serving').status, 201)
+
+
+class Upgrades(unittest.TestCase):
+    def test_a_file_of_the_original_federates(self):
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../golden/db/full.db')
+        with Mesh(start=False) as m:
+            shutil.copy(source, m.nodes[0].db)
+            for n in m.nodes:
+                n.start(wait=False)
+            for n in m.nodes:
+                n.ready()
+            until('the other nodes have what the file held', lambda: m.nodes[0].ids() and m.nodes[2].ids() == m.nodes[0].ids())
+            m.agreed()
+            self.assertTrue(os.path.exists(m.nodes[0].db + '.before-upgrade'))
+            before = m.nodes[0].digest()
+            m.nodes[0].stop()
+            m.nodes[0].start()
+            m.agreed()
+            self.assertEqual(m.nodes[0].digest(), before)
+
+
+class Accesses(unittest.TestCase):
+    def test_counts_of_all_nodes_are_summed_everywhere(self):
+        with Mesh() as m:
+            a = m.nodes[0].create('counted', 'a walrus was here').json['id']
+            m.holds(m.nodes, {a}, ns='t')
+            for n, times in zip(m.nodes, (3, 2, 1)):
+                for _ in range(times):
+                    self.assertEqual(n.get('/api/v1/recall?context=walrus').json['count'], 1)
+            took = until('all show six', lambda: {n.get('/api/v1/memories/' + a).json['memory']['access_count'] for n in m.nodes} == {6}, 15)[1]
+            self.assertEqual({n.get('/api/v1/memories/' + a).json['memory']['tier'] for n in m.nodes}, {'long'})
+            print('accesses: summed on all nodes after %.1f s' % took)
 
 
 class Stopping(unittest.TestCase):

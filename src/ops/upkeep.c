@@ -1,0 +1,81 @@
+/* upkeep.c - what a server does for its file, in slices that queue behind everybody's writes.
+ *
+ *   ADOPT   rows of the original's file without a stamp get an op each, so that an upgraded file federates; until none is left
+ *   HELD    ops stored by an older program that could not apply them are tried again; once through
+ *   COUNTS  every COUNTS_MS: accesses counted here leave as one op */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "ops/node.h"
+
+#define SLICE 64
+#define COUNTS_MS 3000
+
+enum { ADOPT, HELD, COUNTS };
+
+struct node_job {
+    struct lane_item item;
+    struct node *node;
+    int kind;
+    char *after; /* HELD: where to go on */
+};
+
+static int run_held(struct node_job *j, struct change *c)
+{
+    const char *last = NULL;
+    int rc = change_held_retry(c, j->after, SLICE, &last);
+    if (rc != 0) return rc;
+    mem_free(j->after);
+    j->after = last == NULL ? NULL : mem_strdup(last);
+    return last == NULL ? 0 : E_AGAIN;
+}
+
+static int run(struct lane_item *item, struct change *c, struct err *err)
+{
+    struct node_job *j = container_of(item, struct node_job, item);
+    bool more = false;
+    (void)err;
+    if (j->kind == HELD) return run_held(j, c);
+    int rc = j->kind == ADOPT ? change_adopt(c, SLICE, &more) : change_touch_flush(c, &more);
+    return rc == 0 && more ? E_AGAIN : rc;
+}
+
+static void done(struct lane_item *item, int status)
+{
+    struct node_job *j = container_of(item, struct node_job, item);
+    (void)status; /* tried again at the next start, or by the next tick */
+    j->node->job[j->kind] = NULL;
+    mem_free(j->after);
+    mem_free(j);
+}
+
+static void start(struct node *n, int kind)
+{
+    if (n->job[kind] != NULL || n->lane == NULL) return;
+    struct node_job *j = mem_alloc(sizeof(*j));
+    j->node = n;
+    j->kind = kind;
+    j->item.run = run;
+    j->item.done = done;
+    j->item.class = LANE_UPKEEP;
+    if (lane_submit(n->lane, &j->item) == 0)
+        n->job[kind] = j;
+    else
+        mem_free(j);
+}
+
+static void tick(uv_timer_t *t)
+{
+    start(t->data, COUNTS);
+}
+
+void node_upkeep(struct node *n)
+{
+    start(n, ADOPT);
+    start(n, HELD);
+    CHECK(uv_timer_init(n->loop, &n->timer) == 0);
+    n->timer.data = n;
+    n->timing = true;
+    uv_timer_start(&n->timer, tick, COUNTS_MS, COUNTS_MS);
+}
