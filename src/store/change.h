@@ -104,7 +104,8 @@ int change_find(struct store_tx *tx, const char *id, bool prefix, struct arena *
 /* Texts that rest behind a winner of the same title, by id after after_id: they belong into views of the archive. */
 int change_shadows(struct store_tx *tx, const char *after_id, size_t limit, struct arena *a, struct rows *ret);
 
-/* Rows of the original without a fitting stamp get an op each (ver from updated_at). At most `limit` rows. */
+/* Rows of the original without a fitting stamp get an op each (ver from updated_at), with their links and the standards
+ * they are. At most `limit` rows. */
 int change_adopt(struct change *c, size_t limit, bool *ret_more);
 
 /* ---- foreign changes ------------------------------------------------------------------------------------------- */

@@ -244,6 +244,53 @@ static int adopt_clear(struct change *c, const char *id, uint64_t *floor)
     return rc == E_NOT_FOUND ? 0 : rc;
 }
 
+/* Its links have no rows of record: they get versions of their own in the row's op. */
+static int adopt_links(struct change *c, const char *id)
+{
+    struct links links;
+    int rc = c->tx->v->links_of(c->tx, id, c->scratch, &links);
+    for (size_t i = 0; rc == 0 && i < links.count; i++) {
+        struct side_row side;
+        struct version v = { .kind = KIND_LINK, .link = links.item[i] };
+        rc = links_get(c->tx, SIDE_LINK, &v.link, c->scratch, &side);
+        if (rc == 0) continue;
+        if (rc == E_NOT_FOUND) rc = links_get(c->tx, SIDE_LINK_GONE, &v.link, c->scratch, &side);
+        if (rc != 0 && rc != E_NOT_FOUND) return rc;
+        uint64_t floor = rc == 0 ? side.stamp.ver : 0;
+        v.ver = ver_of_text(c, v.link.created_at);
+        if (v.ver <= floor) v.ver = floor + 1;
+        rc = change_record(c, &v);
+    }
+    return rc;
+}
+
+/* The standards it is, where the original keeps them: of its own namespace, of those above, of all. */
+static int adopt_standards(struct change *c, const struct row *row)
+{
+    for (const char *ns = row->m.ns; ns != NULL;) {
+        const char *id, *parent;
+        struct side_row side;
+        struct buf body;
+        struct version v = { .kind = KIND_STANDARD, .ver = row->stamp.ver, .key = ns };
+        int rc = c->tx->v->standard_of(c->tx, ns, c->scratch, &id, &parent);
+        bool its = rc == 0 && id != NULL && strcmp(id, row->m.id) == 0;
+        if (its) rc = c->tx->v->side_get(c->tx, SIDE_STANDARD, ns, c->scratch, &side);
+        if (its && rc == E_NOT_FOUND) {
+            buf_init(&body, 1u << 16);
+            buf_text(&body, id);
+            buf_text(&body, parent);
+            v.body = body.data;
+            v.body_len = body.len;
+            rc = body.failed ? E_TOO_LARGE : change_record(c, &v);
+            buf_release(&body);
+        }
+        if (rc != 0 && rc != E_NOT_FOUND) return rc;
+        const char *above = namespace_parent(ns, c->scratch);
+        ns = above != NULL ? above : strcmp(ns, "*") != 0 ? "*" : NULL;
+    }
+    return 0;
+}
+
 static int adopt_row(struct change *c, const struct row *row)
 {
     struct known k;
@@ -263,7 +310,10 @@ static int adopt_row(struct change *c, const struct row *row)
     follow(c, ver);
     rc = original_version(c, &k, &row->m, ver, &v);
     if (rc == 0) rc = change_op_begin(c);
-    return rc == 0 ? change_record(c, &v) : rc;
+    if (rc == 0) rc = change_record(c, &v);
+    if (rc == 0) rc = adopt_links(c, row->m.id);
+    const struct row adopted = { .m = row->m, .stamp.ver = ver };
+    return rc == 0 ? adopt_standards(c, &adopted) : rc;
 }
 
 int change_adopt(struct change *c, size_t limit, bool *ret_more)

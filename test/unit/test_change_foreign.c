@@ -306,6 +306,13 @@ static void rows_of_the_original_get_ops(void **state)
     m.updated_at = "not a time";
     memstore_original(n.store, &m);
     struct row mine = node_store(&n, "c", "v", "mine");
+    const struct link l = {
+        .source_id = "a", .target_id = "b", .relation = "supersedes", .created_at = "2023-11-14T11:00:00Z"
+    };
+    node_begin(&n);
+    assert_int_equal(n.tx->v->link_show(n.tx, &l), 0);
+    assert_int_equal(n.tx->v->standard_set(n.tx, "n", "b", NULL, "2023-11-14T11:00:00Z"), 0);
+    node_commit(&n);
     node_begin(&n);
     assert_int_equal(change_adopt(&n.c, 10, &more), 0);
     assert_false(more);
@@ -333,6 +340,12 @@ static void rows_of_the_original_get_ops(void **state)
     char *one = node_dump(&n, true), *two = node_dump(&other, true);
     assert_string_equal(one, two);
     assert_non_null(strstr(one, "edited there"));
+    assert_non_null(strstr(two, "a\\1fb\\1fsupersedes 2023-11-14T11:00:00Z"));
+    node_begin(&other);
+    const char *standard, *parent;
+    assert_int_equal(other.tx->v->standard_of(other.tx, "n", &other.arena, &standard, &parent), 0);
+    assert_string_equal(standard, "b");
+    node_abort(&other);
     mem_free(one);
     mem_free(two);
     node_close(&n);
