@@ -1,7 +1,8 @@
 /* conn.c - one connection: opening, the statement cache, transactions, errors.
  *
- * SQLite runs with synchronous=NORMAL, which does not sync the WAL at commit; a durable commit syncs it right afterwards through
- * the same file object. So one transaction can be durable and the next one not, which a pragma cannot do inside a transaction. */
+ * SQLite runs with synchronous=NORMAL, which does not sync the WAL at commit; a durable commit syncs it right
+ * afterwards through the same file object. So one transaction can be durable and the next one not, which a pragma
+ * cannot do inside a transaction. */
 #include "store/sqlite/sq.h"
 
 #include <errno.h>

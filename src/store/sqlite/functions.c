@@ -1,5 +1,6 @@
-/* functions.c - SQL functions of ours, used by queries only (never in the schema: the original must be able to open the file).
- * Times are compared as microseconds, JSON that cannot be read counts as empty; no row makes a query fail. */
+/* functions.c - SQL functions of ours, used by queries only (never in the schema: the original must be able to open
+ * the file). Times are compared as microseconds, JSON that cannot be read counts as empty; no row makes a query
+ * fail. */
 #include "store/sqlite/sq.h"
 
 #include <string.h>

@@ -143,12 +143,13 @@ int sq_by_prefix(struct store_tx *tx, const char *prefix, size_t max, struct are
                  size_t *ret_count, int64_t *ret_total)
 {
     struct ids ids = { .item = arena_alloc(a, (max + 1) * sizeof *ids.item), .max = max };
-    int rc = ids.item ? 0 : sq_too_large(sq_of(tx));
+    int rc = 0;
+    if (ids.item == NULL) return sq_too_large(sq_of(tx));
     size_t fixed = 0; /* one or two ASCII bytes: the ranges of their spellings */
     while (fixed < 2 && prefix[fixed] > 0) fixed++;
     if (fixed == 0 && prefix[0]) {
         char low[2] = { prefix[0], 0 };
-        rc = rc ? rc : prefix_range(sq_of(tx), prefix, low, 1, a, &ids);
+        rc = prefix_range(sq_of(tx), prefix, low, 1, a, &ids);
     }
     for (int spelling = 0; fixed > 0 && spelling < 1 << fixed && rc == 0; spelling++) {
         char low[3] = { prefix[0], fixed > 1 ? prefix[1] : 0, 0 };

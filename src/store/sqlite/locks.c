@@ -1,5 +1,5 @@
-/* locks.c - byte locks in "<file>-lock" (see sqlite.h). Open-file-description locks: they belong to the descriptor, so two
- * stores of one process exclude each other too, and they go when the process dies. */
+/* locks.c - byte locks in "<file>-lock" (see sqlite.h). Open-file-description locks: they belong to the descriptor,
+ * so two stores of one process exclude each other too, and they go when the process dies. */
 #include "store/sqlite/sq.h"
 
 #include <errno.h>

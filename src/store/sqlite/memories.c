@@ -156,7 +156,11 @@ int sq_rows(struct store_conn *c, sqlite3_stmt *s, size_t limit, size_t bytes_ma
             break;
         }
         ret->item = sq_grow(a, ret->item, ret->count, &cap, sizeof *ret->item);
-        rc = ret->item ? sq_row(c, s, a, &ret->item[ret->count]) : sq_too_large(c);
+        if (ret->item == NULL) {
+            rc = sq_too_large(c);
+            break;
+        }
+        rc = sq_row(c, s, a, &ret->item[ret->count]);
         if (rc != 0) break;
         bytes += sq_row_bytes(&ret->item[ret->count]);
         if (bytes_max && bytes > bytes_max && ret->count > 0) {

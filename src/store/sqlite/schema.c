@@ -1,4 +1,5 @@
-/* schema.c - the tables: those of the original (schema 13, names and defaults alike, so that it can open the file) and ours. */
+/* schema.c - the tables: those of the original (schema 13, names and defaults alike, so that it can open the file)
+ * and ours. */
 #include "store/sqlite/sq.h"
 
 const char sq_ddl_original[] = "CREATE TABLE IF NOT EXISTS memories ("
@@ -88,7 +89,8 @@ const char sq_ddl_original_indexes[] =
     "CREATE INDEX IF NOT EXISTS idx_subscriptions_url ON subscriptions(url);"
     "CREATE UNIQUE INDEX IF NOT EXISTS idx_memories_title_ns ON memories(title, namespace);";
 
-/* repl_op has a rowid: its bodies are too long to be keys of a tree, and rows of all streams are then written at one end. */
+/* repl_op has a rowid: its bodies are too long to be keys of a tree, and rows of all streams are then written at one
+ * end. */
 const char sq_ddl_ours[] =
     "CREATE TABLE IF NOT EXISTS repl_op ("
     " stream INTEGER NOT NULL, seq INTEGER NOT NULL, ver INTEGER NOT NULL, chain INTEGER NOT NULL, body BLOB NOT NULL,"

@@ -1,4 +1,5 @@
-/* sq.h - inside of the SQLite backend: prefix sq_, seen by this folder only. A connection belongs to one thread at a time. */
+/* sq.h - inside of the SQLite backend: prefix sq_, seen by this folder only. A connection belongs to one thread at a
+ * time. */
 #ifndef AIM_STORE_SQLITE_SQ_H
 #define AIM_STORE_SQLITE_SQ_H
 

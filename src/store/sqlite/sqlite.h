@@ -2,7 +2,7 @@
  *
  * Beside the database lies "<file>-lock"; its bytes are locks between processes (F_OFD), its content is empty:
  *   byte 0          the one server of the file, held while the store is open
- *   byte 1          the turnstile: held by every writer from before BEGIN IMMEDIATE until after COMMIT, and by checkpoints
+ *   byte 1          the turnstile: held by a writer from before BEGIN IMMEDIATE until after COMMIT, and by checkpoints
  *   byte 2          its door: held while waiting for byte 1, so that a busy server cannot starve the others
  *   byte 16+stream  the life of a writer: held while the process that writes this stream lives */
 #ifndef AIM_STORE_SQLITE_H
@@ -36,7 +36,8 @@ int sqlite_store_open(const char *path, const struct sqlite_options *o, struct s
 /* The raw words of FTS5's unicode61 tokenizer, folded, accents removed as FTS5 does by default. Any thread. */
 const struct tokenizer *sqlite_tokenizer(void);
 
-/* Builds the word index anew from the memories, in a transaction of its own. For restore and doctor; no transaction may be open. */
+/* Builds the word index anew from the memories, in a transaction of its own. For restore and doctor; no transaction
+ * may be open. */
 int sqlite_rebuild_words(struct store_conn *writer, struct err *err);
 
 /* Holds the byte of a stream until the store is closed: says that its writer lives. E_LOCKED: another life holds it. */

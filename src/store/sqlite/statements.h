@@ -1,5 +1,5 @@
-/* statements.h - every statement the verbs use, prepared once a connection on first use. Columns are always named: their order
- * differs in files that began with an older schema. */
+/* statements.h - every statement the verbs use, prepared once a connection on first use. Columns are always named:
+ * their order differs in files that began with an older schema. */
 #ifndef AIM_STORE_SQLITE_STATEMENTS_H
 #define AIM_STORE_SQLITE_STATEMENTS_H
 

@@ -1,5 +1,6 @@
-/* tokenizer.c - FTS5's unicode61 without a table: reached through the fts5_api of an in-memory handle that lives as long as the
- * process. An instance is no one's for two threads at a time (it folds in a buffer of its own), so they are kept in a pool. */
+/* tokenizer.c - FTS5's unicode61 without a table: reached through the fts5_api of an in-memory handle that lives as
+ * long as the process. An instance is no one's for two threads at a time (it folds in a buffer of its own), so they
+ * are kept in a pool. */
 #include "store/sqlite/sq.h"
 
 #include <limits.h>

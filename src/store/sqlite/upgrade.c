@@ -1,5 +1,6 @@
-/* upgrade.c - brings a file to the present schema: creates a fresh one, climbs the original's ladder by looking what is missing,
- * takes the original's text index away and builds ours. One transaction; before the first one the file is copied. */
+/* upgrade.c - brings a file to the present schema: creates a fresh one, climbs the original's ladder by looking what
+ * is missing, takes the original's text index away and builds ours. One transaction; before the first one the file
+ * is copied. */
 #include "store/sqlite/sq.h"
 
 #include <errno.h>
@@ -13,7 +14,8 @@ struct look { /* what is in the file */
     bool memories, traces, columns;
 };
 
-/* First number of a query; `missing` when it has no row or cannot be prepared (no such table). Errors of the file count. */
+/* First number of a query; `missing` when it has no row or cannot be prepared (no such table). Errors of the file
+ * count. */
 static int number(struct store_conn *c, const char *sql, int64_t missing, int64_t *ret)
 {
     sqlite3_stmt *s = NULL;
@@ -170,7 +172,8 @@ static int add_columns(struct store_conn *c)
     return rc;
 }
 
-/* Of rows with one (title, namespace) the newest stays; the others go to the archive, and what pointed at them points at it. */
+/* Of rows with one (title, namespace) the newest stays; the others go to the archive, and what pointed at them
+ * points at it. */
 static int part_duplicates(struct store_conn *c)
 {
     int64_t unique;

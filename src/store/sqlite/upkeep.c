@@ -1,5 +1,6 @@
-/* upkeep.c - checkpoints, merging of index segments, old idempotency keys. Only the writer's connection comes here, between its
- * transactions and inside the turnstile, so that no other checkpoint and no commit of ours runs beside it. */
+/* upkeep.c - checkpoints, merging of index segments, old idempotency keys. Only the writer's connection comes here,
+ * between its transactions and inside the turnstile, so that no other checkpoint and no commit of ours runs beside
+ * it. */
 #include "store/sqlite/sq.h"
 
 #include "base/clock.h"

@@ -1,8 +1,9 @@
 /* words.c - the word index recall_fts and its totals (recall_stat).
  *
- * The index is contentless: to take a row out, FTS5 must be told the very words that went in. So changes are lines of words
- * (old and new), kept back in `todo` until the transaction ends or the index is asked, because FTS5 writes out a segment
- * whenever a savepoint begins. An entry: u8 0 drop or 1 add, i64 rowid, three blobs (title, content, tags and namespace word). */
+ * The index is contentless: to take a row out, FTS5 must be told the very words that went in. So changes are lines
+ * of words (old and new), kept back in `todo` until the transaction ends or the index is asked, because FTS5 writes
+ * out a segment whenever a savepoint begins. An entry: u8 0 drop or 1 add, i64 rowid, three blobs (title, content,
+ * tags and namespace word). */
 #include "store/sqlite/sq.h"
 
 #include <string.h>
