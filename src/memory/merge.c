@@ -42,6 +42,19 @@ static int64_t max64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static int64_t total_of(const struct merged *m)
+{
+    int64_t total;
+
+    return __builtin_add_overflow(m->row.own.count_base, m->count_sum, &total) ? INT64_MAX : total;
+}
+
+/* All that is asked here only grows, so whoever sees it together, in whatever order it came, promotes. */
+static void promote(struct merged *m)
+{
+    if (m->tier_max == TIER_MID && m->count_sum > 0 && total_of(m) >= PROMOTE_AT) m->tier_max = TIER_LONG;
+}
+
 void own_of(const struct memory *m, struct own *ret)
 {
     *ret = (struct own){ .tier = m->tier, .priority = m->priority, .expires_at = m->expires_at };
@@ -79,6 +92,7 @@ int merge_version(struct merged *m, const struct version *v, const struct stamp 
     }
     m->row.own.count_base = base;
     m->row.m.last_accessed_at = last;
+    promote(m);
     return rank > 0 ? 1 : rank < 0 ? 0 : 2;
 }
 
@@ -96,6 +110,7 @@ void merge_touch(struct merged *m, const struct touch *t)
     m->touch_last_us = max64(m->touch_last_us, t->last_us);
     m->touch_expires_us = max64(m->touch_expires_us, t->expires_us);
     if (t->to_long) m->tier_max = TIER_LONG;
+    promote(m);
 }
 
 /* The text of a time in the arena; `otherwise` when the arena is full. */
@@ -139,19 +154,16 @@ static bool differs(const struct row *r)
 void merge_show(struct merged *m, struct arena *a)
 {
     struct row *r = &m->row;
-    int64_t total, bump;
+    int64_t total = total_of(m), bump;
 
     r->own_differs = false;
     if (!m->known || m->deleted) return;
-    if (__builtin_add_overflow(r->own.count_base, m->count_sum, &total)) total = INT64_MAX;
     bump = total / 10 - r->own.count_seen / 10;
     r->m.access_count = total < COUNT_MAX ? total : COUNT_MAX;
     r->m.priority = r->own.priority;
     if (bump > 0 && r->own.priority < 10)
         r->m.priority = bump < 10 - r->own.priority ? r->own.priority + (int)bump : 10;
     r->m.tier = m->tier_max > r->own.tier ? m->tier_max : r->own.tier;
-    /* All three only grow, so whoever sees them together, in whatever order they came, promotes. */
-    if (r->m.tier == TIER_MID && m->count_sum > 0 && total >= PROMOTE_AT) r->m.tier = TIER_LONG;
     if (m->touch_last_us > 0 && m->touch_last_us >= text_us(r->m.last_accessed_at))
         r->m.last_accessed_at = later_text(r->m.last_accessed_at, us_text(a, m->touch_last_us, NULL));
     r->m.expires_at = show_expiry(m, a);
