@@ -15,7 +15,7 @@
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* ---- values of own commands ------------------------------------------------------------------------------------------------ */
+/* ---- values of own commands ----------------------------------------------------------------------------------- */
 static const struct spec_option *own_option(const struct cli_call *c, const char *name)
 {
     const struct spec_command *command = c->given->command;
@@ -57,7 +57,7 @@ bool cli_flag(const struct cli_call *c, const char *name)
     return cli_set(c, name);
 }
 
-/* ---- printing ------------------------------------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------------------------------------- */
 static int print_help(const struct parsed *p, FILE *to)
 {
     struct buf b;
@@ -83,7 +83,7 @@ static int print_usage(const struct parsed *p)
     return EXIT_USAGE;
 }
 
-/* ---- running -------------------------------------------------------------------------------------------------------------- */
+/* ---- running -------------------------------------------------------------------------------------------------- */
 /* The passphrase goes where an encrypted store looks for it. */
 static int take_passphrase(const char *path)
 {

@@ -1,8 +1,9 @@
-/* cli.h - the command-line door: parses arguments by the operations' descriptors, runs one operation on the database file
- * (or one of the program's own commands) and prints the answer. One thread, no loop of its own to see from outside.
+/* cli.h - the command-line door: parses arguments by the operations' descriptors, runs one operation on the database
+ * file (or one of the program's own commands) and prints the answer. One thread, no loop of its own to see from
+ * outside.
  *
- * What the program does besides operations (serve, mcp, backup, ...) is handed in as rows of struct cli_command; usage,
- * help and the checks of their options come from those rows like everything else. */
+ * What the program does besides operations (serve, mcp, backup, ...) is handed in as rows of struct cli_command;
+ * usage, help and the checks of their options come from those rows like everything else. */
 #ifndef AIM_CLI_CLI_H
 #define AIM_CLI_CLI_H
 

@@ -6,7 +6,8 @@
 
 struct buf;
 
-void help_usage(struct buf *b, const struct spec_command *c);                     /* "Usage: ai-memory get [OPTIONS] <ID>" and LF */
+/* "Usage: ai-memory get [OPTIONS] <ID>" and LF. */
+void help_usage(struct buf *b, const struct spec_command *c);
 void help_text(struct buf *b, const struct spec *s, const struct spec_command *c);
 
 #endif

@@ -60,7 +60,7 @@ static void value_missing(struct parser *x, const struct spec_option *o)
     wrong(x, "a value is required for '%s' but none was supplied", shown);
 }
 
-/* ---- what was given -------------------------------------------------------------------------------------------------------- */
+/* ---- what was given ------------------------------------------------------------------------------------------- */
 static int global_index(const struct spec_option *o)
 {
     return o >= spec_globals && o < spec_globals + GLOBALS ? (int)(o - spec_globals) : -1;
@@ -121,7 +121,7 @@ static void add(struct parser *x, const struct spec_option *o, const char *text)
     }
 }
 
-/* ---- options --------------------------------------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------------------------- */
 static const struct spec_option *find_long(const struct parser *x, const char *name, size_t len)
 {
     const struct spec_option *o = spec_option(&x->p->command, name, len);
@@ -215,7 +215,7 @@ static void short_options(struct parser *x, const char *token)
     }
 }
 
-/* ---- words --------------------------------------------------------------------------------------------------------------- */
+/* ---- words ---------------------------------------------------------------------------------------------------- */
 static bool enter(struct parser *x, const char *text)
 {
     char name[96];
@@ -269,7 +269,7 @@ static void word(struct parser *x, const char *text)
     unexpected(x, text);
 }
 
-/* ---- checks --------------------------------------------------------------------------------------------------------------- */
+/* ---- checks --------------------------------------------------------------------------------------------------- */
 static bool was_given(const struct cli_given *g, const char *name)
 {
     for (unsigned i = 0; i < g->count; i++)

@@ -30,7 +30,8 @@ struct parsed {
     char error[1024];
 };
 
-/* argv[0] is the program. Fills p (large: not for the stack of a deep call); texts borrow from argv. parse_release afterwards. */
+/* argv[0] is the program. Fills p (large: not for the stack of a deep call); texts borrow from argv. parse_release
+ * afterwards. */
 void parse_args(struct parsed *p, const struct spec *s, int argc, char **argv);
 void parse_release(struct parsed *p);
 

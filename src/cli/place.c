@@ -17,8 +17,6 @@
 
 #define DEADLINE_MS 2000
 
-extern char **environ;
-
 static pid_t spawn_git(int *ret_fd)
 {
     char *argv[] = { "git", "remote", "get-url", "origin", NULL };

@@ -1,5 +1,5 @@
-/* run.c - a command is one call: decode, check, open, run, close, print. Nothing is printed before the database is closed, so a
- * reader that goes away cannot cut the work short. */
+/* run.c - a command is one call: decode, check, open, run, close, print. Nothing is printed before the database is
+ * closed, so a reader that goes away cannot cut the work short. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static int failed(int rc, const struct err *err)
     return 1;
 }
 
-/* ---- arguments --------------------------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------------------------ */
 static bool utf8_fine(const char *s, size_t len)
 {
     const char *end = s + len;
@@ -172,7 +172,7 @@ static int prepare(struct parsed *p, const struct cli_env *env, struct call *c, 
     return 0;
 }
 
-/* ---- the call ------------------------------------------------------------------------------------------------------------- */
+/* ---- the call ------------------------------------------------------------------------------------------------- */
 static int run_on_file(const char *db, const struct cli_env *env, struct call *c)
 {
     struct local *l = NULL;

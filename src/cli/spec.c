@@ -35,7 +35,7 @@ static const struct {
 
 static const char help_about[] = "Show the help of a command";
 
-/* ---- options ----------------------------------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------------------------- */
 static void set_value(struct spec_option *o)
 {
     size_t i = 0;
@@ -99,7 +99,7 @@ static void add_own(struct spec_command *c, const struct cli_option *d)
     set_value(o);
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------------------------ */
+/* ---- commands ------------------------------------------------------------------------------------------------- */
 static void start(struct spec_command *c, enum spec_builtin builtin, const char *name, const char *about)
 {
     *c = (struct spec_command){ .builtin = builtin, .about = about };
@@ -210,7 +210,7 @@ void spec_each(const struct spec *s, const char *group, void (*fn)(void *data, c
     fn(data, "help", help_about);
 }
 
-/* ---- look-ups --------------------------------------------------------------------------------------------------------------- */
+/* ---- look-ups ------------------------------------------------------------------------------------------------- */
 static bool named(const struct spec_option *o, const char *name, size_t len)
 {
     return strlen(o->name) == len && memcmp(o->name, name, len) == 0;

@@ -1,5 +1,5 @@
-/* spec.h - what can be written on the command line: commands and their options, made from the operations' rows, the program's own
- * commands and the global options. Parser, usage and help read nothing else. */
+/* spec.h - what can be written on the command line: commands and their options, made from the operations' rows, the
+ * program's own commands and the global options. Parser, usage and help read nothing else. */
 #ifndef AIM_CLI_SPEC_H
 #define AIM_CLI_SPEC_H
 

@@ -14,7 +14,7 @@
 
 enum { DIM = 2, RED = 91, GREEN = 92, YELLOW = 93, CYAN = 96, BOLD = 1 };
 
-/* ---- pieces ------------------------------------------------------------------------------------------------------------- */
+/* ---- pieces --------------------------------------------------------------------------------------------------- */
 static const char *str(const json_t *o, const char *key)
 {
     const char *s = json_string_value(json_object_get(o, key));
@@ -91,7 +91,7 @@ static void put_line(const struct text *t, const json_t *m)
     buf_puts(t->out, ")\n");
 }
 
-/* ---- operations ----------------------------------------------------------------------------------------------------------- */
+/* ---- operations ----------------------------------------------------------------------------------------------- */
 static void text_pending(const struct text *t)
 {
     const char *ns = str(t->doc, "namespace"), *id = str(t->doc, "memory_id");
@@ -224,7 +224,7 @@ static void text_stats(const struct text *t)
     put_counts(t, "by_namespace", "namespace", "");
 }
 
-/* ---- JSON shapes ------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON shapes ---------------------------------------------------------------------------------------------- */
 /* The stored memory, and the hints beside it. */
 static json_t *json_create(const json_t *doc)
 {

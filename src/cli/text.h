@@ -16,7 +16,8 @@ struct text {
     struct buf *out, *notes;             /* for stdout, for stderr */
 };
 
-/* Appends the text of operation `op` to out and notes; operations without a form of their own print their JSON, indented. */
+/* Appends the text of operation `op` to out and notes; operations without a form of their own print their JSON,
+ * indented. */
 void text_print(const char *op, const struct text *t);
 /* The document --json prints; new reference. */
 json_t *text_json(const char *op, const json_t *doc);

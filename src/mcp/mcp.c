@@ -1,4 +1,4 @@
-/* mcp.c - the server over pipes: reads standard input, answers on standard output, talks about itself on standard error.
+/* mcp.c - the server over pipes: reads standard input, answers on standard output, talks of itself on standard error.
  *
  *   WAITING ─readable─▶ reading ─whole lines─▶ answering each ─▶ WAITING
  *   WAITING ─end of input, signal─▶ the lines read so far ─▶ closed

@@ -16,8 +16,8 @@ struct mcp_env {
     struct limits limits;
 };
 
-/* Serves until the end of input or SIGINT/SIGTERM; what was read by then is answered first. Returns the exit status: 0, or 1
- * when the database cannot be opened or standard input or output fails. Once per process. */
+/* Serves until the end of input or SIGINT/SIGTERM; what was read by then is answered first. Returns the exit status:
+ * 0, or 1 when the database cannot be opened or standard input or output fails. Once per process. */
 int mcp_run(const struct mcp_env *env);
 
 #endif

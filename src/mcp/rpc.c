@@ -20,7 +20,7 @@ void rpc_init(struct rpc *r, const char *agent_id, bool anonymize, int (*run)(vo
     identity_init(&r->identity);
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------------- */
+/* ---- answers -------------------------------------------------------------------------------------------------- */
 struct answer {
     const json_t *id; /* borrowed; NULL: null */
     json_t *result;   /* owned; NULL: an error */
@@ -64,7 +64,7 @@ static void put_answer(struct buf *out, struct answer *a)
     json_decref(a->result);
 }
 
-/* ---- methods --------------------------------------------------------------------------------------------------------- */
+/* ---- methods -------------------------------------------------------------------------------------------------- */
 static void note_client(struct rpc *r, const json_t *params)
 {
     const char *name = json_string_value(json_object_get(json_object_get(params, "clientInfo"), "name"));
@@ -155,7 +155,7 @@ static void dispatch(struct rpc *r, const char *name, json_t *params, struct ans
     answer_error(a, CODE_METHOD, "method not found: %s", name);
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------------------------------------------- */
 /* Texts and integers; an integer beyond 64 bits has become a double. */
 static bool id_fine(const json_t *id)
 {

@@ -1,7 +1,9 @@
-/* rpc.h - one client's JSON-RPC conversation: lines in, lines out. Knows no descriptors and no loop; one thread at a time.
+/* rpc.h - one client's JSON-RPC conversation: lines in, lines out. Knows no descriptors and no loop; one thread at a
+ * time.
  *
- * A request is answered by one line, in the order the requests came; a notification by nothing. The protocol version agreed
- * on at `initialize` decides two things: 2025-03-26 allows batches; after 2024-11-05 an unknown tool is a protocol error. */
+ * A request is answered by one line, in the order the requests came; a notification by nothing. The protocol version
+ * agreed on at `initialize` decides two things: 2025-03-26 allows batches; after 2024-11-05 an unknown tool is a
+ * protocol error. */
 #ifndef AIM_MCP_RPC_H
 #define AIM_MCP_RPC_H
 

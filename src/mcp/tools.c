@@ -11,7 +11,7 @@
 
 #define TEXT_MAX (64u << 20)
 
-/* ---- tools/list --------------------------------------------------------------------------------------------------- */
+/* ---- tools/list ----------------------------------------------------------------------------------------------- */
 static json_t *annotations(const struct mcp_tool *t)
 {
     bool read_only = t->hints & MCP_READ_ONLY;
@@ -34,7 +34,7 @@ json_t *tools_list(void)
     return json_pack("{s:o}", "tools", list);
 }
 
-/* ---- texts ---------------------------------------------------------------------------------------------------------- */
+/* ---- texts ---------------------------------------------------------------------------------------------------- */
 static json_t *text_result(const char *text, size_t len, bool failed)
 {
     json_t *o = json_pack("{s:[{s:s, s:o}]}", "content", "type", "text", "text", json_stringn_nocheck(text, len));
@@ -104,7 +104,7 @@ static json_t *result_of(const struct call *c, enum form form)
     return result;
 }
 
-/* ---- tools/call ------------------------------------------------------------------------------------------------------ */
+/* ---- tools/call ----------------------------------------------------------------------------------------------- */
 static json_t *clean_arguments(json_t *arguments)
 {
     if (!json_is_object(arguments)) return json_object();

@@ -7,8 +7,8 @@
 
 struct buf;
 
-/* Appends the document of recall, search, list or session_start: a meta line, the standards, then one line a memory, columns
- * divided by '|'. compact: fewer columns. Members the form does not know are left out. */
+/* Appends the document of recall, search, list or session_start: a meta line, the standards, then one line a memory,
+ * columns divided by '|'. compact: fewer columns. Members the form does not know are left out. */
 void toon_print(struct buf *b, const json_t *doc, bool compact);
 
 #endif

@@ -1,4 +1,5 @@
-/* identity.h - who a process on this machine is when it asks by a door that has no headers: commands and MCP over pipes. */
+/* identity.h - who a process on this machine is when it asks by a door that has no headers: commands and MCP over
+ * pipes. */
 #ifndef AIM_OPS_IDENTITY_H
 #define AIM_OPS_IDENTITY_H
 
@@ -13,8 +14,9 @@ struct identity {
 
 void identity_init(struct identity *i);
 /* Fills c->agent_id, agent_error and anonymous: `given` (a flag or the environment; NULL or "": none), else
- * "ai:<client>@<host>:pid-<pid>" (client NULL or "": none), "host:<host>:pid-<pid>-<digits>", "anonymous:pid-<pid>-<digits>". Anonymize
- * keeps the host name out. The texts live as long as i and given, until the next call. */
+ * "ai:<client>@<host>:pid-<pid>" (client NULL or "": none), "host:<host>:pid-<pid>-<digits>",
+ * "anonymous:pid-<pid>-<digits>". Anonymize keeps the host name out. The texts live as long as i and given, until the
+ * next call. */
 void identity_resolve(struct identity *i, const char *given, const char *client, bool anonymize, struct caller *c);
 
 #endif
