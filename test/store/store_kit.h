@@ -31,8 +31,8 @@ struct kit {
     struct err err;
 };
 
-/* Runs the tests on the backend the first argument names (sqlite, memory; none: sqlite). Each test has a fresh struct kit as
- * its state. */
+/* Runs the tests on the backend the first argument names (sqlite, memory; none: sqlite). Each test has a fresh struct
+ * kit as its state. */
 extern const struct kit_backend *kit_backend;
 int kit_run(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
 int kit_set_up(void **state);
