@@ -52,6 +52,7 @@ static void put_option(struct buf *b, const struct spec_option *o, size_t width)
     left_of(o, left, sizeof(left));
     put_column(b, left, width);
     buf_puts(b, o->doc);
+    if (o->reads_stdin) buf_puts(b, "; - reads standard input");
     if (o->words) {
         for (size_t i = 0; o->words[i]; i++) buf_printf(b, "%s%s", i ? ", " : " [possible values: ", o->words[i]);
         buf_putc(b, ']');

@@ -71,6 +71,7 @@ static void add_arg(struct spec_command *c, const struct arg *d, int index)
         .positional = d->flags & ARG_POSITIONAL,
         .many = d->type == ARG_TEXTS,
         .rest = d->flags & ARG_REST,
+        .reads_stdin = d->flags & ARG_STDIN,
         .arg = index,
     };
     set_value(o);

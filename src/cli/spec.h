@@ -16,6 +16,7 @@ struct spec_option {
     char letter;
     bool required, positional, many;
     bool rest;                           /* its value may begin with '-' */
+    bool reads_stdin;                    /* '-' stands for standard input */
     int64_t min, max;                    /* own commands: bounds when max != 0 */
     const char *requires;
     const char *const *conflicts;
