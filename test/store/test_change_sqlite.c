@@ -1,5 +1,5 @@
-/* test_change_sqlite.c - the same histories end alike on SQLite and in memory: what change asks of the storage port means
- * the same to both. Half of a history's nodes live on files. SEEDS=n says how many. */
+/* test_change_sqlite.c - the same histories end alike on SQLite and in memory: what change asks of the storage port
+ * means the same to both. Half of a history's nodes live on files. SEEDS=n says how many. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
