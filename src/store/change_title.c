@@ -57,7 +57,9 @@ int title_hidden(struct store_tx *tx, const char *title, const char *ns, struct 
         struct hidden *h = &(*ret)[*count];
         rc = hidden_read(&side[i], a, h);
         if (rc != 0) return rc;
-        if (strcmp(h->row.m.title, title) == 0 && strcmp(h->row.m.ns, ns) == 0) (*count)++; /* the key is only a hash */
+        if (h->place == PLACE_AWAITED) continue;
+        /* the key is only a hash */
+        if (strcmp(h->row.m.title, title) == 0 && strcmp(h->row.m.ns, ns) == 0) (*count)++;
     }
     return 0;
 }
