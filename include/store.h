@@ -38,6 +38,14 @@ struct count_by { const char *name; int64_t count; };
 struct counts { struct count_by *item; size_t count; };
 struct store_stats { int64_t total, expiring_soon, links, db_bytes; struct counts by_tier, by_ns; };
 struct links { struct link *item; size_t count; };
+struct archived { struct row row; const char *archived_at, *reason; };   /* row: without stamp, own and rowid */
+struct archive_rows { struct archived *item; size_t count; bool more; };
+/* An action that waits for a decision, or waited. payload, approvals: JSON text. decided_*: NULL while it waits. */
+struct pending {
+    const char *id, *action, *memory_id, *ns, *payload, *requested_by, *requested_at;
+    const char *status, *decided_by, *decided_at, *approvals;
+};
+struct pending_rows { struct pending *item; size_t count; bool more; };
 
 /* Anything of ours that is stamped and is no visible memory: repl_row. */
 struct side_row {
@@ -82,10 +90,28 @@ struct store_verbs {
     int (*namespaces)(struct store_tx *, int64_t now_us, struct arena *, struct counts *ret);    /* live rows; count desc, name */
     int (*stats)(struct store_tx *, int64_t now_us, struct arena *, struct store_stats *ret);
     int (*expired)(struct store_tx *, int64_t now_us, const char *after_id, size_t limit, struct arena *, struct rows *ret);
+    /* live rows by (created_at, id), beyond the pair; an unreadable time counts as 0 */
+    int (*by_created)(struct store_tx *, int64_t after_us, const char *after_id, int64_t now_us, size_t limit,
+                      size_t bytes_max, struct arena *, struct rows *ret);
     /* the original's side tables */
     int (*standard_of)(struct store_tx *, const char *ns, struct arena *, const char **ret_memory_id, const char **ret_parent);   /* E_NOT_FOUND */
     int (*standard_set)(struct store_tx *, const char *ns, const char *memory_id, const char *parent, const char *updated_at);    /* memory_id NULL: clear */
     int (*archive_put)(struct store_tx *, const struct row *, const char *archived_at, const char *reason);
+    int (*archive_get)(struct store_tx *, const char *id, struct arena *, struct archived *ret);   /* E_NOT_FOUND */
+    /* archived_at desc, id; ns NULL: all */
+    int (*archive_list)(struct store_tx *, const char *ns, uint64_t offset, size_t limit, size_t bytes_max,
+                        struct arena *, struct archive_rows *ret);
+    /* reason NULL: whatever it is. Not there: 0 */
+    int (*archive_remove)(struct store_tx *, const char *id, const char *reason);
+    /* ids archived before that moment (INT64_MAX: all), ascending */
+    int (*archive_older)(struct store_tx *, int64_t before_us, size_t limit, struct arena *, const char ***ret_ids,
+                         size_t *ret_count);
+    int (*archive_stats)(struct store_tx *, struct arena *, int64_t *ret_total, struct counts *ret_by_ns);
+    int (*pending_put)(struct store_tx *, const struct pending *);
+    int (*pending_get)(struct store_tx *, const char *id, struct arena *, struct pending *ret);    /* E_NOT_FOUND */
+    /* requested_at desc, id; status NULL: all */
+    int (*pending_list)(struct store_tx *, const char *status, size_t limit, size_t bytes_max, struct arena *,
+                        struct pending_rows *ret);
     int (*sync_seen)(struct store_tx *, const char *agent, const char *peer, const char *seen_at, const char *now);               /* sync_state, never lowered */
     int (*sync_clock)(struct store_tx *, const char *agent, struct arena *, struct count_by **ret /* name: peer; */, const char ***ret_times, size_t *ret_count);
     /* rows of ours */

@@ -71,6 +71,9 @@ int change_memory(struct change *c, const struct memory *m, const struct row *be
 /* The same as an edit nobody asked for (curator, tagging, archive restore): ver is the row's (or its tombstone's) + 1,
  * without the clock, so it loses to every edit it did not see. */
 int change_memory_quietly(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
+/* The same as an edit of the time m->updated_at says (import): that time where it beats the row, at most 60 s ahead;
+ * else the row's (or its tombstone's) + 1. */
+int change_memory_dated(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
 /* A tombstone for the row and, in the same op, for shadows of its title held here; standards pointing at it are
  * detached. */
 int change_delete(struct change *c, const struct row *before);
@@ -87,14 +90,20 @@ int change_touch_flush(struct change *c, bool *ret_more);
 int change_idem(struct change *c, const char *key, const uint8_t fingerprint[32]);
 /* The namespace's standard (memory_id NULL: cleared). Shown while the memory is. */
 int change_standard(struct change *c, const char *ns, const char *memory_id, const char *parent);
-/* A copy into the archive, here and at the replicas. */
+/* A copy into the archive, here and at the replicas; and an id taken out of it everywhere. */
 int change_archive(struct change *c, const struct row *row, const char *archived_at, const char *reason);
+int change_unarchive(struct change *c, const char *id);
+/* An action that waits for a decision, or what became of it: the whole row as it is now. Votes and decisions made
+ * elsewhere join it. */
+int change_pending(struct change *c, const struct pending *p);
 /* Rows of our own without a table: KIND_PENDING, KIND_ARCHIVE, KIND_MEMBER by key; the last writer's bytes are kept as
  * the body of the side row of that kind. */
 int change_side(struct change *c, enum change_kind kind, const char *key, const void *body, size_t body_len);
 /* Takes an expired row out of sight (no op, stamp kept): a later touch or edit brings it back. 0 also when it is not
  * expired. */
 int change_sweep(struct change *c, const struct row *row);
+/* The same with a copy into this node's archive (reason ttl_expired), which goes when the row comes back. */
+int change_sweep_copy(struct change *c, const struct row *row);
 /* Position of the last op of this item, the open one too (seq 0: none). */
 struct stamp change_position(const struct change *c);
 

@@ -267,6 +267,10 @@ int known_settle(struct change *c, struct known *k, struct arena *a)
         if (rc == 0) rc = tomb_put(c, m);
         return rc == 0 && was_live ? leave_title(c, k, was_winner, a) : rc;
     }
+    if (k->place == PLACE_SWEPT && !memory_expired(&m->row.m, c->now_us)) {
+        int rc = c->tx->v->archive_remove(c->tx, m->row.m.id, "ttl_expired");
+        if (rc != 0) return rc;
+    }
     bool moved = was_live && !same_title(&k->stored, &m->row);
     if (was_live && !moved) {
         if (same_row(&k->stored, &m->row)) return 0;
@@ -330,35 +334,6 @@ static int idem_apply(struct change *c, const struct version *v, const struct st
     if (rc == 0 && stamp_cmp(&there, s) >= 0) return 0;
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
     return c->tx->v->idem_put(c->tx, v->key, v->body, s, stamp_us(s->ver) + CHANGE_IDEM_US);
-}
-
-/* Archive bodies: u8 1, row, text archived_at, text reason. Other bytes are kept, not shown. */
-static int archive_show(struct change *c, const struct version *v, struct arena *a, bool *shown)
-{
-    struct reader r;
-    struct row row;
-    reader_init(&r, v->body, v->body_len);
-    if (read_u8(&r) != 1 || row_read(&r, a, &row) != 0) return 0;
-    const char *at = read_text(&r, a), *reason = read_text(&r, a);
-    if (r.failed || at == NULL || reason == NULL) return 0;
-    *shown = true;
-    return c->tx->v->archive_put(c->tx, &row, at, reason);
-}
-
-static int side_apply(struct change *c, const struct version *v, const struct stamp *s, uint16_t kind, struct arena *a)
-{
-    struct side_row side;
-    int rc = c->tx->v->side_get(c->tx, kind, v->key, a, &side);
-    if (rc == 0 && stamp_cmp(&side.stamp, s) >= 0) return 0;
-    if (rc != 0 && rc != E_NOT_FOUND) return rc;
-    side = (struct side_row){ .kind = kind, .id = v->key, .stamp = *s, .body = v->body, .body_len = v->body_len };
-    if (kind == SIDE_ARCHIVE) {
-        bool shown = false;
-        rc = archive_show(c, v, a, &shown);
-        if (rc != 0) return rc;
-        if (shown) side.body_len = 1; /* the archive has the text */
-    }
-    return c->tx->v->side_put(c->tx, &side);
 }
 
 int change_apply(struct change *c, const struct version *v, const struct stamp *s)

@@ -39,7 +39,7 @@ static int hold(struct change *c, const struct incoming *op)
     return c->tx->v->side_put(c->tx, &side);
 }
 
-static void follow(struct change *c, uint64_t ver)
+void clock_follow(struct change *c, uint64_t ver)
 {
     if (!hlc_follow(&c->hlc, ver, c->now_us)) c->far_future++;
 }
@@ -62,7 +62,7 @@ static int apply_op(struct change *c, const struct incoming *op, bool *unknown)
         else
             rc = change_apply(c, &v[i], &s);
     }
-    if (rc == 0 && newest > 0) follow(c, newest);
+    if (rc == 0 && newest > 0) clock_follow(c, newest);
     arena_release(&c->priv->decode);
     return rc;
 }
@@ -201,10 +201,10 @@ int change_held_retry(struct change *c, const char *after_id, size_t limit, cons
 
 /* ---- the original ---------------------------------------------------------------------------------------------- */
 
-static uint64_t ver_of_text(struct change *c, const char *updated_at)
+uint64_t version_of_time(struct change *c, const char *text)
 {
     int64_t us, latest = c->now_us + (int64_t)HLC_AHEAD_MAX_MS * 1000;
-    if (updated_at == NULL || time_parse(updated_at, strlen(updated_at), &us) != 0) return 0;
+    if (text == NULL || time_parse(text, strlen(text), &us) != 0) return 0;
     return hlc_of_us(us < latest ? us : latest);
 }
 
@@ -257,7 +257,7 @@ static int adopt_links(struct change *c, const char *id)
         if (rc == E_NOT_FOUND) rc = links_get(c->tx, SIDE_LINK_GONE, &v.link, c->scratch, &side);
         if (rc != 0 && rc != E_NOT_FOUND) return rc;
         uint64_t floor = rc == 0 ? side.stamp.ver : 0;
-        v.ver = ver_of_text(c, v.link.created_at);
+        v.ver = version_of_time(c, v.link.created_at);
         if (v.ver <= floor) v.ver = floor + 1;
         rc = change_record(c, &v);
     }
@@ -297,7 +297,7 @@ static int adopt_row(struct change *c, const struct row *row)
     struct version v;
     struct hidden *hidden;
     size_t n;
-    uint64_t floor = row->stamp.ver, ver = ver_of_text(c, row->m.updated_at);
+    uint64_t floor = row->stamp.ver, ver = version_of_time(c, row->m.updated_at);
     arena_release(&c->priv->work);
     int rc = adopt_clear(c, row->m.id, &floor);
     if (rc == 0) rc = title_hidden(c->tx, row->m.title, row->m.ns, c->scratch, &hidden, &n);
@@ -307,7 +307,7 @@ static int adopt_row(struct change *c, const struct row *row)
     if (rc != 0) return rc;
     if (ver == 0) ver = hlc_next(&c->hlc, c->now_us, floor);
     if (ver <= floor) ver = floor + 1;
-    follow(c, ver);
+    clock_follow(c, ver);
     rc = original_version(c, &k, &row->m, ver, &v);
     if (rc == 0) rc = change_op_begin(c);
     if (rc == 0) rc = change_record(c, &v);
@@ -333,7 +333,7 @@ int change_original(struct change *c, const struct memory *m, int *ret_applied, 
     struct version v;
     struct row owner;
     struct memory in = *m;
-    uint64_t ver = ver_of_text(c, m->updated_at);
+    uint64_t ver = version_of_time(c, m->updated_at);
     *ret_applied = 0;
     if (ver == 0) return err_arg(c->tx->err, E_INVALID, "updated_at", "updated_at is not valid RFC3339");
     arena_release(a);
@@ -354,7 +354,7 @@ int change_original(struct change *c, const struct memory *m, int *ret_applied, 
         if (k.place == PLACE_VISIBLE && ret != NULL) rc = c->tx->v->get(c->tx, in.id, c->scratch, ret);
         return rc; /* an echo, or older than what is here */
     }
-    follow(c, ver);
+    clock_follow(c, ver);
     in.id = arena_strdup(c->scratch, in.id);
     in.created_at = arena_strdup(c->scratch, in.created_at);
     if (in.id == NULL) return E_TOO_LARGE;

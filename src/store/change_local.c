@@ -88,8 +88,9 @@ static int own_fields(struct change *c, const struct memory *m, const struct row
     if (rc != 0) return rc;
     if (k.place == PLACE_VISIBLE) return err_set(c->tx->err, E_CONFLICT, "id '%s' already exists", m->id);
     *fresh = k.place == PLACE_NONE;
-    ret->count_base = m->access_count;
-    ret->count_seen = m->access_count + k.merged.count_sum;
+    /* the count is the whole one: what nodes counted of this id before is in it */
+    ret->count_base = m->access_count > k.merged.count_sum ? m->access_count - k.merged.count_sum : 0;
+    ret->count_seen = ret->count_base + k.merged.count_sum;
     if (k.merged.known) {
         ret->base_ver = k.merged.row.stamp.ver;
         ret->base_stream = k.merged.row.stamp.stream;
@@ -117,7 +118,27 @@ static int shown(struct change *c, const char *id, struct row *ret)
     return rc;
 }
 
-static int write_memory(struct change *c, const struct memory *m, const struct row *before, bool quiet, struct row *ret)
+enum edit { EDIT_NOW, EDIT_QUIET, EDIT_DATED };
+
+/* Its version, and in m->updated_at the text of its time. */
+static int stamp_edit(struct change *c, enum edit edit, uint64_t floor, struct version *v)
+{
+    uint64_t dated = edit == EDIT_DATED ? version_of_time(c, v->m.updated_at) : 0;
+    int64_t us;
+    if (dated > floor) {
+        v->ver = dated;
+        clock_follow(c, dated);
+    } else {
+        v->ver = edit != EDIT_NOW && floor > 0 ? floor + 1 : next_ver(c, floor);
+    }
+    const char *text = edit == EDIT_DATED ? v->m.updated_at : NULL;
+    bool fits = text != NULL && time_parse(text, strlen(text), &us) == 0 && us == stamp_us(v->ver);
+    if (!fits) v->m.updated_at = change_time(c, v->ver);
+    return v->m.updated_at != NULL ? 0 : E_TOO_LARGE;
+}
+
+static int write_memory(struct change *c, const struct memory *m, const struct row *before, enum edit edit,
+                        struct row *ret)
 {
     struct version v = { .kind = KIND_MEMORY, .m = *m };
     uint64_t floor = 0;
@@ -131,9 +152,8 @@ static int write_memory(struct change *c, const struct memory *m, const struct r
         rc = end_shadows(c, before);
         if (rc != 0) return rc;
     }
-    v.ver = quiet && floor > 0 ? floor + 1 : next_ver(c, floor);
-    v.m.updated_at = change_time(c, v.ver);
-    if (v.m.updated_at == NULL) return E_TOO_LARGE;
+    rc = stamp_edit(c, edit, floor, &v);
+    if (rc != 0) return rc;
     fill_defaults(&v.m);
     c->priv->fresh = new_id && free_title;
     rc = change_record(c, &v);
@@ -145,14 +165,21 @@ int change_memory(struct change *c, const struct memory *m, const struct row *be
 {
     CHECK(m->id != NULL && m->ns != NULL && m->title != NULL && m->content != NULL);
     CHECK(before == NULL || strcmp(before->m.id, m->id) == 0);
-    return write_memory(c, m, before, false, ret);
+    return write_memory(c, m, before, EDIT_NOW, ret);
 }
 
 int change_memory_quietly(struct change *c, const struct memory *m, const struct row *before, struct row *ret)
 {
     CHECK(m->id != NULL && m->ns != NULL && m->title != NULL && m->content != NULL);
     CHECK(before == NULL || strcmp(before->m.id, m->id) == 0);
-    return write_memory(c, m, before, true, ret);
+    return write_memory(c, m, before, EDIT_QUIET, ret);
+}
+
+int change_memory_dated(struct change *c, const struct memory *m, const struct row *before, struct row *ret)
+{
+    CHECK(m->id != NULL && m->ns != NULL && m->title != NULL && m->content != NULL);
+    CHECK(before == NULL || strcmp(before->m.id, m->id) == 0);
+    return write_memory(c, m, before, EDIT_DATED, ret);
 }
 
 int change_sweep(struct change *c, const struct row *row)
@@ -263,19 +290,6 @@ int change_standard(struct change *c, const char *ns, const char *memory_id, con
     buf_text(&b, memory_id);
     buf_text(&b, parent);
     int rc = b.failed ? E_TOO_LARGE : write_side(c, KIND_STANDARD, ns, b.data, b.len);
-    buf_release(&b);
-    return rc;
-}
-
-int change_archive(struct change *c, const struct row *row, const char *archived_at, const char *reason)
-{
-    struct buf b;
-    buf_init(&b, OP_BYTES_MAX);
-    buf_u8(&b, 1);
-    row_write(&b, row);
-    buf_text(&b, archived_at);
-    buf_text(&b, reason);
-    int rc = b.failed ? E_TOO_LARGE : write_side(c, KIND_ARCHIVE, row->m.id, b.data, b.len);
     buf_release(&b);
     return rc;
 }

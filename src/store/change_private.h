@@ -94,6 +94,13 @@ int links_get(struct store_tx *tx, uint16_t kind, const struct link *l, struct a
 int standard_apply(struct change *c, const struct version *v, const struct stamp *s);
 int standards_refresh(struct change *c, const char *id);          /* those naming this id */
 
+/* ---- keyed rows (change_side.c) */
+int side_apply(struct change *c, const struct version *v, const struct stamp *s, uint16_t kind, struct arena *a);
+
+/* ---- times of others (change_foreign.c) */
+uint64_t version_of_time(struct change *c, const char *text);     /* at most 60 s ahead; 0: unreadable */
+void clock_follow(struct change *c, uint64_t ver);
+
 /* ---- touches (change_touch.c) */
 int touches_load(struct store_tx *tx, const char *id, struct arena *a, struct merged *m);
 int touch_apply(struct change *c, const struct version *v);

@@ -375,6 +375,7 @@ struct store *memstore_open(bool threads)
     m->threads = threads;
     ms_rows_verbs(&m->verbs);
     ms_side_verbs(&m->verbs);
+    ms_beside_verbs(&m->verbs);
     CHECK(pthread_mutex_init(&m->lock, NULL) == 0);
     return &m->base;
 }

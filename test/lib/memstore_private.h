@@ -22,6 +22,7 @@ enum table {
     T_ARCHIVE,  /* id -> row, when, why */
     T_STANDARD, /* namespace -> memory, parent, updated_at */
     T_SYNC,     /* agent 1f peer -> seen, now */
+    T_PENDING,  /* id -> the other texts */
     T_COUNTER,  /* "rowid" -> next rowid */
     TABLES
 };
@@ -72,6 +73,7 @@ int ms_savepoint(struct store_tx *tx, struct err *err);
 int ms_savepoint_end(struct store_tx *tx, bool keep, struct err *err);
 void ms_rows_verbs(struct store_verbs *v);
 void ms_side_verbs(struct store_verbs *v);
+void ms_beside_verbs(struct store_verbs *v);
 
 #define CALL(tx) do { int call_rc = ms_call(tx); if (call_rc != 0) return call_rc; } while (0)
 #define BYTES_MAX (64u << 20)

@@ -553,8 +553,8 @@ void memstore_dump(struct store *s, bool shown, struct buf *b)
         dump_side(b, &m->live[T_SIDE].item[i], &a);
         arena_release(&a);
     }
-    const enum table plain[] = { T_IDEM, T_LINK, T_STANDARD };
-    for (size_t t = 0; t < (shown ? 3 : 1); t++)
+    const enum table plain[] = { T_IDEM, T_PENDING, T_LINK, T_STANDARD };
+    for (size_t t = 0; t < (shown ? 4 : 2); t++)
         for (size_t i = 0; i < m->live[plain[t]].count; i++) {
             buf_printf(b, "table %d ", (int)plain[t]);
             dump_bytes(b, m->live[plain[t]].item[i].key->data, m->live[plain[t]].item[i].key->len);

@@ -150,7 +150,7 @@ static void a_group_is_one_op_and_the_key_is_in_it(void **state)
     assert_int_equal(change_group_end(&n.c), 0);
     assert_int_equal(change_idem(&n.c, "key", print), 0);
     pos = change_position(&n.c);
-    assert_int_equal(change_side(&n.c, KIND_PENDING, "p", "body", 4), 0);
+    assert_int_equal(change_side(&n.c, KIND_MEMBER, "p", "body", 4), 0);
     node_commit(&n);
     assert_int_equal(n.c.made_count, 2); /* what follows the group is an op of its own */
     assert_int_equal(pos.seq, 1);

@@ -106,14 +106,52 @@ static void touch_one(struct history *h, struct node *n)
     end(n, rc);
 }
 
+/* A vote, a decision, or the action itself: what each node knows of it may differ. */
+static int decide_one(struct history *h, struct node *n)
+{
+    static const char *const status[] = { "pending", "pending", "approved", "rejected" };
+    static const char *const voter[] = { "ann", "Ann", "ben", "eve" };
+    char at[TIME_TEXT], votes[120];
+    struct pending p;
+    const char *id = pick_id(h);
+    int rc = n->tx->v->pending_get(n->tx, id, &n->arena, &p);
+    time_print(at, n->now_us);
+    if (rc == E_NOT_FOUND)
+        p = (struct pending){ id, "store", NULL, "n", "{\"k\":1}", "bob", at, "pending", NULL, NULL, "[]" };
+    else if (rc != 0)
+        return rc;
+    snprintf(votes, sizeof(votes), "[{\"agent_id\":\"%s\",\"approved_at\":\"%s\"}]", voter[pick(h, 4)], at);
+    if (pick(h, 2) == 0) p.approvals = votes;
+    p.status = status[pick(h, 4)];
+    p.decided_by = p.decided_at = NULL;
+    if (strcmp(p.status, "pending") != 0) {
+        p.decided_by = voter[pick(h, 4)];
+        p.decided_at = at;
+    }
+    return change_pending(&n->c, &p);
+}
+
+static int archive_one(struct history *h, struct node *n)
+{
+    struct row row = { .m = kit_memory(pick_id(h), "kept", "text") };
+    char at[TIME_TEXT];
+    time_print(at, n->now_us);
+    row.m.created_at = row.m.updated_at = at;
+    row.m.tags = "[]";
+    row.m.source = "api";
+    row.m.metadata = "{}";
+    return pick(h, 2) ? change_archive(&n->c, &row, at, "forget") : change_unarchive(&n->c, row.m.id);
+}
+
 static void keyed_one(struct history *h, struct node *n)
 {
     uint8_t print[32] = { (uint8_t)pick(h, 3) };
     node_begin(n);
     int rc = 0;
-    switch (pick(h, 4)) {
+    switch (pick(h, 5)) {
     case 0: rc = change_standard(&n->c, pick(h, 2) ? "n" : "m", pick(h, 4) ? pick_id(h) : NULL, NULL); break;
-    case 1: rc = change_side(&n->c, KIND_PENDING, pick_id(h), "body", pick(h, 5)); break;
+    case 1: rc = decide_one(h, n); break;
+    case 3: rc = archive_one(h, n); break;
     case 2: rc = change_idem(&n->c, pick_id(h), print); break;
     default: rc = change_side(&n->c, KIND_MEMBER, pick_id(h), "member", pick(h, 7)); break;
     }

@@ -18,7 +18,7 @@
 
 static const char *const statement_sql[SQ_STATEMENT_COUNT] = {
 #define X(name, sql) [SQ_##name] = sql,
-    SQ_STATEMENTS(X)
+    SQ_STATEMENTS(X) SQ_STATEMENTS_BESIDE(X)
 #undef X
 };
 

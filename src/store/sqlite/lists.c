@@ -223,7 +223,7 @@ int sq_link_hide(struct store_tx *tx, const struct link *l)
 }
 
 /* ---- counters */
-static int read_counts(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct counts *ret)
+int sq_counts(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct counts *ret)
 {
     size_t cap = 0;
     int rc;
@@ -249,7 +249,7 @@ int sq_namespaces(struct store_tx *tx, int64_t now_us, struct arena *a, struct c
     sqlite3_stmt *s = sq_stmt(c, SQ_NAMESPACES, &rc);
     if (s == NULL) return rc;
     sq_int(s, 1, now_us);
-    return read_counts(c, s, a, ret);
+    return sq_counts(c, s, a, ret);
 }
 
 int sq_stats(struct store_tx *tx, int64_t now_us, struct arena *a, struct store_stats *ret)
@@ -259,8 +259,8 @@ int sq_stats(struct store_tx *tx, int64_t now_us, struct arena *a, struct store_
     int rc;
     *ret = (struct store_stats){ 0 };
     sqlite3_stmt *s = sq_stmt(c, SQ_STATS_TIER, &rc);
-    if (s) rc = read_counts(c, s, a, &ret->by_tier);
-    if (rc == 0 && (s = sq_stmt(c, SQ_STATS_NS, &rc)) != NULL) rc = read_counts(c, s, a, &ret->by_ns);
+    if (s) rc = sq_counts(c, s, a, &ret->by_tier);
+    if (rc == 0 && (s = sq_stmt(c, SQ_STATS_NS, &rc)) != NULL) rc = sq_counts(c, s, a, &ret->by_ns);
     if (rc == 0 && (s = sq_stmt(c, SQ_STATS_LINKS, &rc)) != NULL) rc = one_number(c, s, &ret->links);
     if (rc == 0 && (s = sq_stmt(c, SQ_STATS_SOON, &rc)) != NULL) {
         sq_int(s, 1, now_us);

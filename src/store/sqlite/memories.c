@@ -79,7 +79,7 @@ static void guard_utf8(const char *text)
     }
 }
 
-static void guard_row(struct memory *m)
+void sq_guard_row(struct memory *m)
 {
     guard_utf8(m->id);
     guard_utf8(m->ns);
@@ -130,7 +130,7 @@ int sq_row(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct row *r
     if (m->source == NULL) m->source = "api";
     r.stamp = (struct stamp){ (uint64_t)sqlite3_column_int64(s, 16), (uint64_t)sqlite3_column_int64(s, 17),
                               (uint64_t)sqlite3_column_int64(s, 18) };
-    if (!sq_stamp_fits(r.stamp.ver, m->updated_at)) guard_row(m);
+    if (!sq_stamp_fits(r.stamp.ver, m->updated_at)) sq_guard_row(m);
     const void *own = sqlite3_column_blob(s, 19);
     r.own_differs = own && own_decode(own, (size_t)sqlite3_column_bytes(s, 19), a, &r.own);
     if (!r.own_differs) r.own = (struct own){ .tier = m->tier, .priority = m->priority, .expires_at = m->expires_at };

@@ -14,6 +14,7 @@
 #include "store.h"
 #include "store/sqlite/sqlite.h"
 #include "store/sqlite/statements.h"
+#include "store/sqlite/statements_beside.h"
 
 #define SQ_SCHEMA 13      /* the original's version that we write */
 #define SQ_SCHEMA_MAX 42  /* the newest whose files are known to be readable */
@@ -23,7 +24,7 @@
 
 enum sq_stmt {
 #define X(name, sql) SQ_##name,
-    SQ_STATEMENTS(X)
+    SQ_STATEMENTS(X) SQ_STATEMENTS_BESIDE(X)
 #undef X
         SQ_STATEMENT_COUNT
 };
@@ -133,6 +134,8 @@ bool sq_keep(const struct filter *f, const struct memory *m); /* all of the filt
 /* ---- rows (memories.c) */
 int sq_row(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct row *ret);
 size_t sq_row_bytes(const struct row *r);
+void sq_guard_row(struct memory *m); /* what cannot be read in a row of others counts as empty */
+int sq_counts(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct counts *ret);
 int sq_rows(struct store_conn *c, sqlite3_stmt *s, size_t limit, size_t bytes_max, struct arena *a, struct rows *ret);
 
 /* ---- words (words.c) */
@@ -166,6 +169,15 @@ int sq_expired(struct store_tx *, int64_t, const char *, size_t, struct arena *,
 int sq_standard_of(struct store_tx *, const char *, struct arena *, const char **, const char **);
 int sq_standard_set(struct store_tx *, const char *, const char *, const char *, const char *);
 int sq_archive_put(struct store_tx *, const struct row *, const char *, const char *);
+int sq_by_created(struct store_tx *, int64_t, const char *, int64_t, size_t, size_t, struct arena *, struct rows *);
+int sq_archive_get(struct store_tx *, const char *, struct arena *, struct archived *);
+int sq_archive_list(struct store_tx *, const char *, uint64_t, size_t, size_t, struct arena *, struct archive_rows *);
+int sq_archive_remove(struct store_tx *, const char *, const char *);
+int sq_archive_older(struct store_tx *, int64_t, size_t, struct arena *, const char ***, size_t *);
+int sq_archive_stats(struct store_tx *, struct arena *, int64_t *, struct counts *);
+int sq_pending_put(struct store_tx *, const struct pending *);
+int sq_pending_get(struct store_tx *, const char *, struct arena *, struct pending *);
+int sq_pending_list(struct store_tx *, const char *, size_t, size_t, struct arena *, struct pending_rows *);
 int sq_sync_seen(struct store_tx *, const char *, const char *, const char *, const char *);
 int sq_sync_clock(struct store_tx *, const char *, struct arena *, struct count_by **, const char ***, size_t *);
 int sq_side_get(struct store_tx *, uint16_t, const char *, struct arena *, struct side_row *);
