@@ -1,0 +1,70 @@
+/* fault.c - the table of classes and what they need. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "fault.h"
+
+static const struct fault_class end = { 0 };
+
+const struct fault_class *fault_classes(void)
+{
+    static struct fault_class all[64];
+    static const struct fault_class *const listed[] = {
+        &fault_kill_primary, &fault_partition, &fault_drop_acks, &fault_clock_skew, &end,
+    };
+    if (all[0].name == NULL)
+        for (size_t i = 0; i < ARRAY_LEN(listed); i++) all[i] = *listed[i];
+    return all;
+}
+
+const struct fault_class *fault_find(const char *name)
+{
+    for (const struct fault_class *f = fault_classes(); f->name; f++)
+        if (strcmp(f->name, name) == 0) return f;
+    return NULL;
+}
+
+unsigned fault_variants(const struct fault_class *f)
+{
+    unsigned n = 0;
+    while (n < FAULT_VARIANTS && f->variant[n]) n++;
+    return n;
+}
+
+bool fault_clock_library(char ret[WORLD_PATH])
+{
+    static const char *const places[] = { "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+                                          "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+                                          "/usr/lib/faketime/libfaketimeMT.so.1", "/usr/lib64/faketime/libfaketimeMT.so.1",
+                                          "/usr/local/lib/faketime/libfaketimeMT.so.1" };
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        if (access(places[i], R_OK) != 0) continue;
+        snprintf(ret, WORLD_PATH, "%s", places[i]);
+        return true;
+    }
+    return false;
+}
+
+void fault_clock_set(struct node *n, const char *library, const char *how)
+{
+    snprintf(n->preload, sizeof n->preload, "%s", library);
+    node_env(n, "FAKETIME=%s", how);
+    node_env(n, "FAKETIME_DONT_FAKE_MONOTONIC=1");
+    node_env(n, "DONT_FAKE_MONOTONIC=1");
+    node_env(n, "NO_FAKE_STAT=1");
+}
+
+int fault_possible(const struct fault_class *f, const struct cycle_options *o, struct err *err)
+{
+    char library[WORLD_PATH];
+    int rc = 0;
+    if ((f->flags & FAULT_CUTS) && o->cut == CUT_IPTABLES) rc = cut_possible(err);
+    if (rc == 0 && (f->flags & FAULT_CLOCK) && !fault_clock_library(library))
+        rc = err_set(err, E_NOT_FOUND, "libfaketime is missing: install the package faketime");
+    if (rc == 0 && (f->flags & FAULT_SHIM) && (o->shim == NULL || access(o->shim, R_OK) != 0))
+        rc = err_set(err, E_NOT_FOUND, "the preload library is missing: %s", o->shim ? o->shim : "build it");
+    if (rc != 0) err_wrap(err, "%s", f->name);
+    return rc;
+}

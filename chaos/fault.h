@@ -1,0 +1,41 @@
+/* fault.h - the fault classes: what there is to inject, how it is explained, what it needs. */
+#ifndef AIM_CHAOS_FAULT_H
+#define AIM_CHAOS_FAULT_H
+
+#include <stdbool.h>
+
+#include "cycle.h"
+#include "err.h"
+
+enum fault_flags {
+    FAULT_GATE = 1,          /* one of the four classes of the ship gate */
+    FAULT_KILLS = 2,         /* its writers lose their node: availability is not asked of it */
+    FAULT_CLOCK = 4,         /* needs libfaketime */
+    FAULT_SHIM = 8,          /* needs the preload library */
+    FAULT_CUTS = 16          /* cuts links for real: needs iptables, unless told to go by proxies */
+};
+
+#define FAULT_VARIANTS 8
+
+struct fault_class {
+    const char *name;
+    const char *text;                           /* two lines */
+    const char *variant[FAULT_VARIANTS];        /* taken in turn, ended by NULL */
+    unsigned flags;
+    void (*prepare)(struct cycle *c);           /* before the mesh: options and plan; may be NULL */
+    int (*run)(struct cycle *c, struct err *err);
+};
+
+/* All classes, ended by name == NULL, those of the gate first. */
+const struct fault_class *fault_classes(void);
+const struct fault_class *fault_find(const char *name);       /* NULL: none of that name */
+unsigned fault_variants(const struct fault_class *f);
+/* Whether this machine can inject it at all: 0, or a line that tells what is missing. */
+int fault_possible(const struct fault_class *f, const struct cycle_options *o, struct err *err);
+/* The path of libfaketime; false: not installed. */
+bool fault_clock_library(char ret[WORLD_PATH]);
+void fault_clock_set(struct node *n, const char *library, const char *how);   /* e.g. "+300s"; before the node starts */
+
+extern const struct fault_class fault_kill_primary, fault_partition, fault_drop_acks, fault_clock_skew;
+
+#endif
