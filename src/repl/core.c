@@ -5,6 +5,7 @@
 #include "repl/core.h"
 
 #define ROUNDS_MAX 4
+#define STOPPED_MS 500 /* longer without an event than any timer of a link's: the process stood still */
 
 void repl_config_default(struct repl_config *c)
 {
@@ -42,7 +43,7 @@ struct repl_core *repl_new(const struct repl_config *c)
     struct repl_core *core = mem_alloc(sizeof(*core));
     core->c = *c;
     core->random = c->seed ^ c->own.stream;
-    core->now_ms = INT64_MIN;
+    core->now_ms = core->missed_ms = INT64_MIN;
     core_tracker_init(core);
     core_vector_init(core);
     core_link_init(core);
@@ -96,6 +97,19 @@ uint64_t core_random(struct repl_core *core, uint64_t bound)
     return bound == 0 ? 0 : z % bound;
 }
 
+/* What a node tells before its hello has reached us belongs to no peer yet; the hello may be older than it. */
+static void vector_event(struct repl_core *core, const struct repl_event *e)
+{
+    bool known = false;
+    for (unsigned p = 0; p < core->c.peers; p++) {
+        const struct link *l = &core->link[p];
+        if (l->node != e->node || l->original || !core_link_met(l)) continue;
+        core_vector_told(core, p, e, false);
+        known = true;
+    }
+    if (!known) core->missed_ms = core->now_ms;
+}
+
 static void dispatch(struct repl_core *core, const struct repl_event *e)
 {
     switch (e->type) {
@@ -107,12 +121,7 @@ static void dispatch(struct repl_core *core, const struct repl_event *e)
     case REPL_INBOUND: core_link_inbound(core, e); return;
     case REPL_PULLED: core_vector_pulled(core, e); return;
     case REPL_STOP: core_tracker_stop(core); return;
-    case REPL_VECTOR:
-        for (unsigned p = 0; p < core->c.peers; p++) {
-            const struct link *l = &core->link[p];
-            if (l->node == e->node && !l->original && core_link_met(l)) core_vector_told(core, p, e, false);
-        }
-        return;
+    case REPL_VECTOR: vector_event(core, e); return;
     case REPL_CONNECTED:
     case REPL_CONNECT_FAILED:
     case REPL_CLOSED:
@@ -149,9 +158,12 @@ static int64_t tick(struct repl_core *core)
 
 void repl_step(struct repl_core *core, const struct repl_event *e, struct repl_effects *ret)
 {
-    if (e->now_ms > core->now_ms) core->now_ms = e->now_ms;
+    int64_t before = core->now_ms;
+    if (e->now_ms > before) core->now_ms = e->now_ms;
     core->effects = 0;
     core->scratch_used = 0;
+    if (before != INT64_MIN && core->now_ms - before > (int64_t)core->c.dial_backoff_ms + STOPPED_MS)
+        core_link_doubt(core);
     dispatch(core, e);
     int64_t wake = core->now_ms;
     for (unsigned round = 0; round < ROUNDS_MAX && wake <= core->now_ms; round++) wake = tick(core);

@@ -75,14 +75,14 @@ struct link {
     unsigned batches;
     bool asked;   /* SEND_OPS without SENT yet */
     bool pinging; /* a vector message is on the way */
-    int64_t starved_ms, progress_ms, vector_ms, whole_ms;
+    int64_t starved_ms, progress_ms, vector_ms, whole_ms, hello_ms;
     unsigned stall_shift;
     int64_t dial_ms, retry_ms, refused_ms;
     unsigned tries, refusals;
     bool certain; /* two refusals, nothing better since */
     int64_t inbound_ms;
     uint64_t told; /* version of our vector the peer was told */
-    bool tell_now, ask_now;
+    bool tell_now, ask_now, ask_whole;
     bool pulling;
     uint32_t pull_gen, pull_slot;
     uint64_t pull_pos;
@@ -123,6 +123,7 @@ struct repl_core {
     struct repl_config c;
     int64_t now_ms;
     uint64_t random;
+    int64_t missed_ms;  /* last time a vector came from a node we had no connection to */
     bool stopping, judge; /* judge: who can be reached changed, look at every tracker */
     struct link link[REPL_PEERS_MAX];
     struct trackers t;
@@ -166,6 +167,7 @@ void core_link_inbound(struct repl_core *core, const struct repl_event *e);
 void core_link_tick(struct repl_core *core, unsigned peer);
 void core_link_pump(struct repl_core *core, unsigned peer);
 void core_link_hurry(struct repl_core *core); /* somebody waits: settle doubt soon */
+void core_link_doubt(struct repl_core *core);                       /* time passed unseen: no refusal is certain any more */
 void core_link_fork(struct repl_core *core, unsigned peer, const struct repl_entry *entry);
 int64_t core_link_due(const struct repl_core *core, unsigned peer);
 bool core_link_met(const struct link *l);    /* it said hello on this connection */

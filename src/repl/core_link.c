@@ -89,6 +89,17 @@ void core_link_hurry(struct repl_core *core)
     for (unsigned p = 0; p < core->c.peers; p++) hurry(core, &core->link[p]);
 }
 
+void core_link_doubt(struct repl_core *core)
+{
+    for (unsigned p = 0; p < core->c.peers; p++) {
+        struct link *l = &core->link[p];
+        if (!l->certain) continue;
+        l->certain = false;
+        l->refusals = 0;
+        core->judge = true;
+    }
+}
+
 /* The connection, if any, is over. From here on its events are stale. */
 static void leave(struct repl_core *core, unsigned p, enum repl_link state, int64_t retry_ms, bool close)
 {
@@ -97,7 +108,7 @@ static void leave(struct repl_core *core, unsigned p, enum repl_link state, int6
     if (close) core_emit(core, REPL_CLOSE, p);
     l->gen++;
     l->batches = 0;
-    l->asked = l->pinging = l->recheck = l->tell_now = l->ask_now = false;
+    l->asked = l->pinging = l->recheck = l->tell_now = l->ask_now = l->ask_whole = false;
     l->acked = l->acked_chain = 0;
     l->retry_ms = retry_ms;
     if (state == REPL_FORKED || state == REPL_REFUSED || state == REPL_TWIN) l->barred = state;
@@ -251,15 +262,32 @@ static bool identify(struct repl_core *core, unsigned p, uint64_t node)
     return true;
 }
 
+/* Behind this URL is another node now (its disk is new). What the former one said by other URLs is no disk any more. */
+static void forget_former(struct repl_core *core, unsigned p, uint64_t node)
+{
+    uint64_t former = core->link[p].node;
+    if (former == 0 || former == node) return;
+    for (unsigned q = 0; q < core->c.peers; q++) {
+        struct link *other = &core->link[q];
+        if (q == p || other->node != former || core_link_met(other)) continue;
+        other->node = 0;
+        core_tracker_moved(core, q);
+    }
+}
+
 static void on_hello(struct repl_core *core, unsigned p, const struct repl_event *e)
 {
     struct link *l = &core->link[p];
-    if (l->state != REPL_HELLO || !identify(core, p, e->node)) return;
+    if (l->state != REPL_HELLO) return;
+    forget_former(core, p, e->node);
+    if (!identify(core, p, e->node)) return;
+    if (l->barred == REPL_TWIN) l->barred = REPL_DOWN; /* it speaks for its node now */
     l->original = false;
     l->node = e->node;
     l->live = e->live;
     l->whole_ms = l->vector_ms = core->now_ms;
     l->tell_now = l->ask_now = core->t.foreign > 0;
+    l->ask_whole = core->missed_ms >= l->hello_ms;
     progress(core, p);
     core_vector_told(core, p, e, true); /* may find a fork */
     if (l->state != REPL_HELLO) return;
@@ -413,7 +441,7 @@ void core_link_event(struct repl_core *core, const struct repl_event *e)
         if (l->state != REPL_DIALING) return;
         l->certain = false;
         l->refusals = 0;
-        l->progress_ms = core->now_ms;
+        l->progress_ms = l->hello_ms = core->now_ms;
         l->told = core->v.version;
         set_state(core, p, REPL_HELLO);
         core_emit(core, REPL_SEND_HELLO, p);
@@ -472,7 +500,7 @@ static int64_t vector_due(const struct repl_core *core, const struct link *l)
 {
     if (l->original || l->pinging || !core_link_counts(l)) return NEVER;
     bool news = core_vector_news(core, l);
-    if ((l->tell_now && news) || (l->ask_now && core->t.foreign > 0)) return core->now_ms;
+    if (l->ask_whole || (l->tell_now && news) || (l->ask_now && core->t.foreign > 0)) return core->now_ms;
     int64_t due = idle(l) ? l->progress_ms + core->c.ping_ms : NEVER;
     if (news && l->vector_ms + core->c.vector_ms < due) due = l->vector_ms + core->c.vector_ms;
     if (core->t.foreign > 0 && l->vector_ms + ASK_MS < due) due = l->vector_ms + ASK_MS;
@@ -523,12 +551,13 @@ static void tick_up(struct repl_core *core, unsigned p)
         return;
     }
     if (vector_due(core, l) > core->now_ms) return;
-    bool whole = core->now_ms - l->inbound_ms >= WHOLE_MS && core->now_ms - l->whole_ms >= WHOLE_MS;
+    bool mute = core->now_ms - l->inbound_ms >= WHOLE_MS && core->now_ms - l->whole_ms >= WHOLE_MS;
+    bool whole = mute || l->ask_whole;
     if (whole) l->whole_ms = core->now_ms;
     if (idle(l)) l->progress_ms = core->now_ms;
     l->vector_ms = core->now_ms;
     l->pinging = true;
-    l->ask_now = false;
+    l->ask_now = l->ask_whole = false;
     core_vector_send(core, p, whole);
     l->tell_now = l->tell_now && core_vector_news(core, l);
 }

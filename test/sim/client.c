@@ -84,7 +84,8 @@ static void check_answer(struct node *n, struct client_op *c, const struct repl_
             s->goal[GOAL_TIMED_OUT] = true;
         else
             sim_fail(s, "an answer of kind %d", (int)f->result);
-        if (c->begun_us + 1900000 < s->now_us || f->result == REPL_UNREACHABLE)
+        bool stopped = n->paused_until > c->begun_us; /* then it had no time to find out */
+        if (f->result == REPL_UNREACHABLE || (c->begun_us + 1900000 < s->now_us && !stopped))
             check_refusal(s, n, sim_op(s, c->stream, c->seq), need, f->result == REPL_TIMED_OUT);
         if (f->result == REPL_TIMED_OUT && sim_ms(s) < c->deadline_us / 1000) sim_fail(s, "timed out before its time");
         return;

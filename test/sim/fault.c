@@ -87,7 +87,7 @@ static void machine(struct sim *s, enum fault f)
         return;
     case FAULT_LOSE:
     case FAULT_SET_BACK:
-        if (n->lost || s->losses + 1 >= s->w) return; /* never more than the promise allows */
+        if (n->lost || s->twins || s->losses + 1 >= s->w) return; /* never more than the promise allows */
         if (f == FAULT_SET_BACK && !n->disk->copied) {
             n->disk->copied = true;
             n->disk->v->copy(n->disk);

@@ -182,7 +182,7 @@ static void set_targets(struct sim *s, struct node *n)
         n->target[n->targets - 1] = t;
     }
     if (odd == 10) s->goal[GOAL_OWN_URL] = true;
-    if (odd == 11) s->goal[GOAL_TWIN_URL] = true;
+    if (odd == 11) s->goal[GOAL_TWIN_URL] = s->twins = true;
 }
 
 static void set_up(struct sim *s)

@@ -192,6 +192,7 @@ struct sim {
     uint64_t keys;
     bool fault_on[FAULT_KINDS], quiet;          /* quiet: no new faults */
     unsigned losses;
+    bool twins;                                 /* a node has two URLs: its disk is safe then */
     uint64_t transfers;                         /* ops sent or pulled, for the second exchange */
     bool goal[GOAL_KINDS];
 };

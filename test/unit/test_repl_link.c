@@ -185,6 +185,25 @@ static void two_urls_of_one_node_count_once(void **state)
     rig_close(&r);
 }
 
+static void a_url_with_a_new_node_behind_it(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 3, 3); /* the third one hangs, so there is something to wait for */
+    rig_hello(&r, 0, 2, 0, NULL, 0);
+    rig_hello(&r, 1, 2, 0, NULL, 0);
+    assert_int_equal(rig_state(&r, 1), REPL_TWIN);
+    rig_commit(&r, 1);
+    rig_sent(&r, 0, 1, 1);
+    rig_track(&r, 1, OWN_STREAM, 1, 3);
+    rig_ack(&r, 0, 1);
+    rig_step(&r, rig_event(&r, REPL_CLOSED, 0));
+    rig_hello(&r, 1, 9, 1, NULL, 0); /* its disk was lost; the empty one caught up from others */
+    assert_int_equal(rig_state(&r, 1), REPL_UP);
+    assert_int_equal(r.answers, 0);
+    rig_close(&r);
+}
+
 static void the_original_acks_one_by_one(void **state)
 {
     (void)state;
@@ -352,6 +371,7 @@ int main(void)
         cmocka_unit_test(forks_are_told_and_do_not_count),
         cmocka_unit_test(a_url_of_our_own_never_counts),
         cmocka_unit_test(two_urls_of_one_node_count_once),
+        cmocka_unit_test(a_url_with_a_new_node_behind_it),
         cmocka_unit_test(the_original_acks_one_by_one),
         cmocka_unit_test(stale_generations_are_ignored),
         cmocka_unit_test(slow_is_not_dead),
