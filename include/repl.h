@@ -82,7 +82,8 @@ enum repl_effect_type {
     REPL_CLOSE,              /* peer, gen: reset it; no event is owed */
     REPL_SEND_HELLO,         /* with our whole vector (repl_vector) */
     REPL_CHECK_CHAIN,        /* is (entry.stream, entry.pos, entry.chain) on our chain? answer CHECKED */
-    REPL_SEND_OPS,           /* peer, gen: own stream from `first`, at most count ops (512) / 1 MiB; answer SENT */
+    REPL_SEND_OPS,           /* peer, gen: own stream from `first`, at most count ops (none beyond what COMMITTED said)
+                              * and 1 MiB; answer SENT */
     REPL_SEND_VECTOR,        /* peer, gen: also the ping; answer PONG; vector[]: the changes (whole says whether all) */
     REPL_PULL,               /* gen: of this pull. Ask peer for entry.stream from entry.pos + 1 (chain before it:
                               * entry.chain); answer PULLED */
@@ -133,6 +134,8 @@ struct repl_peer_view {
 void repl_peer_view(const struct repl_core *core, unsigned peer, struct repl_peer_view *ret);
 /* Own vector as the core knows it; borrowed until the next step. */
 const struct repl_entry *repl_vector(const struct repl_core *core, size_t *ret_count);
+/* The position in a stream, 0 when unknown. Quick: a table. */
+uint64_t repl_position(const struct repl_core *core, uint64_t stream);
 /* Streams of which some connected peer told more than this node has. */
 size_t repl_behind(const struct repl_core *core);
 size_t repl_trackers(const struct repl_core *core);

@@ -200,6 +200,12 @@ const struct repl_entry *repl_vector(const struct repl_core *core, size_t *ret_c
     return core->v.entry;
 }
 
+uint64_t repl_position(const struct repl_core *core, uint64_t stream)
+{
+    uint32_t i = core_vector_find(core, stream);
+    return i == NONE ? 0 : core->v.entry[i].pos;
+}
+
 size_t repl_behind(const struct repl_core *core)
 {
     return core->v.wanted_count;

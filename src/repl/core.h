@@ -167,7 +167,7 @@ void core_link_inbound(struct repl_core *core, const struct repl_event *e);
 void core_link_tick(struct repl_core *core, unsigned peer);
 void core_link_pump(struct repl_core *core, unsigned peer);
 void core_link_hurry(struct repl_core *core); /* somebody waits: settle doubt soon */
-void core_link_doubt(struct repl_core *core);                       /* time passed unseen: no refusal is certain any more */
+void core_link_doubt(struct repl_core *core); /* time passed unseen: no refusal is certain any more */
 void core_link_fork(struct repl_core *core, unsigned peer, const struct repl_entry *entry);
 int64_t core_link_due(const struct repl_core *core, unsigned peer);
 bool core_link_met(const struct link *l);    /* it said hello on this connection */
@@ -177,8 +177,8 @@ bool core_link_counts(const struct link *l); /* its positions are acknowledgemen
 /* core_vector.c */
 void core_vector_init(struct repl_core *core);
 void core_vector_release(struct repl_core *core);
-uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node,
-                          bool create); /* NONE: unknown, or full */
+uint32_t core_vector_find(const struct repl_core *core, uint64_t stream);                /* NONE: unknown */
+uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node);       /* made; NONE: full */
 void core_vector_own(struct repl_core *core, uint64_t pos, uint64_t chain);
 void core_vector_applied(struct repl_core *core, const struct repl_event *e);
 /* What peer told; sure: on our present connection to it. */

@@ -335,7 +335,9 @@ void core_link_pump(struct repl_core *core, unsigned p)
     struct repl_effect *f = core_emit(core, REPL_SEND_OPS, p);
     f->entry = *core_own(core);
     f->first = l->next;
-    f->count = l->original ? 1 : REPL_BATCH_OPS;
+    uint64_t left = core_own(core)->pos - l->next + 1;
+    uint64_t most = l->original ? 1 : REPL_BATCH_OPS;
+    f->count = (unsigned)(left < most ? left : most);
 }
 
 static void on_sent(struct repl_core *core, unsigned p, const struct repl_event *e)

@@ -175,7 +175,7 @@ static void drop(struct repl_core *core, struct tracker *k)
         if (k->wait_prev != NONE) {
             t->pool[k->wait_prev].wait_next = k->wait_next;
         } else {
-            uint32_t slot = core_vector_slot(core, k->stream, 0, false);
+            uint32_t slot = core_vector_find(core, k->stream);
             if (slot != NONE) core->v.slot[slot].waiters = k->wait_next;
         }
     }
@@ -258,7 +258,7 @@ static void mark(struct repl_core *core, struct tracker *k, uint32_t peer)
 static void fill_known(struct repl_core *core, struct tracker *k)
 {
     bool own_stream = k->stream == core_own(core)->stream;
-    uint32_t slot = own_stream ? 0 : core_vector_slot(core, k->stream, 0, false);
+    uint32_t slot = own_stream ? 0 : core_vector_find(core, k->stream);
     if (slot == NONE) return;
     k->own = core->v.entry[slot].pos >= k->seq;
     for (unsigned p = 0; p < core->c.peers; p++) {
@@ -279,7 +279,7 @@ void core_tracker_add(struct repl_core *core, const struct repl_event *e)
                                : core->stopping                 ? REPL_STOPPED
                                : e->deadline_ms <= core->now_ms ? REPL_TIMED_OUT
                                                                 : REPL_NO_ROOM;
-    uint32_t slot = foreign ? core_vector_slot(core, e->entry.stream, e->entry.node, true) : 0;
+    uint32_t slot = foreign ? core_vector_slot(core, e->entry.stream, e->entry.node) : 0;
     if (at_once != REPL_NO_ROOM || t->used == t->max || slot == NONE) {
         emit_answer(core, &trial, at_once);
         return;
@@ -347,7 +347,7 @@ void core_tracker_rebase(struct repl_core *core, uint32_t peer, uint64_t pos)
         if (k->serial == 0) continue;
         uint64_t has = pos;
         if (k->stream != core_own(core)->stream) {
-            uint32_t slot = core_vector_slot(core, k->stream, 0, false);
+            uint32_t slot = core_vector_find(core, k->stream);
             has = slot == NONE ? 0 : core->v.told[(size_t)slot * core->c.peers + peer].sure;
         }
         k->originals = (uint16_t)(k->originals & ~bit);

@@ -54,12 +54,20 @@ static void touch(struct vector *v, uint32_t i)
     v->newest = i;
 }
 
-uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node, bool create)
+uint32_t core_vector_find(const struct repl_core *core, uint64_t stream)
+{
+    const struct vector *v = &core->v;
+    uint32_t i = v->table[place(v, stream)];
+    while (i != NONE && v->entry[i].stream != stream) i = v->slot[i].chain_next;
+    return i;
+}
+
+uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node)
 {
     struct vector *v = &core->v;
-    for (uint32_t i = v->table[place(v, stream)]; i != NONE; i = v->slot[i].chain_next)
-        if (v->entry[i].stream == stream) return i;
-    if (!create || stream == 0 || v->count == VECTOR_MAX) return NONE;
+    uint32_t found = core_vector_find(core, stream);
+    if (found != NONE) return found;
+    if (stream == 0 || v->count == VECTOR_MAX) return NONE;
     if (v->count == v->cap) grow(core);
     uint32_t i = v->count++;
     v->entry[i] = (struct repl_entry){ .stream = stream, .node = node };
@@ -76,7 +84,7 @@ void core_vector_init(struct repl_core *core)
     v->newest = NONE;
     v->pull_wake = NEVER;
     grow(core);
-    CHECK(core_vector_slot(core, core->c.own.stream, core->c.node, true) == 0);
+    CHECK(core_vector_slot(core, core->c.own.stream, core->c.node) == 0);
     v->entry[0].pos = core->c.own.pos;
     v->entry[0].chain = core->c.own.chain;
     touch(v, 0);
@@ -266,7 +274,7 @@ void core_vector_own(struct repl_core *core, uint64_t pos, uint64_t chain)
 void core_vector_applied(struct repl_core *core, const struct repl_event *e)
 {
     struct vector *v = &core->v;
-    uint32_t i = core_vector_slot(core, e->entry.stream, e->entry.node, true);
+    uint32_t i = core_vector_slot(core, e->entry.stream, e->entry.node);
     if (i == NONE || i == 0) return;
     struct repl_entry *entry = &v->entry[i];
     if (e->entry.node != 0) entry->node = e->entry.node;
@@ -289,7 +297,7 @@ void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_e
         for (uint32_t i = 0; i < v->count; i++) told_by(core, i, peer)->pos = told_by(core, i, peer)->sure;
     for (size_t k = 0; k < e->vector_count; k++) {
         const struct repl_entry *entry = &e->vector[k];
-        uint32_t i = core_vector_slot(core, entry->stream, entry->node, true);
+        uint32_t i = core_vector_slot(core, entry->stream, entry->node);
         if (i == NONE) continue;
         if (i == 0) { /* nobody has more of our own life than we do */
             if (entry->pos > core_own(core)->pos) {

@@ -252,6 +252,24 @@ static void ties_and_caps(void **state)
     rig_close(&r);
 }
 
+static void a_process_that_stood_still_is_not_certain(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, 2);
+    rig_refuse(&r, 0);
+    rig_until(&r, r.now + 100);
+    while (rig_state(&r, 0) != REPL_DIALING) rig_until(&r, r.out.wake_ms);
+    rig_refuse(&r, 0);
+    rig_commit(&r, 1);
+    rig_track(&r, 1, OWN_STREAM, 1, 0);
+    assert_answer(&r, 0, 1, REPL_UNREACHABLE, 1);
+    r.now += 5000; /* stopped; who knows what happened meanwhile */
+    rig_track(&r, 2, OWN_STREAM, 1, 0);
+    assert_int_equal(r.answers, 1);
+    rig_close(&r);
+}
+
 /* Many waiting with all kinds of deadlines, answered in the order of time; the ring wraps and compacts. */
 static void deadlines_in_any_order(void **state)
 {
@@ -312,6 +330,7 @@ int main(void)
         cmocka_unit_test(need_decides_per_write),
         cmocka_unit_test(a_wiped_peer_loses_its_vote),
         cmocka_unit_test(ties_and_caps),
+        cmocka_unit_test(a_process_that_stood_still_is_not_certain),
         cmocka_unit_test(deadlines_in_any_order),
         cmocka_unit_test(two_cores_do_not_know_each_other),
     };

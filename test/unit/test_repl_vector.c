@@ -234,6 +234,33 @@ static void a_peer_that_never_speaks_is_asked_for_all(void **state)
     rig_close(&r);
 }
 
+static void what_was_told_before_the_hello_came_is_asked_for(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, 1);
+    rig_step(&r, rig_event(&r, REPL_CONNECTED, 0)); /* our hello is on its way; the answer is older than what follows */
+    struct repl_entry command = line(555, 2, 1);
+    told(&r, 2, &command, 1);
+    struct repl_event e = rig_event(&r, REPL_HELLO_OK, 0);
+    e.node = 2;
+    e.live = 200;
+    rig_step(&r, e);
+    const struct repl_effect *f = rig_find(&r, REPL_SEND_VECTOR, 0);
+    assert_non_null(f);
+    assert_true(f->whole);
+    e = rig_event(&r, REPL_PONG, 0);
+    e.vector = &command;
+    e.vector_count = 1;
+    e.whole = true;
+    rig_step(&r, e);
+    assert_non_null(rig_find(&r, REPL_PULL, 0));
+    assert_int_equal(repl_position(r.core, 555), 0);
+    applied(&r, command, false);
+    assert_int_equal(repl_position(r.core, 555), 1);
+    rig_close(&r);
+}
+
 static void a_retry_waits_for_the_first_attempt(void **state)
 {
     (void)state;
@@ -303,6 +330,7 @@ int main(void)
         cmocka_unit_test(what_a_lost_peer_told_is_forgotten),
         cmocka_unit_test(changes_are_told_once_a_second),
         cmocka_unit_test(a_peer_that_never_speaks_is_asked_for_all),
+        cmocka_unit_test(what_was_told_before_the_hello_came_is_asked_for),
         cmocka_unit_test(a_retry_waits_for_the_first_attempt),
         cmocka_unit_test(nobody_has_more_of_our_own_life),
         cmocka_unit_test(streams_are_capped),
