@@ -21,7 +21,9 @@ def functions(root, sources):
 
 def main():
     args = gate.arguments(__doc__)
-    found = [p for p in gate.files(args.root, endings=[".c", ".h", ".py", ".sh"])] + \
+    # test/golden is a recording of its own with its replayer, carried as it is
+    tracked = [p for p in gate.files(args.root, endings=[".c", ".h", ".py", ".sh"]) if not p.startswith("test/golden/")]
+    found = tracked + \
             [p for p in ("dev", ".ci/run", "test/integration/up") if os.path.exists(os.path.join(args.root, p))]
     violations = []
     for path in found:

@@ -35,7 +35,8 @@ void cluster_head(const struct cluster *c, struct wire_head *h)
     h->stream = c->own.stream;
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------ */
+/* ---- answers
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void deliver_answers(struct cluster *c)
 {
@@ -67,7 +68,8 @@ static void answer(struct cluster *c, const struct repl_effect *f)
     c->answered_tail = &w->next;
 }
 
-/* ---- effects ------------------------------------------------------------------------------------------------------- */
+/* ---- effects
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void peer_state(struct peer *p, enum repl_link state)
 {
@@ -79,7 +81,8 @@ static void peer_state(struct peer *p, enum repl_link state)
 
 static void carry_out(struct cluster *c, const struct repl_effect *f)
 {
-    struct peer *p = f->peer < c->peers ? &c->peer[f->peer] : NULL;
+    CHECK(f->type == REPL_ANSWER || f->peer < c->peers);
+    struct peer *p = &c->peer[f->type == REPL_ANSWER ? 0 : f->peer];
     switch (f->type) {
     case REPL_DIAL: link_dial(p, f->gen); break;
     case REPL_CLOSE: link_close(p, true); break;
@@ -155,7 +158,8 @@ void cluster_feed_link(struct peer *p, enum repl_event_type type)
     cluster_feed(p->c, &e);
 }
 
-/* ---- positions ------------------------------------------------------------------------------------------------------ */
+/* ---- positions
+ * ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t position_of(const struct cluster *c, uint64_t stream)
 {
@@ -250,7 +254,8 @@ unsigned cluster_nodes(const struct cluster *c)
     return c->nodes;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------------ */
 
 struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, const struct cluster_plan *p,
                             struct lane *lane, struct readers *readers, struct metrics *m)

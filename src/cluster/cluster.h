@@ -26,13 +26,16 @@ struct cluster_options {
     const char *api_key;                   /* sent to peers; NULL: none */
     uint32_t slow_commit_ms;               /* 102 every so many ms while a peer's batch is on disk: 200 */
 };
-/* Folds duplicate URLs, cuts W to N, says what it did: `warnings` gets a JSON array of texts. E_INVALID names the bad URL. */
+/* Folds duplicate URLs, cuts W to N, says what it did: `warnings` gets a JSON array of texts. E_INVALID names the bad
+ * URL. */
 struct cluster_plan { unsigned writes, nodes; char **url; unsigned urls; json_t *warnings; };
 int cluster_plan(const struct cluster_options *o, struct cluster_plan *ret, struct err *err);
 void cluster_plan_release(struct cluster_plan *p);
 
-/* lane and readers are borrowed; node and stream are those of the lane's change. Works without peers too (accepts ops from others, tells vectors). */
-struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, const struct cluster_plan *p, struct lane *lane, struct readers *readers, struct metrics *m);
+/* lane and readers are borrowed; node and stream are those of the lane's change. Works without peers too (accepts ops
+ * from others, tells vectors). */
+struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, const struct cluster_plan *p,
+                            struct lane *lane, struct readers *readers, struct metrics *m);
 /* Loads the vector, starts dialling; `ready` runs once this node caught up with reachable peers, 1 s at most. */
 int cluster_start(struct cluster *c, void (*ready)(void *data), void *data, struct err *err);
 void cluster_committed(struct cluster *c, const struct lane_commit *commit);   /* from the lane */
@@ -51,13 +54,15 @@ struct cluster_wait {
 unsigned cluster_writes(const struct cluster *c);          /* W in force; 0: off */
 unsigned cluster_nodes(const struct cluster *c);
 /* E_BUSY: too many waiting. need 0: W. */
-int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct stamp *pos, unsigned need, int64_t deadline_mono_ms);
+int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct stamp *pos, unsigned need,
+                     int64_t deadline_mono_ms);
 /* 1: this node has stream:seq already (no callback). 0: `cb` once it has (0), at the deadline (E_TIMEOUT) or at the end
  * (E_STOPPING). E_BUSY: too many wait. */
-int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t deadline_mono_ms, void (*cb)(void *data, int status), void *data);
+int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t deadline_mono_ms,
+    void (*cb)(void *data, int status), void *data);
 
-/* POST and GET /api/v1/sync/ops: the HTTP door hands the bytes over and gets bytes back. Borrowed until the reply. `progress`
- * (102) may be called before. reply: status, body (mem_alloc'ed, taken by the callee's caller). */
+/* POST and GET /api/v1/sync/ops: the HTTP door hands the bytes over and gets bytes back. Borrowed until the reply.
+ * `progress` (102) may be called before. reply: status, body (mem_alloc'ed, taken by the callee's caller). */
 struct cluster_request {
     const void *body; size_t body_len; const char *query; bool get;
     void (*progress)(struct cluster_request *r);

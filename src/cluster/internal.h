@@ -113,7 +113,8 @@ void link_send_batch(struct peer *p, const struct log_op *op, size_t count, uint
 
 /* source.c */
 typedef void (*source_cb)(struct peer *p, const struct log_op *op, size_t count, uint64_t chain_before);
-/* Ops of our stream from first: from the ring at once, else from the log later; the callback is dropped when the link changed meanwhile. */
+/* Ops of our stream from first: from the ring at once, else from the log later; the callback is dropped when the link
+ * changed meanwhile. */
 void source_load(struct peer *p, uint64_t first, unsigned count, source_cb cb);
 void source_chain(struct peer *p, const struct repl_entry *at);
 
@@ -140,7 +141,8 @@ struct apply_job {
     enum foreign_result result;
     struct stream_pos pos;
 };
-/* Takes the message (body owned, freed with the job). 0, or the lane's refusal: then nothing was taken over but the body is freed. */
+/* Takes the message (body owned, freed with the job). 0, or the lane's refusal: then nothing was taken over but the
+ * body is freed. */
 int apply_submit(struct cluster *c, char *body, size_t len, void (*applied)(struct apply_job *, int), void *data);
 void serve_busy(struct cluster *c, int64_t now_ms);
 

@@ -1,8 +1,10 @@
-/* link.c - one long-lived connection to a peer: hello, batches of our stream, vectors. Requests are pipelined and answered in
- * order, so a short list of what was asked tells what an answer means.
+/* link.c - one long-lived connection to a peer: hello, batches of our stream, vectors. Requests are pipelined and
+ * answered in order, so a short list of what was asked tells what an answer means.
  *
- *   (core) DIAL ─▶ client_connect ─▶ CONNECTED / CONNECT_FAILED ─▶ hello ─▶ HELLO_OK | HELLO_ORIGINAL | HELLO_REFUSED
- *   ops ─▶ ACK, 102 ─▶ BUSY; vector ─▶ PONG; anything unexpected closes the link: the log and the peer's position carry on */
+ *   (core) DIAL ─▶ client_connect ─▶ CONNECTED / CONNECT_FAILED ─▶ hello ─▶ HELLO_OK | HELLO_ORIGINAL |
+ *   HELLO_REFUSED
+ *   ops ─▶ ACK, 102 ─▶ BUSY; vector ─▶ PONG; anything unexpected closes the link: the log and the peer's position
+ *   carry on */
 #include <string.h>
 
 #include "base/check.h"
@@ -63,7 +65,8 @@ void link_close(struct peer *p, bool abort)
     client_free(link);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void hello_answer(struct peer *p, const struct wire_message *m)
 {
@@ -176,7 +179,8 @@ static void progress_cb(void *data)
     cluster_feed_link(p, REPL_BUSY);
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------------------- */
+/* ---- requests
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static int post(struct peer *p, enum wire_kind kind, struct buf *b)
 {

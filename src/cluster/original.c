@@ -1,6 +1,7 @@
-/* original.c - a peer that is a node of the original: it knows no ops, so each op of our stream becomes one JSON push. Its
- * ack is `applied` or `noop` for the row (never for a delete: 0.6.0 ignores `deletions`); it counts for the quorum, never as a disk.
- * How far it was offered our node's rows is kept under "original:<url>" in repl_local as (stream, seq). */
+/* original.c - a peer that is a node of the original: it knows no ops, so each op of our stream becomes one JSON
+ * push. Its ack is `applied` or `noop` for the row (never for a delete: 0.6.0 ignores `deletions`); it counts for
+ * the quorum, never as a disk. How far it was offered our node's rows is kept under "original:<url>" in repl_local
+ * as (stream, seq). */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -190,7 +191,8 @@ void original_send(struct peer *p, const struct log_op *op, size_t count, uint64
     if (nothing) moved(p, seq, false);
 }
 
-/* ---- cursors on disk -------------------------------------------------------------------------------------------------- */
+/* ---- cursors on disk
+ * -------------------------------------------------------------------------------------------------- */
 
 static void cursor_key(char *out, size_t size, const struct peer *p)
 {

@@ -1,5 +1,6 @@
-/* pull.c - asking one peer for another stream's ops (its writer is dead, was another process, or is slow), on a connection
- * of its own so that it never stands behind our own batches; and noticing what other processes wrote into our file.
+/* pull.c - asking one peer for another stream's ops (its writer is dead, was another process, or is slow), on a
+ * connection of its own so that it never stands behind our own batches; and noticing what other processes wrote
+ * into our file.
  *
  *   pull_start ─▶ (connect) ─▶ GET ─▶ 200: the lane applies it ─▶ PULLED ok, more
  *                                 └▶ anything else ─▶ PULLED failed: the core asks the next peer */
@@ -140,7 +141,8 @@ void pull_stop(struct peer *p)
     p->pull_job = NULL;
 }
 
-/* ---- streams that other processes of this machine wrote into our file ----------------------------------------------------- */
+/* ---- streams that other processes of this machine wrote into our file
+ * ----------------------------------------------------- */
 
 struct look_job {
     struct read_item item;

@@ -1,6 +1,6 @@
-/* receive.c - what peers send to /api/v1/sync/ops. Hellos and vectors are answered at once from the core's vector; a batch
- * goes through the writer lane and its answer is the durable position afterwards; a GET is paged from the log by a reader.
- * While a batch waits for a slow disk its sender is told 102, so that slow is not taken for dead. */
+/* receive.c - what peers send to /api/v1/sync/ops. Hellos and vectors are answered at once from the core's vector;
+ * a batch goes through the writer lane and its answer is the durable position afterwards; a GET is paged from the
+ * log by a reader. While a batch waits for a slow disk its sender is told 102, so that slow is not taken for dead. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +80,8 @@ void serve_busy(struct cluster *c, int64_t now_ms)
     }
 }
 
-/* ---- batches ------------------------------------------------------------------------------------------------------------ */
+/* ---- batches
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int apply_run(struct lane_item *item, struct change *ch, struct err *err)
 {
@@ -163,7 +164,7 @@ static void pushed(struct apply_job *j, int status)
     }
     struct wire_head head;
     struct buf b;
-    struct wire_pos p = { .stream = j->pos.stream, .pos = j->pos.pos, .chain = j->pos.chain, .result = j->result };
+    struct wire_pos p = { .stream = j->pos.stream, .pos = j->pos.pos, .chain = j->pos.chain, .result = (int)j->result };
     cluster_head(c, &head);
     buf_init(&b, 4096);
     wire_put_answer_pos(&b, &head, &p);
@@ -179,7 +180,8 @@ static void serve_ops(struct cluster *c, struct cluster_request *r)
     if (rc != 0) reply_error(serve_end(s), err_status(rc), err_text(rc));
 }
 
-/* ---- hello and vector --------------------------------------------------------------------------------------------------- */
+/* ---- hello and vector
+ * --------------------------------------------------------------------------------------------------- */
 
 static const struct repl_entry *find_entry(const struct repl_entry *v, size_t count, uint64_t stream)
 {
@@ -258,7 +260,8 @@ static void serve_message(struct cluster *c, struct cluster_request *r)
     arena_release(&arena);
 }
 
-/* ---- GET: ops of any stream ----------------------------------------------------------------------------------------------- */
+/* ---- GET: ops of any stream
+ * ----------------------------------------------------------------------------------------------- */
 
 struct page_job {
     struct read_item item;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/check.h"
 #include "base/list.h"
 
 struct block {
@@ -29,7 +30,8 @@ struct ring *ring_new(size_t bytes_max)
 static void drop_oldest(struct ring *r)
 {
     struct list *node = list_pop_head(&r->blocks);
-    struct block *b = (struct block *)(void *)node;
+    CHECK(node != NULL);
+    struct block *b = container_of(node, struct block, link);
     r->bytes -= b->bytes;
     mem_free(b->made);
     mem_free(b->bodies);
@@ -64,6 +66,7 @@ void ring_add(struct ring *r, const struct made_op *made, size_t count, const ch
     memcpy(b->bodies, bodies + from, to - from);
     for (size_t i = 0; i < count; i++) b->made[i].offset -= from;
     b->bytes = sizeof *b + count * sizeof *made + (to - from);
+    CHECK(r->blocks.prev != NULL);
     list_add_tail(&r->blocks, &b->link);
     r->bytes += b->bytes;
     while (r->bytes > r->bytes_max && r->blocks.next != r->blocks.prev) drop_oldest(r);

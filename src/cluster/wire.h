@@ -1,7 +1,9 @@
-/* wire.h - the messages nodes exchange at /api/v1/sync/ops: little-endian, versioned, checked before anything is believed.
+/* wire.h - the messages nodes exchange at /api/v1/sync/ops: little-endian, versioned, checked before anything is
+ * believed.
  *
  *   POST  hello   -> ANSWER_HELLO    who are you, where are you in my stream, what do you know
- *   POST  ops     -> ANSWER_POS      ops of the sender's stream; the receiver's durable position (applied, rewind or fork)
+ *   POST  ops     -> ANSWER_POS      ops of the sender's stream; the receiver's durable position (applied, rewind
+ *   or fork)
  *   POST  vector  -> ANSWER_PONG     what the sender knows (changes or all); also the ping
  *   GET   ?stream=&from=&chain=      ops of any stream: a body of kind ops
  *
@@ -20,7 +22,8 @@
 struct arena;
 struct buf;
 
-enum wire_kind { WIRE_HELLO = 1, WIRE_OPS = 2, WIRE_VECTOR = 3, WIRE_ANSWER_HELLO = 16, WIRE_ANSWER_POS = 17, WIRE_ANSWER_PONG = 18 };
+enum wire_kind { WIRE_HELLO = 1, WIRE_OPS = 2, WIRE_VECTOR = 3, WIRE_ANSWER_HELLO = 16, WIRE_ANSWER_POS = 17,
+WIRE_ANSWER_PONG = 18 };
 #define WIRE_NAME_MAX 64
 #define WIRE_VECTOR_MAX 65536
 #define WIRE_OPS_MAX 512
@@ -51,11 +54,12 @@ struct wire_message {
 void wire_put_hello(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count);
 void wire_put_vector(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count, bool whole);
 void wire_put_ops(struct buf *b, const struct wire_head *h, const struct wire_ops *o);
-void wire_put_answer_hello(struct buf *b, const struct wire_head *h, const struct wire_pos *p, const struct repl_entry *v, size_t count);
+void wire_put_answer_hello(struct buf *b, const struct wire_head *h, const struct wire_pos *p,
+                           const struct repl_entry *v, size_t count);
 void wire_put_answer_pos(struct buf *b, const struct wire_head *h, const struct wire_pos *p);
 void wire_put_pong(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count, bool whole);
-/* Decodes any message. E_PROTOCOL with the reason for anything torn, oversized, of another format, or out of range (ids and
- * sequences below 2^63, chains checked over the bodies). Nothing is believed half. Pure; loop or pool. */
+/* Decodes any message. E_PROTOCOL with the reason for anything torn, oversized, of another format, or out of range
+ * (ids and sequences below 2^63, chains checked over the bodies). Nothing is believed half. Pure; loop or pool. */
 int wire_read(const void *data, size_t len, struct arena *a, struct wire_message *ret, struct err *err);
 
 #endif

@@ -38,8 +38,9 @@ struct node {
 /* Opens everything, synchronously. `n` is zeroed by it and must not move. On failure nothing stays open; the loop has
  * been run for it. Errors: those of sqlite_store_open and lane_open. */
 int node_open(struct node *n, uv_loop_t *loop, const struct node_options *o, struct err *err);
-/* Starts a server's own upkeep, in slices behind everybody's writes: rows the original wrote get their ops, held ops are tried
- * again, and every few seconds accesses counted here leave as one op. Once, after node_open with a lane. */
+/* Starts a server's own upkeep, in slices behind everybody's writes: rows the original wrote get their ops, held
+ * ops are tried again, and every few seconds accesses counted here leave as one op. Once, after node_open with a
+ * lane. */
 void node_upkeep(struct node *n);
 /* Runs what is queued, checkpoints, closes all; then `closed`, on the loop. Once. */
 void node_close(struct node *n, void (*closed)(void *data), void *data);

@@ -1,6 +1,7 @@
 /* upkeep.c - what a server does for its file, in slices that queue behind everybody's writes.
  *
- *   ADOPT   rows of the original's file without a stamp get an op each, so that an upgraded file federates; until none is left
+ *   ADOPT   rows of the original's file without a stamp get an op each, so that an upgraded file federates; until
+ *   none is left
  *   HELD    ops stored by an older program that could not apply them are tried again; once through
  *   COUNTS  every COUNTS_MS: accesses counted here leave as one op */
 #include <string.h>

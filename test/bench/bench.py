@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""The bench driver: three nodes (W=2, fsynced, full text on all), single node, recall, start, memory; beside them, in the same
-run, etcd and PostgreSQL with two synchronous standbys when this machine has them. A table on stdout, JSON with --out.
+"""The bench driver: three nodes (W=2, fsynced, full text on all), single node, recall, start, memory; beside them, in
+the same run, etcd and PostgreSQL with two synchronous standbys when this machine has them. A table on stdout, JSON
+with --out.
 
     ./dev bench                      all, about five minutes
     ./dev bench --only writes,etcd   parts: writes etcd postgres single recall start
     ./dev bench --sizes 1000,10000   recall over stores of these many memories (add 1000000 for the long one)
 
 Everything shares this machine's cores with the load generator; ratios are within one run."""
+
 import argparse, glob, json, os, pwd, shutil, signal, socket, subprocess, sys, tempfile, time, urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -17,7 +19,7 @@ WORDS = None
 
 
 def corpus(path, count=20000):
-    """Real prose, a line a paragraph: package descriptions of this machine, else its manual pages' text, else its dictionaries."""
+    """Real prose, a line a paragraph: package descriptions of this machine, else what its packages document."""
     lines = []
     if shutil.which('apt-cache'):
         text = subprocess.run(['apt-cache', 'dumpavail'], capture_output=True, text=True, errors='replace').stdout
@@ -56,12 +58,25 @@ class Bench:
 
     def say(self, what, r, note=''):
         self.results.append(dict(r, what=what, note=note))
-        print('%-28s %4s conns %9.0f/s   p50 %8.3f   p95 %8.3f   p99 %8.3f ms   refused %d %s'
-              % (what, r.get('conns', ''), r['per_second'], r['p50_ms'], r['p95_ms'], r['p99_ms'], r.get('refused', 0), note), flush=True)
+        print(
+            '%-28s %4s conns %9.0f/s   p50 %8.3f   p95 %8.3f   p99 %8.3f ms   refused %d %s'
+            % (
+                what,
+                r.get('conns', ''),
+                r['per_second'],
+                r['p50_ms'],
+                r['p95_ms'],
+                r['p99_ms'],
+                r.get('refused', 0),
+                note,
+            ),
+            flush=True,
+        )
 
     # ---- ours
     def writes(self):
         from mesh import Mesh
+
         for conns in self.a.conns:
             with Mesh(writes=2, timeout_ms=5000) as m:
                 self.load(m.nodes[0].url, conns=conns, seconds=min(1, self.a.seconds), seed=9)
@@ -76,10 +91,15 @@ class Bench:
                         raise SystemExit('nodes do not agree after the load')
                     time.sleep(0.01)
                 r['converged_s'] = round(time.monotonic() - done, 3)
-                self.say('ai-memory W=2/N=3', r, 'cpu us/write %s, agreed after %.2f s' % (r['cpu_us_per_write'], r['converged_s']))
+                self.say(
+                    'ai-memory W=2/N=3',
+                    r,
+                    'cpu us/write %s, agreed after %.2f s' % (r['cpu_us_per_write'], r['converged_s']),
+                )
 
     def single(self):
         from mesh import Mesh
+
         for conns in self.a.conns:
             with Mesh(count=1, writes=0) as m:
                 self.load(m.nodes[0].url, conns=conns, seconds=min(1, self.a.seconds), seed=9)
@@ -87,18 +107,26 @@ class Bench:
 
     def recall(self):
         from mesh import Mesh
+
         with Mesh(count=1, writes=0) as m:
             n, have = m.nodes[0], 0
             for size in sorted(self.a.sizes):
-                r = self.load(n.url, conns=64, seconds=3600, count=size - have, seed=100 + size, ids_out=self.dir + '/ids')
+                r = self.load(
+                    n.url, conns=64, seconds=3600, count=size - have, seed=100 + size, ids_out=self.dir + '/ids'
+                )
                 have = size
                 for kind in ('recall', 'get'):
                     q = self.load(n.url, conns=1, seconds=self.a.seconds, kind=kind, ids=self.dir + '/ids')
                     self.say('%s, %d memories' % (kind, size), q)
-                print('    (filled at %.0f/s; database %.1f MB)' % (r['per_second'], n.get('/api/v1/stats').json['db_size_bytes'] / 1e6), flush=True)
+                print(
+                    '    (filled at %.0f/s; database %.1f MB)'
+                    % (r['per_second'], n.get('/api/v1/stats').json['db_size_bytes'] / 1e6),
+                    flush=True,
+                )
 
     def start(self):
         from mesh import Mesh
+
         with Mesh(count=1, writes=0) as m:
             n, took = m.nodes[0], []
             for _ in range(5):
@@ -119,9 +147,29 @@ class Bench:
         size = os.path.getsize(self.a.bin) / 1e6
         stripped = self.dir + '/stripped'
         subprocess.run(['strip', '-o', stripped, self.a.bin], check=True)
-        self.results.append({'what': 'start', 'start_ms': took, 'rss_mib': rss, 'mesh_rss_mib': mesh_rss, 'binary_mb': size, 'stripped_mb': os.path.getsize(stripped) / 1e6})
-        print('start to first reply         median %.1f ms (of %d)   idle RSS %.1f MiB, in a mesh %s   program %.2f MB (%.2f stripped)'
-              % (sorted(took)[len(took) // 2], len(took), rss, ['%.1f' % r for r in mesh_rss], size, os.path.getsize(stripped) / 1e6), flush=True)
+        self.results.append(
+            {
+                'what': 'start',
+                'start_ms': took,
+                'rss_mib': rss,
+                'mesh_rss_mib': mesh_rss,
+                'binary_mb': size,
+                'stripped_mb': os.path.getsize(stripped) / 1e6,
+            }
+        )
+        print(
+            'start to first reply         median %.1f ms (of %d)   idle RSS %.1f MiB, in a mesh %s   '
+            'program %.2f MB (%.2f stripped)'
+            % (
+                sorted(took)[len(took) // 2],
+                len(took),
+                rss,
+                ['%.1f' % r for r in mesh_rss],
+                size,
+                os.path.getsize(stripped) / 1e6,
+            ),
+            flush=True,
+        )
 
     # ---- others
     def etcd(self):
@@ -129,13 +177,35 @@ class Bench:
             print('etcd: NOT RUN (not installed)')
             return
         from mesh import free_ports
+
         ports, procs = free_ports(6), []
         cluster = ','.join('e%d=http://127.0.0.1:%d' % (i, ports[i]) for i in range(3))
         for i in range(3):
-            procs.append(subprocess.Popen(['etcd', '--name', 'e%d' % i, '--data-dir', '%s/e%d' % (self.dir, i), '--initial-cluster', cluster, '--initial-cluster-state', 'new',
-                '--listen-peer-urls', 'http://127.0.0.1:%d' % ports[i], '--initial-advertise-peer-urls', 'http://127.0.0.1:%d' % ports[i],
-                '--listen-client-urls', 'http://127.0.0.1:%d' % ports[3 + i], '--advertise-client-urls', 'http://127.0.0.1:%d' % ports[3 + i]],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            procs.append(
+                subprocess.Popen(
+                    [
+                        'etcd',
+                        '--name',
+                        'e%d' % i,
+                        '--data-dir',
+                        '%s/e%d' % (self.dir, i),
+                        '--initial-cluster',
+                        cluster,
+                        '--initial-cluster-state',
+                        'new',
+                        '--listen-peer-urls',
+                        'http://127.0.0.1:%d' % ports[i],
+                        '--initial-advertise-peer-urls',
+                        'http://127.0.0.1:%d' % ports[i],
+                        '--listen-client-urls',
+                        'http://127.0.0.1:%d' % ports[3 + i],
+                        '--advertise-client-urls',
+                        'http://127.0.0.1:%d' % ports[3 + i],
+                    ],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
         try:
             leader = None
             for _ in range(600):
@@ -151,7 +221,16 @@ class Bench:
                     break
                 time.sleep(0.05)
             for conns in self.a.conns:
-                self.say('etcd, 3 nodes', self.load('http://127.0.0.1:%d' % ports[3 + leader], kind='etcd', conns=conns, seconds=self.a.seconds, seed=conns))
+                self.say(
+                    'etcd, 3 nodes',
+                    self.load(
+                        'http://127.0.0.1:%d' % ports[3 + leader],
+                        kind='etcd',
+                        conns=conns,
+                        seconds=self.a.seconds,
+                        seed=conns,
+                    ),
+                )
         finally:
             for p in procs:
                 p.kill()
@@ -173,7 +252,15 @@ class Bench:
             self.ratios()
             if self.a.out:
                 with open(self.a.out, 'w') as f:
-                    json.dump({'results': self.results, 'cores': os.cpu_count(), 'when': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}, f, indent=1)
+                    json.dump(
+                        {
+                            'results': self.results,
+                            'cores': os.cpu_count(),
+                            'when': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+                        },
+                        f,
+                        indent=1,
+                    )
         finally:
             shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -183,11 +270,20 @@ class Bench:
             for c in self.a.conns:
                 ours, theirs = rate.get(('ai-memory W=2/N=3', c)), rate.get((other, c))
                 if ours and theirs and theirs['per_second']:
-                    print('ratio to %-24s %4d conns: %.2f x writes/s, %.2f x p50' % (other, c, ours['per_second'] / theirs['per_second'], ours['p50_ms'] / max(0.001, theirs['p50_ms'])))
+                    print(
+                        'ratio to %-24s %4d conns: %.2f x writes/s, %.2f x p50'
+                        % (
+                            other,
+                            c,
+                            ours['per_second'] / theirs['per_second'],
+                            ours['p50_ms'] / max(0.001, theirs['p50_ms']),
+                        )
+                    )
 
 
 class Postgres:
     """A primary and two standbys, an insert acknowledged by any one of them: the same shape as W=2 of 3."""
+
     def __init__(self, bench, bindir):
         self.b, self.bin = bench, bindir
         self.user = 'postgres' if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -206,25 +302,57 @@ class Postgres:
         return r.stdout
 
     def start(self, name, port):
-        self.ok(self.bin + '/pg_ctl', '-D', self.dir + '/' + name, '-w', '-l', self.dir + '/%s.log' % name, '-o', '-p %d -k %s -c listen_addresses=127.0.0.1' % (port, self.dir), 'start')
+        self.ok(
+            self.bin + '/pg_ctl',
+            '-D',
+            self.dir + '/' + name,
+            '-w',
+            '-l',
+            self.dir + '/%s.log' % name,
+            '-o',
+            '-p %d -k %s -c listen_addresses=127.0.0.1' % (port, self.dir),
+            'start',
+        )
         self.started.append(name)
 
     def psql(self, sql):
-        return self.ok(self.bin + '/psql', '-h', self.dir, '-p', str(self.port), '-U', self.user, '-d', 'postgres', '-Atc', sql)
+        return self.ok(
+            self.bin + '/psql', '-h', self.dir, '-p', str(self.port), '-U', self.user, '-d', 'postgres', '-Atc', sql
+        )
 
     def run(self):
         from mesh import free_ports
+
         try:
             ports = free_ports(3)
             self.port = ports[0]
             self.ok(self.bin + '/initdb', '-D', self.dir + '/p', '-A', 'trust', '-U', self.user)
             with open(self.dir + '/p/postgresql.conf', 'a') as f:
-                f.write("max_connections=400\nwal_level=replica\nmax_wal_senders=8\nhot_standby=on\nshared_buffers=256MB\nmax_wal_size=4GB\nsynchronous_commit=on\n")
+                f.write(
+                    "max_connections=400\nwal_level=replica\nmax_wal_senders=8\nhot_standby=on\nshared_buffers=256MB\n"
+                    "max_wal_size=4GB\nsynchronous_commit=on\n"
+                )
             self.start('p', ports[0])
             for i in (1, 2):
-                self.ok(self.bin + '/pg_basebackup', '-h', self.dir, '-p', str(ports[0]), '-U', self.user, '-D', '%s/s%d' % (self.dir, i), '-R', '-X', 'stream')
+                self.ok(
+                    self.bin + '/pg_basebackup',
+                    '-h',
+                    self.dir,
+                    '-p',
+                    str(ports[0]),
+                    '-U',
+                    self.user,
+                    '-D',
+                    '%s/s%d' % (self.dir, i),
+                    '-R',
+                    '-X',
+                    'stream',
+                )
                 with open('%s/s%d/postgresql.auto.conf' % (self.dir, i), 'a') as f:
-                    f.write("primary_conninfo='host=%s port=%d user=%s application_name=s%d'\n" % (self.dir, ports[0], self.user, i))
+                    f.write(
+                        "primary_conninfo='host=%s port=%d user=%s application_name=s%d'\n"
+                        % (self.dir, ports[0], self.user, i)
+                    )
                 self.start('s%d' % i, ports[i])
             self.psql("alter system set synchronous_standby_names='ANY 1 (s1,s2)'")
             self.psql('select pg_reload_conf()')
@@ -233,21 +361,59 @@ class Postgres:
                 if time.monotonic() > deadline:
                     raise SystemExit('standbys do not follow')
                 time.sleep(0.05)
-            self.psql("create table m (id uuid primary key, ns text not null, title text not null, content text not null, tags jsonb, priority int, updated timestamptz default now(), unique (title, ns))")
+            self.psql(
+                "create table m (id uuid primary key, ns text not null, title text not null, content text not null, "
+                "tags jsonb, priority int, updated timestamptz default now(), unique (title, ns))"
+            )
             self.psql("create index on m (priority desc, updated desc)")
             self.psql("create index on m (ns, priority desc, updated desc)")
             with open(self.dir + '/insert.sql', 'w') as f:
-                f.write("\\set r random(1, 2000000000)\n\\set q random(1, 2000000000)\ninsert into m values (gen_random_uuid(), 'bench', 'title of ' || :r || ' ' || :q, repeat('lorem ipsum dolor ', 22) || :r, '[\"bench\"]', 5);\n")
+                f.write(
+                    "\\set r random(1, 2000000000)\n\\set q random(1, 2000000000)\n"
+                    "insert into m values (gen_random_uuid(), 'bench', 'title of ' || :r || ' ' || :q, "
+                    "repeat('lorem ipsum dolor ', 22) || :r, '[\"bench\"]', 5);\n"
+                )
             os.chmod(self.dir + '/insert.sql', 0o644)
             for conns in self.b.a.conns:
-                out = self.cmd(self.bin + '/pgbench', '-h', self.dir, '-p', str(ports[0]), '-U', self.user, '-n', '-f', self.dir + '/insert.sql', '-M', 'prepared', '-c', str(conns), '-j', '2' if conns > 1 else '1',
-                               '-T', str(max(1, int(self.b.a.seconds))), '--log', '--log-prefix=' + self.dir + '/lat%d' % conns, 'postgres')
+                out = self.cmd(
+                    self.bin + '/pgbench',
+                    '-h',
+                    self.dir,
+                    '-p',
+                    str(ports[0]),
+                    '-U',
+                    self.user,
+                    '-n',
+                    '-f',
+                    self.dir + '/insert.sql',
+                    '-M',
+                    'prepared',
+                    '-c',
+                    str(conns),
+                    '-j',
+                    '2' if conns > 1 else '1',
+                    '-T',
+                    str(max(1, int(self.b.a.seconds))),
+                    '--log',
+                    '--log-prefix=' + self.dir + '/lat%d' % conns,
+                    'postgres',
+                )
                 lat = sorted(int(l.split()[2]) for f in glob.glob(self.dir + '/lat%d*' % conns) for l in open(f))
                 tps = [l for l in out.stdout.splitlines() if l.startswith('tps')]
                 if not lat or not tps:
                     raise SystemExit('pgbench: ' + out.stdout + out.stderr)
                 at = lambda q: lat[min(len(lat) - 1, int(q * len(lat)))] / 1000
-                self.b.say('PostgreSQL ANY 1 of 2', {'conns': conns, 'per_second': float(tps[0].split()[2]), 'p50_ms': at(.5), 'p95_ms': at(.95), 'p99_ms': at(.99)}, 'no full text')
+                self.b.say(
+                    'PostgreSQL ANY 1 of 2',
+                    {
+                        'conns': conns,
+                        'per_second': float(tps[0].split()[2]),
+                        'p50_ms': at(0.5),
+                        'p95_ms': at(0.95),
+                        'p99_ms': at(0.99),
+                    },
+                    'no full text',
+                )
         finally:
             for name in reversed(self.started):
                 self.cmd(self.bin + '/pg_ctl', '-D', self.dir + '/' + name, '-m', 'immediate', '-w', 'stop')

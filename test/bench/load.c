@@ -1,10 +1,12 @@
-/* load.c - the bench's load generator: so many connections, each with one request under way, for so many seconds; prints one
- * JSON object. Requests are made from a file of text lines, so that what is stored is prose and titles differ.
+/* load.c - the bench's load generator: so many connections, each with one request under way, for so many seconds;
+ * prints one JSON object. Requests are made from a file of text lines, so that what is stored is prose and titles
+ * differ.
  *
- *   load --url URL --conns N --seconds S --kind create|recall|get|etcd --text FILE [--bytes 400] [--ids FILE] [--count MAX] [--seed K]
+ *   load --url URL --conns N --seconds S --kind create|recall|get|etcd --text FILE [--bytes 400] [--ids FILE]
+ *   [--count MAX] [--seed K]
  *
- * create: POST /api/v1/memories; recall: GET /api/v1/recall of a few words of a line; get: GET by an id of --ids (one a
- * line); etcd: POST /v3/kv/put with base64. --count ends after so many answers; created ids go to --ids-out. */
+ * create: POST /api/v1/memories; recall: GET /api/v1/recall of a few words of a line; get: GET by an id of --ids
+ * (one a line); etcd: POST /v3/kv/put with base64. --count ends after so many answers; created ids go to --ids-out. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,9 @@
 """Real nodes on loopback for the integration tests: start, stop, kill, pause, cut, ask. Standard library only.
 
 Every wait is a condition with a deadline; every process and file is gone after Mesh.close()."""
-import concurrent.futures, hashlib, http.client, json, os, random, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+
+import concurrent.futures, hashlib, http.client, json, os, random, shutil, signal
+import socket, subprocess, sys, tempfile, threading, time
 
 BIN = os.environ.get('AI_MEMORY_BIN') or os.path.join(os.path.dirname(__file__), '../../build/release/ai-memory')
 
@@ -53,7 +55,9 @@ class Node:
     def start(self, wait=True):
         argv = [BIN, '--db', self.db, 'serve', '--host', '127.0.0.1', '--port', str(self.port)] + self.serve_args
         env = dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=self.mesh.dir, **self.env)
-        self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, env=env)
+        self.proc = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, env=env
+        )
         self.life += 1
         if wait:
             self.ready()
@@ -67,6 +71,7 @@ class Node:
                 return self.get('/api/v1/health', timeout=1).status == 200
             except OSError:
                 return False
+
         until('%s answers' % self.name, up, seconds)
 
     def tail(self):
@@ -89,7 +94,11 @@ class Node:
 
     def pause(self):
         self.proc.send_signal(signal.SIGSTOP)
-        until('%s is stopped' % self.name, lambda: open('/proc/%d/stat' % self.proc.pid).read().split(') ')[1][0] == 'T', 5)
+        until(
+            '%s is stopped' % self.name,
+            lambda: open('/proc/%d/stat' % self.proc.pid).read().split(') ')[1][0] == 'T',
+            5,
+        )
 
     def go_on(self):
         self.proc.send_signal(signal.SIGCONT)
@@ -124,7 +133,12 @@ class Node:
         return self.request('POST', path, body, **kw)
 
     def create(self, title, content='body', ns='t', headers=None, timeout=30, **fields):
-        return self.post('/api/v1/memories', dict(fields, title=title, content=content, namespace=ns), headers=headers, timeout=timeout)
+        return self.post(
+            '/api/v1/memories',
+            dict(fields, title=title, content=content, namespace=ns),
+            headers=headers,
+            timeout=timeout,
+        )
 
     def memories(self, ns=None):
         """All live memories, complete: pages until none is left and the server's total agrees."""
@@ -147,20 +161,31 @@ class Node:
         """Equal on two nodes exactly when they show the same memories (access counts apart)."""
         rows = self.memories(ns)
         loose = ('access_count', 'last_accessed_at')
-        return hashlib.sha256(json.dumps([{k: v for k, v in rows[i].items() if k not in loose} for i in sorted(rows)], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(
+                [{k: v for k, v in rows[i].items() if k not in loose} for i in sorted(rows)], sort_keys=True
+            ).encode()
+        ).hexdigest()
 
     def status(self):
         return self.get('/api/v1/sync/status').json
 
     def cli(self, *argv, check=True):
-        r = subprocess.run([BIN, '--db', self.db] + list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
-                           env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=self.mesh.dir))
+        r = subprocess.run(
+            [BIN, '--db', self.db] + list(argv),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=self.mesh.dir),
+        )
         assert not check or r.returncode == 0, '%s: %s%s' % (argv, r.stdout, r.stderr)
         return r
 
 
 class Mesh:
     """count nodes that all know each other. `serve` are more flags for each, `node` those of one (by index)."""
+
     def __init__(self, count=3, writes=2, timeout_ms=2000, serve=(), env=None, peers=None, start=True):
         self.dir = tempfile.mkdtemp(prefix='ai-memory-mesh.')
         self.nodes, self.extra = [], []
@@ -171,7 +196,19 @@ class Mesh:
             flags = ['--quorum-writes', str(writes), '--quorum-timeout-ms', str(timeout_ms)]
             if known:
                 flags += ['--quorum-peers', ','.join(known)]
-            self.nodes.append(Node(self, 'n%d' % i, ports[i], flags + list(serve), (env or {}).get(i) if isinstance(env, dict) and env and all(isinstance(k, int) for k in env) else env))
+            self.nodes.append(
+                Node(
+                    self,
+                    'n%d' % i,
+                    ports[i],
+                    flags + list(serve),
+                    (
+                        (env or {}).get(i)
+                        if isinstance(env, dict) and env and all(isinstance(k, int) for k in env)
+                        else env
+                    ),
+                )
+            )
         if start:
             try:
                 for n in self.nodes:
@@ -189,7 +226,10 @@ class Mesh:
         urls = {n.url for n in nodes}
 
         def all_up():
-            return all(p['state'] in ('up', 'self', 'twin') for n in nodes for p in n.status()['peers'] if p['url'] in urls)
+            return all(
+                p['state'] in ('up', 'self', 'twin') for n in nodes for p in n.status()['peers'] if p['url'] in urls
+            )
+
         until('all links are up', all_up, seconds)
 
     def agreed(self, seconds=20, nodes=None, ns=None, what='all nodes show the same'):
@@ -199,8 +239,10 @@ class Mesh:
 
     def holds(self, nodes, ids, seconds=20, ns=None):
         """Until each of the nodes holds all the ids; returns how long it took."""
+
         def all_there():
             return all(ids <= n.ids(ns) for n in nodes)
+
         return until('%d acknowledged writes are on %s' % (len(ids), [n.name for n in nodes]), all_there, seconds)[1]
 
     def close(self):
@@ -234,6 +276,7 @@ def together(count, work, threads=None):
 
 class Cut:
     """Drops what goes from one port's owner to others, by iptables. `possible()` tells whether this machine lets us."""
+
     @staticmethod
     def possible():
         if os.geteuid() != 0 or shutil.which('iptables') is None:
@@ -242,7 +285,9 @@ class Cut:
 
     def __init__(self, ports):
         # Both directions of every connection that ends at one of these ports.
-        self.rules = [['-p', 'tcp', '-i', 'lo', d, str(p), '-j', 'DROP'] for p in ports for d in ('--dport', '--sport')]
+        self.rules = [
+            ['-p', 'tcp', '-i', 'lo', d, str(p), '-j', 'DROP'] for p in ports for d in ('--dport', '--sport')
+        ]
 
     def __enter__(self):
         for r in self.rules:
@@ -250,7 +295,9 @@ class Cut:
         return self
 
     def dropped(self):
-        out = subprocess.run(['iptables', '-w', '-L', 'INPUT', '-n', '-v', '-x'], capture_output=True, text=True, check=True).stdout
+        out = subprocess.run(
+            ['iptables', '-w', '-L', 'INPUT', '-n', '-v', '-x'], capture_output=True, text=True, check=True
+        ).stdout
         return sum(int(line.split()[0]) for line in out.splitlines() if ' DROP ' in line)
 
     def __exit__(self, *_):
@@ -260,6 +307,7 @@ class Cut:
 
 class Proxy:
     """A TCP relay in front of a port that can be cut (silently), slowed or reset: the twin of Cut without root."""
+
     def __init__(self, target):
         self.target, self.cut, self.passed, self.held = target, False, 0, 0
         self.server = socket.socket()

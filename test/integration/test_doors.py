@@ -1,4 +1,5 @@
 """The doors of one process: MCP over pipes from its first line to its last, commands beside a loaded server."""
+
 import json, os, shutil, signal, subprocess, tempfile, threading, time, unittest
 
 from mesh import BIN, Mesh, until
@@ -9,7 +10,12 @@ def request(id, method, **params):
 
 
 def store(id):
-    return request(id, 'tools/call', name='memory_store', arguments={'title': 'title %d' % id, 'content': 'content', 'namespace': 'p'})
+    return request(
+        id,
+        'tools/call',
+        name='memory_store',
+        arguments={'title': 'title %d' % id, 'content': 'content', 'namespace': 'p'},
+    )
 
 
 class Files(unittest.TestCase):
@@ -20,14 +26,24 @@ class Files(unittest.TestCase):
         self.env = dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=self.dir, AI_MEMORY_AGENT_ID='alice')
 
     def mcp(self, **kw):
-        p = subprocess.Popen([BIN, '--db', self.db, 'mcp'], env=self.env, **dict(
-            dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL), **kw))
+        p = subprocess.Popen(
+            [BIN, '--db', self.db, 'mcp'],
+            env=self.env,
+            **dict(dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL), **kw)
+        )
         self.addCleanup(p.wait)
         self.addCleanup(p.kill)
         return p
 
     def cli(self, *argv):
-        return subprocess.run([BIN, '--db', self.db] + list(argv), env=self.env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            [BIN, '--db', self.db] + list(argv),
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
 
     def total(self):
         return json.loads(self.cli('--json', 'stats').stdout)['total']
@@ -50,6 +66,7 @@ class Pipes(Files):
         def read():
             for line in p.stdout:
                 answers.append(json.loads(line))
+
         reader = threading.Thread(target=read)
         reader.start()
         for i in range(50):
@@ -111,7 +128,7 @@ class Pipes(Files):
         ticks = lambda: sum(int(x) for x in open('/proc/%d/stat' % p.pid).read().rsplit(') ', 1)[1].split()[11:13])
         before, end = ticks(), time.monotonic() + 1
         until('a second passes', lambda: time.monotonic() > end)
-        self.assertLess(ticks() - before, 20)       # of 100
+        self.assertLess(ticks() - before, 20)  # of 100
         p.communicate(timeout=20)
 
 
@@ -125,6 +142,7 @@ class Beside(unittest.TestCase):
                 while not over.is_set():
                     made.append(node.create('load %d %d' % (k, n)).status)
                     n += 1
+
             threads = [threading.Thread(target=load, args=(k,)) for k in range(4)]
             for t in threads:
                 t.start()
@@ -132,7 +150,11 @@ class Beside(unittest.TestCase):
             took, ids = [], []
             for i in range(20):
                 start = time.monotonic()
-                ids.append(json.loads(node.cli('--json', 'store', '-n', 'beside', '-T', 'command %d' % i, '-c', 'x').stdout)['id'])
+                ids.append(
+                    json.loads(node.cli('--json', 'store', '-n', 'beside', '-T', 'command %d' % i, '-c', 'x').stdout)[
+                        'id'
+                    ]
+                )
                 took.append(time.monotonic() - start)
             found = node.cli('recall', 'command', '-n', 'beside').stdout
             over.set()

@@ -1,4 +1,5 @@
 """Peers that are not what they should be: stubs, garbage, nodes of the original, slow disks, wrong lists."""
+
 import http.server, json, os, socket, struct, subprocess, sys, tempfile, threading, time, unittest
 
 from mesh import Mesh, free_ports, until
@@ -6,6 +7,7 @@ from mesh import Mesh, free_ports, until
 
 class Stub:
     """A peer of our making: answer(path, body) -> (status, body bytes) or None to close without a word."""
+
     def __init__(self, answer):
         self.heard, self.connections = [], 0
         stub = self
@@ -28,10 +30,12 @@ class Stub:
                 self.send_header('Content-Length', str(len(got[1])))
                 self.end_headers()
                 self.wfile.write(got[1])
+
             do_GET = do_POST
 
             def log_message(self, *_):
                 pass
+
         self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
         self.server.daemon_threads = True
         self.url = 'http://127.0.0.1:%d' % self.server.server_address[1]
@@ -47,10 +51,12 @@ class Stub:
 
 def original(reply):
     """A node of the original: knows no /sync/ops; reply(push) -> answer of /sync/push."""
+
     def answer(path, body):
         if path != '/api/v1/sync/push':
             return 404, b''
         return 200, json.dumps(reply(json.loads(body))).encode()
+
     return answer
 
 
@@ -73,16 +79,21 @@ class Originals(unittest.TestCase):
             self.assertEqual([r['id'] for r in rows], [a.json['id']])
             self.assertEqual(rows[0]['tags'], ['x'])
             self.assertTrue(stub.pushes()[0]['sender_agent_id'].startswith('host:'))
+
         self.with_peer(original(lambda p: {'applied': len(p['memories']), 'noop': 0, 'skipped': 0}), work)
 
     def test_noop_counts(self):
-        self.with_peer(original(lambda p: {'applied': 0, 'noop': 1, 'skipped': 0}), lambda node, stub: self.assertEqual(node.create('noop').status, 201))
+        self.with_peer(
+            original(lambda p: {'applied': 0, 'noop': 1, 'skipped': 0}),
+            lambda node, stub: self.assertEqual(node.create('noop').status, 201),
+        )
 
     def test_a_peer_that_answers_200_but_skips_the_row_does_not_count(self):
         def work(node, stub):
             a = node.create('skipped')
             self.assertEqual((a.status, a.json['got']), (503, 1))
             self.assertEqual(node.get('/api/v1/memories/' + next(iter(node.ids('t')))).status, 200)
+
         self.with_peer(original(lambda p: {'applied': 0, 'noop': 0, 'skipped': 1}), work)
 
     def test_a_delete_is_never_acknowledged_by_one(self):
@@ -90,6 +101,7 @@ class Originals(unittest.TestCase):
             a = node.create('to delete')
             r = node.request('DELETE', '/api/v1/memories/' + a.json['id'])
             self.assertEqual((r.status, r.json['error']), (503, 'quorum_not_met'))
+
         self.with_peer(original(lambda p: {'applied': len(p['memories']), 'noop': 0, 'skipped': 0}), work)
 
 
@@ -129,7 +141,12 @@ class Lists(unittest.TestCase):
             self.assertEqual(m.nodes[0].create('me and me').status, 503)
 
     def test_one_peer_under_two_names_counts_once(self):
-        with Mesh(count=2, writes=3, timeout_ms=500, peers=lambda i, urls: [urls[1 - i], urls[1 - i].replace('127.0.0.1', 'localhost'), urls[1 - i] + '/']) as m:
+        with Mesh(
+            count=2,
+            writes=3,
+            timeout_ms=500,
+            peers=lambda i, urls: [urls[1 - i], urls[1 - i].replace('127.0.0.1', 'localhost'), urls[1 - i] + '/'],
+        ) as m:
             health = m.nodes[0].get('/api/v1/health').json
             self.assertTrue(any('twice' in w for w in health['federation']['warnings']), health)
             a = m.nodes[0].create('twins')
@@ -147,21 +164,34 @@ class Lists(unittest.TestCase):
 
     def test_a_bad_peer_url_is_refused_at_start(self):
         from mesh import BIN
+
         with tempfile.TemporaryDirectory() as d:
             for url in ('ftp://x', 'http://', 'nonsense', 'http://h:99999'):
-                r = subprocess.run([BIN, '--db', d + '/x.db', 'serve', '--port', '0', '--quorum-writes', '2', '--quorum-peers', url],
-                                   capture_output=True, text=True, timeout=20, env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=d))
+                r = subprocess.run(
+                    [BIN, '--db', d + '/x.db', 'serve', '--port', '0', '--quorum-writes', '2', '--quorum-peers', url],
+                    capture_output=True,
+                    text=True,
+                    timeout=20,
+                    env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=d),
+                )
                 self.assertIn(r.returncode, (1, 2), url)
                 self.assertIn(url, r.stdout + r.stderr)
 
 
 def message(kind, node, stream, rest):
     name = b''
-    return struct.pack('<IHH', 0x524d4941, 1, kind) + struct.pack('<I', len(name)) + name + struct.pack('<QQ', node, stream) + rest
+    return (
+        struct.pack('<IHH', 0x524D4941, 1, kind)
+        + struct.pack('<I', len(name))
+        + name
+        + struct.pack('<QQ', node, stream)
+        + rest
+    )
 
 
 def chain_next(before, body):
     import hashlib
+
     return int.from_bytes(hashlib.sha256(before.to_bytes(8, 'big') + body).digest()[:8], 'big') & (2**63 - 1)
 
 
@@ -170,7 +200,12 @@ def ops(node, stream, first, bodies, before=0):
     for b in bodies:
         chain = chain_next(chain, b)
         packed += struct.pack('<Q', 1 << 40) + struct.pack('<I', len(b)) + b
-    return message(2, node, stream, struct.pack('<QQQQQBI', stream, node, first, before, chain, 0, len(bodies)) + packed), chain
+    return (
+        message(
+            2, node, stream, struct.pack('<QQQQQBI', stream, node, first, before, chain, 0, len(bodies)) + packed
+        ),
+        chain,
+    )
 
 
 class Streams(unittest.TestCase):
@@ -182,13 +217,20 @@ class Streams(unittest.TestCase):
 
     def test_an_op_of_an_unknown_kind_stops_no_stream(self):
         with Mesh() as m:
-            stream, unknown = (1 << 50) + 5, b'\x01' + struct.pack('<H', 1) + struct.pack('<HI', 999, 4) + b'\xde\xad\xbe\xef'
+            stream, unknown = (1 << 50) + 5, b'\x01' + struct.pack('<H', 1) + struct.pack(
+                '<HI', 999, 4
+            ) + b'\xde\xad\xbe\xef'
             garbage = b'\xff\xff not an op at all'
             batch, chain = ops(77, stream, 1, [unknown, garbage, unknown])
             a = self.push(m.nodes[0], batch)
             self.assertEqual(a.status, 200, a)
             self.assertEqual(self.position(a)[1:3], (3, chain))
-            until('it travels on', lambda: all(any(v['stream'] == stream and v['pos'] == 3 for v in n.status()['vector']) for n in m.nodes))
+            until(
+                'it travels on',
+                lambda: all(
+                    any(v['stream'] == stream and v['pos'] == 3 for v in n.status()['vector']) for n in m.nodes
+                ),
+            )
             self.assertEqual(m.nodes[0].create('after it').status, 201)
             m.agreed()
 
@@ -217,8 +259,14 @@ SLOW = r"""
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <unistd.h>
-int fdatasync(int fd) { static int (*real)(int); if (!real) real = dlsym(RTLD_NEXT, "fdatasync"); if (access(getenv("SLOW_DISK"), F_OK) == 0) usleep(2000000); return real(fd); }
-int fsync(int fd) { static int (*real)(int); if (!real) real = dlsym(RTLD_NEXT, "fsync"); if (access(getenv("SLOW_DISK"), F_OK) == 0) usleep(2000000); return real(fd); }
+static int slowly(const char *name, int fd)
+{
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+    if (access(getenv("SLOW_DISK"), F_OK) == 0) usleep(2000000);
+    return real(fd);
+}
+int fdatasync(int fd) { return slowly("fdatasync", fd); }
+int fsync(int fd) { return slowly("fsync", fd); }
 """
 
 

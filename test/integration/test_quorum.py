@@ -1,4 +1,5 @@
 """W of N as a client sees it: who answers what, when, and what every node holds afterwards."""
+
 import json, threading, time, unittest
 
 from mesh import Cut, Mesh, Proxy, together, until
@@ -9,7 +10,10 @@ def burst(node, agents=4, each=50, ns='burst'):
 
     def one(i):
         agent = names[i % len(names)]
-        return node.create('%s writes %d' % (agent, i), 'text of write %d by %s' % (i, agent), ns, headers={'X-Agent-Id': agent})
+        return node.create(
+            '%s writes %d' % (agent, i), 'text of write %d by %s' % (i, agent), ns, headers={'X-Agent-Id': agent}
+        )
+
     return together(agents * each, one, threads=agents * 4)
 
 
@@ -55,7 +59,9 @@ class Levels(unittest.TestCase):
 
     def test_one_request_may_ask_for_more_or_less(self):
         with Mesh(writes=2) as m:
-            self.assertEqual(m.nodes[0].create('three', headers={'X-Write-Quorum': '3'}).headers['x-durability'], 'all')
+            self.assertEqual(
+                m.nodes[0].create('three', headers={'X-Write-Quorum': '3'}).headers['x-durability'], 'all'
+            )
             m.nodes[1].kill()
             m.nodes[2].kill()
             self.assertEqual(m.nodes[0].create('one', headers={'X-Write-Quorum': '1'}).status, 201)
@@ -65,10 +71,15 @@ class Levels(unittest.TestCase):
         with Mesh(writes=2) as m:
             n = m.nodes[0]
             a = n.create('to change').json['id']
-            answers = [n.request('PUT', '/api/v1/memories/' + a, {'content': 'changed'}),
-                       n.post('/api/v1/memories/%s/promote' % a, None),
-                       n.post('/api/v1/memories/bulk', [{'title': 'b%d' % i, 'content': 'x', 'namespace': 't'} for i in range(100)]),
-                       n.request('DELETE', '/api/v1/memories/' + a)]
+            answers = [
+                n.request('PUT', '/api/v1/memories/' + a, {'content': 'changed'}),
+                n.post('/api/v1/memories/%s/promote' % a, None),
+                n.post(
+                    '/api/v1/memories/bulk',
+                    [{'title': 'b%d' % i, 'content': 'x', 'namespace': 't'} for i in range(100)],
+                ),
+                n.request('DELETE', '/api/v1/memories/' + a),
+            ]
             for r in answers:
                 self.assertEqual(r.status, 200, r)
                 self.assertGreaterEqual(int(r.headers['x-quorum-acks']), 2)
@@ -77,9 +88,15 @@ class Levels(unittest.TestCase):
             m.nodes[1].kill()
             m.nodes[2].kill()
             b = next(iter(n.ids('t')))
-            for r in (n.request('PUT', '/api/v1/memories/' + b, {'content': 'again'}), n.post('/api/v1/memories/%s/promote' % b, None),
-                      n.post('/api/v1/memories/bulk', [{'title': 'c', 'content': 'x'}]), n.request('DELETE', '/api/v1/memories/' + b)):
-                self.assertEqual((r.status, r.json['error'], r.json['outcome']), (503, 'quorum_not_met', 'pending'), r)
+            for r in (
+                n.request('PUT', '/api/v1/memories/' + b, {'content': 'again'}),
+                n.post('/api/v1/memories/%s/promote' % b, None),
+                n.post('/api/v1/memories/bulk', [{'title': 'c', 'content': 'x'}]),
+                n.request('DELETE', '/api/v1/memories/' + b),
+            ):
+                self.assertEqual(
+                    (r.status, r.json['error'], r.json['outcome']), (503, 'quorum_not_met', 'pending'), r
+                )
 
 
 class Probes(unittest.TestCase):
@@ -94,8 +111,10 @@ class Probes(unittest.TestCase):
             two = a.create('probe two')
             took = time.monotonic() - started
             self.assertEqual(two.status, 503)
-            self.assertEqual({k: two.json[k] for k in ('error', 'got', 'needed', 'reason', 'outcome')},
-                             {'error': 'quorum_not_met', 'got': 1, 'needed': 2, 'reason': 'unreachable', 'outcome': 'pending'})
+            self.assertEqual(
+                {k: two.json[k] for k in ('error', 'got', 'needed', 'reason', 'outcome')},
+                {'error': 'quorum_not_met', 'got': 1, 'needed': 2, 'reason': 'unreachable', 'outcome': 'pending'},
+            )
             self.assertEqual(two.headers['retry-after'], '2')
             self.assertLess(took, 1.0)
             started = time.monotonic()
@@ -128,6 +147,7 @@ class Probes(unittest.TestCase):
 
 class ShortCut(unittest.TestCase):
     """Half a second without a network amid sixteen writers: every write is answered 201."""
+
     def writers(self, m, strike):
         stop, answers, lock = time.monotonic() + 2.5, [], threading.Lock()
 
@@ -138,6 +158,7 @@ class ShortCut(unittest.TestCase):
                 with lock:
                     answers.append(a)
                 n += 1
+
         threads = [threading.Thread(target=work, args=(i,)) for i in range(16)]
         for t in threads:
             t.start()
@@ -148,7 +169,10 @@ class ShortCut(unittest.TestCase):
         self.assertEqual({a.status for a in answers}, {201}, [a for a in answers if a.status != 201][:3])
         healed = m.holds(m.nodes, {a.json['id'] for a in answers}, ns='cut')
         m.agreed()
-        print('cut of 500 ms: %d writes, all 201; all nodes complete %.2f s after the last answer' % (len(answers), healed))
+        print(
+            'cut of 500 ms: %d writes, all 201; all nodes complete %.2f s after the last answer'
+            % (len(answers), healed)
+        )
 
     def test_by_a_proxy(self):
         proxies = {}
@@ -160,6 +184,7 @@ class ShortCut(unittest.TestCase):
                     proxies[i, j] = Proxy(int(u.rsplit(':', 1)[1]))
                     known.append('http://127.0.0.1:%d' % proxies[i, j].port)
             return known
+
         try:
             with Mesh(timeout_ms=2000, peers=peers, start=False) as m:
                 for n in m.nodes:
@@ -176,6 +201,7 @@ class ShortCut(unittest.TestCase):
                     for p in cut:
                         p.cut = False
                     self.assertGreater(sum(p.held for p in cut), 0)
+
                 self.writers(m, strike)
         finally:
             for p in proxies.values():
@@ -184,11 +210,13 @@ class ShortCut(unittest.TestCase):
     @unittest.skipUnless(Cut.possible(), 'NOT RUN: needs root and iptables')
     def test_by_iptables(self):
         with Mesh(timeout_ms=2000) as m:
+
             def strike():
                 # Only what the nodes send each other: the writers' connections to node 0 stay.
                 with Cut([m.nodes[1].port, m.nodes[2].port]) as cut:
                     until('half a second', lambda s=time.monotonic(): time.monotonic() - s > 0.5)
                     self.assertGreater(cut.dropped(), 0)
+
             self.writers(m, strike)
 
 
@@ -214,9 +242,13 @@ class Retries(unittest.TestCase):
         with Mesh() as m:
             for i in range(20):
                 a = m.nodes[i % 3].create('mine %d' % i)
-                r = m.nodes[(i + 1) % 3].get('/api/v1/memories/' + a.json['id'], headers={'X-Wait-Pos': a.headers['x-pos']})
+                r = m.nodes[(i + 1) % 3].get(
+                    '/api/v1/memories/' + a.json['id'], headers={'X-Wait-Pos': a.headers['x-pos']}
+                )
                 self.assertEqual(r.status, 200)
-            self.assertEqual(m.nodes[0].get('/api/v1/stats', headers={'X-Wait-Pos': '12345:1'}, timeout=60).status, 504)
+            self.assertEqual(
+                m.nodes[0].get('/api/v1/stats', headers={'X-Wait-Pos': '12345:1'}, timeout=60).status, 504
+            )
 
 
 if __name__ == '__main__':

@@ -1,4 +1,5 @@
 """Nothing acknowledged is lost: writers that die, nodes that restart, commands beside a server."""
+
 import os, shutil, signal, threading, time, unittest
 
 from mesh import Mesh, together, until
@@ -25,6 +26,7 @@ class WriterDies(unittest.TestCase):
                         with lock:
                             acknowledged.append(a.json['id'])
                     n += 1
+
             threads = [threading.Thread(target=work, args=(i,)) for i in range(16)]
             for t in threads:
                 t.start()
@@ -42,7 +44,11 @@ class WriterDies(unittest.TestCase):
             self.assertLessEqual(ids, writer.ids('kill'))
             titles = [x['title'] for x in writer.memories('kill').values()]
             self.assertEqual(len(titles), len(set(titles)))
-            print('writer killed: %d acknowledged; survivors complete after %.2f s with it dead; all agree %.2f s after its return' % (len(ids), took, back))
+            print(
+                'writer killed: %d acknowledged; survivors complete after %.2f s with it dead; '
+                'all agree %.2f s after its return'
+                % (len(ids), took, back)
+            )
 
     def test_all_three_killed_at_once(self):
         with Mesh(timeout_ms=3000) as m:
@@ -84,7 +90,9 @@ class SendsGoOn(unittest.TestCase):
             kept = a.create('kept').json['id']
             gone = a.create('gone').json['id']
             self.assertEqual(a.request('DELETE', '/api/v1/memories/' + gone).status, 200)
-            self.assertEqual(a.request('PUT', '/api/v1/memories/' + kept, {'title': 'renamed', 'content': 'new text'}).status, 200)
+            self.assertEqual(
+                a.request('PUT', '/api/v1/memories/' + kept, {'title': 'renamed', 'content': 'new text'}).status, 200
+            )
             c.start()
             m.agreed()
             self.assertEqual(c.get('/api/v1/memories/' + kept).json['memory']['title'], 'renamed')
@@ -110,6 +118,7 @@ class Commands(unittest.TestCase):
                 while not stop.is_set():
                     m.nodes[0].create('load %d-%d' % (i, n), ns='load')
                     n += 1
+
             threads = [threading.Thread(target=load, args=(i,)) for i in range(4)]
             for t in threads:
                 t.start()
@@ -129,8 +138,14 @@ class Commands(unittest.TestCase):
         with Mesh(count=1, writes=0) as m:
             import subprocess
             from mesh import BIN, free_ports
-            r = subprocess.run([BIN, '--db', m.nodes[0].db, 'serve', '--port', str(free_ports(1)[0])], capture_output=True, text=True, timeout=20,
-                               env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=m.dir))
+
+            r = subprocess.run(
+                [BIN, '--db', m.nodes[0].db, 'serve', '--port', str(free_ports(1)[0])],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=m.dir),
+            )
             self.assertEqual(r.returncode, 1)
             self.assertIn('n0.db', r.stdout + r.stderr)
             self.assertEqual(m.nodes[0].create('still serving').status, 201)
@@ -145,7 +160,10 @@ class Upgrades(unittest.TestCase):
                 n.start(wait=False)
             for n in m.nodes:
                 n.ready()
-            until('the other nodes have what the file held', lambda: m.nodes[0].ids() and m.nodes[2].ids() == m.nodes[0].ids())
+            until(
+                'the other nodes have what the file held',
+                lambda: m.nodes[0].ids() and m.nodes[2].ids() == m.nodes[0].ids(),
+            )
             m.agreed()
             self.assertTrue(os.path.exists(m.nodes[0].db + '.before-upgrade'))
             before = m.nodes[0].digest()
@@ -163,7 +181,11 @@ class Accesses(unittest.TestCase):
             for n, times in zip(m.nodes, (3, 2, 1)):
                 for _ in range(times):
                     self.assertEqual(n.get('/api/v1/recall?context=walrus').json['count'], 1)
-            took = until('all show six', lambda: {n.get('/api/v1/memories/' + a).json['memory']['access_count'] for n in m.nodes} == {6}, 15)[1]
+            took = until(
+                'all show six',
+                lambda: {n.get('/api/v1/memories/' + a).json['memory']['access_count'] for n in m.nodes} == {6},
+                15,
+            )[1]
             self.assertEqual({n.get('/api/v1/memories/' + a).json['memory']['tier'] for n in m.nodes}, {'long'})
             print('accesses: summed on all nodes after %.1f s' % took)
 
@@ -180,6 +202,7 @@ class Stopping(unittest.TestCase):
                             results.append(m.nodes[0].create('end %d-%d' % (i, k)))
                         except OSError:
                             return
+
                 threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
                 for t in threads:
                     t.start()
@@ -190,7 +213,13 @@ class Stopping(unittest.TestCase):
                     t.join()
                 ids = {a.json['id'] for a in results if a.status == 201}
                 m.holds(m.nodes[1:], ids)
-                self.assertFalse([f for f in os.listdir(m.dir) if f.startswith('n0.db-wal') and os.path.getsize(os.path.join(m.dir, f))])
+                self.assertFalse(
+                    [
+                        f
+                        for f in os.listdir(m.dir)
+                        if f.startswith('n0.db-wal') and os.path.getsize(os.path.join(m.dir, f))
+                    ]
+                )
 
 
 if __name__ == '__main__':

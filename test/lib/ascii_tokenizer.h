@@ -1,5 +1,5 @@
-/* ascii_tokenizer.h - a raw tokenizer for tests without SQLite: runs of ASCII letters, digits and any non-ASCII bytes, ASCII
- * folded to lower case. For ASCII text the words are those of unicode61. */
+/* ascii_tokenizer.h - a raw tokenizer for tests without SQLite: runs of ASCII letters, digits and any non-ASCII
+ * bytes, ASCII folded to lower case. For ASCII text the words are those of unicode61. */
 #ifndef TEST_ASCII_TOKENIZER_H
 #define TEST_ASCII_TOKENIZER_H
 

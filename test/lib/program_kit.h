@@ -1,5 +1,5 @@
-/* program_kit.h - the real program under test: started on a scratch directory and a free port, asked over plain sockets.
- * Every wait has a deadline; program_stop leaves no process and no file. */
+/* program_kit.h - the real program under test: started on a scratch directory and a free port, asked over plain
+ * sockets. Every wait has a deadline; program_stop leaves no process and no file. */
 #ifndef AIM_TEST_PROGRAM_KIT_H
 #define AIM_TEST_PROGRAM_KIT_H
 

@@ -20,12 +20,16 @@ static void put_batch(struct buf *b, size_t count)
 {
     static char body[8][40];
     struct log_op op[8];
-    struct wire_ops o = { .stream = 99, .node = 7, .first_seq = 5, .chain_before = 42, .op = op, .count = count, .more = true };
+    struct wire_ops o = {
+        .stream = 99, .node = 7, .first_seq = 5, .chain_before = 42, .op = op, .count = count, .more = true
+    };
     uint64_t chain = 42;
     for (size_t i = 0; i < count; i++) {
         memset(body[i], 'a' + (int)i, sizeof body[i]);
         chain = chain_next(chain, body[i], sizeof body[i]);
-        op[i] = (struct log_op){ .seq = 5 + i, .ver = 1000 + i, .chain = chain, .body = body[i], .body_len = sizeof body[i] };
+        op[i] = (struct log_op){
+            .seq = 5 + i, .ver = 1000 + i, .chain = chain, .body = body[i], .body_len = sizeof body[i]
+        };
     }
     o.chain_after = chain;
     buf_init(b, 1 << 20);
@@ -81,7 +85,8 @@ static void every_cut_and_every_flip_is_refused(void **state)
 static void vector_round_trip_and_bounds(void **state)
 {
     (void)state;
-    struct repl_entry v[2] = { { .stream = 1, .node = 2, .pos = 3, .chain = 4, .ended = true }, { .stream = 9, .node = 8 } };
+    struct repl_entry v[2] = { { .stream = 1, .node = 2, .pos = 3, .chain = 4, .ended = true },
+                               { .stream = 9, .node = 8 } };
     struct buf b;
     struct arena a;
     struct wire_message m;
@@ -111,8 +116,10 @@ static void ring_keeps_the_newest(void **state)
     uint64_t chain;
     memset(bodies, 'x', sizeof bodies);
     for (uint64_t seq = 1; seq <= 100; seq += 2) {
-        struct made_op made[2] = { { .seq = seq, .ver = seq, .chain = seq * 10, .offset = 0, .len = 100 },
-                                   { .seq = seq + 1, .ver = seq + 1, .chain = seq * 10 + 10, .offset = 100, .len = 150 } };
+        struct made_op made[2] = {
+            { .seq = seq, .ver = seq, .chain = seq * 10, .offset = 0, .len = 100 },
+            { .seq = seq + 1, .ver = seq + 1, .chain = seq * 10 + 10, .offset = 100, .len = 150 }
+        };
         ring_add(r, made, 2, bodies);
     }
     assert_int_equal(ring_get(r, 1, 16, 1 << 20, op), 0);
