@@ -24,7 +24,7 @@ void check_disk(struct disk *d)
                      (unsigned long long)from, (unsigned long long)v[i].pos);
         if (s->failed || v[i].pos == from) continue;
         size_t want = (size_t)(v[i].pos - from);
-        struct op **ops = mem_alloc((want + 1) * sizeof(*ops));
+        struct op **ops = mem_alloc((want + 1) * sizeof(struct op *));
         size_t got = d->v->page(d, v[i].stream, from + 1, v[i].pos, ops);
         for (size_t k = 0; k < got; k++)
             if (ops[k]->seq != from + 1 + k) got = 0;

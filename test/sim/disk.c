@@ -52,10 +52,11 @@ static void append(struct model *m, struct log *l, struct op *op)
 {
     while (op->seq > l->cap) {
         size_t cap = l->cap == 0 ? 16 : l->cap * 2;
-        l->op = mem_realloc(l->op, cap * sizeof(*l->op));
-        memset(l->op + l->cap, 0, (cap - l->cap) * sizeof(*l->op));
+        l->op = mem_realloc(l->op, cap * sizeof(struct op *));
+        memset(l->op + l->cap, 0, (cap - l->cap) * sizeof(struct op *));
         l->cap = cap;
     }
+    CHECK(l->op != NULL);
     l->op[op->seq - 1] = op;
     l->pos = op->seq;
     l->chain = op->chain;

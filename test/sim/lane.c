@@ -9,7 +9,7 @@ static void begin(struct node *n)
 {
     struct sim *s = n->s;
     if (n->batched > 0 || n->queued == 0) return;
-    memcpy(n->batch, n->queue, n->queued * sizeof(n->batch[0]));
+    memcpy(n->batch, n->queue, n->queued * sizeof(struct work *));
     n->batched = n->queued;
     n->queued = 0;
     n->batch_durable = false;
@@ -83,7 +83,7 @@ static void done(struct node *n)
     e.entry.chain = n->disk->chain;
     size_t count = n->batched;
     struct work *batch[LANE_MAX];
-    memcpy(batch, n->batch, count * sizeof(batch[0]));
+    memcpy(batch, n->batch, count * sizeof(struct work *));
     n->batched = 0;
     node_feed(n, e);
     e.type = REPL_APPLIED;

@@ -199,7 +199,7 @@ static size_t page(struct node *n, uint64_t stream, uint64_t from, uint64_t to, 
 {
     *ret = NULL;
     if (to < from || !n->disk->v->chain(n->disk, stream, from - 1, ret_before)) return 0;
-    *ret = mem_alloc((size_t)(to - from + 2) * sizeof(**ret));
+    *ret = mem_alloc((size_t)(to - from + 2) * sizeof(struct op *));
     return sendable(*ret, n->disk->v->page(n->disk, stream, from, to, *ret));
 }
 
