@@ -305,10 +305,10 @@ static void quorum_cb(struct cluster_wait *w)
     c->durability = durability_of(w);
     if (w->result == REPL_UNREACHABLE)
         quorum_failed(c, E_QUORUM, "unreachable");
-    else if (w->result == REPL_TIMED_OUT)
-        quorum_failed(c, E_QUORUM, "timeout");
     else if (w->result == REPL_STOPPED)
         quorum_failed(c, E_STOPPING, NULL);
+    else if (w->result != REPL_MET) /* TIMED_OUT; NO_ROOM, where nobody could wait for it */
+        quorum_failed(c, E_QUORUM, "timeout");
     p->wait_quorum = false;
     settle(p);
 }
