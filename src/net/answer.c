@@ -11,6 +11,12 @@ static int too_large(struct answer *a)
     return HPE_USER;
 }
 
+static int head_error(struct answer *a, int error)
+{
+    if (error == 0) return 0;
+    return error == E_TOO_LARGE ? too_large(a) : HPE_USER;
+}
+
 static void next_message(struct answer *a)
 {
     head_reset(&a->head);
@@ -34,25 +40,25 @@ static int message_begin_cb(llhttp_t *p)
 static int header_field_cb(llhttp_t *p, const char *at, size_t len)
 {
     struct answer *a = p->data;
-    return head_name(&a->head, at, len) == 0 ? 0 : too_large(a);
+    return head_error(a, head_name(&a->head, at, len));
 }
 
 static int header_field_complete_cb(llhttp_t *p)
 {
     struct answer *a = p->data;
-    return head_name_end(&a->head) == 0 ? 0 : too_large(a);
+    return head_error(a, head_name_end(&a->head));
 }
 
 static int header_value_cb(llhttp_t *p, const char *at, size_t len)
 {
     struct answer *a = p->data;
-    return head_value(&a->head, at, len) == 0 ? 0 : too_large(a);
+    return head_error(a, head_value(&a->head, at, len));
 }
 
 static int header_value_complete_cb(llhttp_t *p)
 {
     struct answer *a = p->data;
-    return head_value_end(&a->head) == 0 ? 0 : too_large(a);
+    return head_error(a, head_value_end(&a->head));
 }
 
 static int headers_complete_cb(llhttp_t *p)

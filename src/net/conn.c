@@ -239,6 +239,7 @@ static void stopped(struct conn *c)
     switch (c->stop) {
     case STOP_COMPLETE:
         if (r->replied) {
+            c->last = c->last || !r->keep_alive;
             conn_answered(c);
         } else {
             handle(c);

@@ -20,7 +20,7 @@ void head_reset(struct head *h)
         buf_clear(&h->text);
     }
     h->count = 0;
-    h->bytes = 0;
+    h->bytes = h->name_len = 0;
     h->indexed = false;
 }
 
@@ -38,19 +38,33 @@ static int count_bytes(struct head *h, size_t len)
     return h->bytes > h->bytes_max ? E_TOO_LARGE : 0;
 }
 
+/* In lower case; 0 when it may not stand in a name. */
+static char name_char(char c)
+{
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return c;
+    if (c >= 'A' && c <= 'Z') return (char)(c + 32);
+    return c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL ? c : '\0';
+}
+
 int head_name(struct head *h, const char *at, size_t len)
 {
     int r = count_bytes(h, len);
-    if (r != 0 || h->indexed) return r;
+    if (r != 0) return r;
+    h->name_len += len;
+    for (size_t i = 0; i < len; i++)
+        if (name_char(at[i]) == '\0') return E_PROTOCOL;
+    if (h->indexed) return 0;
     char *to = buf_reserve(&h->text, len);
     CHECK(to != NULL);
-    for (size_t i = 0; i < len; i++) to[i] = at[i] >= 'A' && at[i] <= 'Z' ? (char)(at[i] + 32) : at[i];
+    for (size_t i = 0; i < len; i++) to[i] = name_char(at[i]);
     buf_grew(&h->text, len);
     return 0;
 }
 
 int head_name_end(struct head *h)
 {
+    if (h->name_len == 0) return E_PROTOCOL;
+    h->name_len = 0;
     if (h->indexed) return 0;
     if (h->count == HEAD_LINES_MAX) return E_TOO_LARGE;
     h->count++;

@@ -17,6 +17,7 @@ struct head {
     struct http_header *headers; /* owned; point into text; valid after head_index */
     uint32_t count, cap;
     size_t bytes, bytes_max; /* of names and values */
+    size_t name_len;         /* of the line that has begun */
     bool indexed;            /* further lines are trailers: counted and dropped */
 };
 
@@ -25,7 +26,9 @@ void head_init(struct head *h, size_t first_max, size_t bytes_max);
 void head_reset(struct head *h);
 void head_release(struct head *h);
 
-/* A piece of a name (turned to lower case) or of a value, and the end of one. 0 or E_TOO_LARGE. */
+/* A piece of a name (turned to lower case) or of a value, and the end of one. 0, E_TOO_LARGE or E_PROTOCOL: a name is
+ * empty or no token (a blank before the colon is read by some as part of it, by others not: where two in a row differ,
+ * one request can hide in another). */
 int head_name(struct head *h, const char *at, size_t len);
 int head_name_end(struct head *h);
 int head_value(struct head *h, const char *at, size_t len);

@@ -40,28 +40,33 @@ static int url_complete_cb(llhttp_t *p)
     return 0;
 }
 
+static int stop_head(struct conn *c, int error)
+{
+    return error == 0 ? 0 : stop(c, error == E_TOO_LARGE ? STOP_HEADERS : STOP_NONE);
+}
+
 static int header_field_cb(llhttp_t *p, const char *at, size_t len)
 {
     struct conn *c = p->data;
-    return head_name(&c->req.head, at, len) == 0 ? 0 : stop(c, STOP_HEADERS);
+    return stop_head(c, head_name(&c->req.head, at, len));
 }
 
 static int header_field_complete_cb(llhttp_t *p)
 {
     struct conn *c = p->data;
-    return head_name_end(&c->req.head) == 0 ? 0 : stop(c, STOP_HEADERS);
+    return stop_head(c, head_name_end(&c->req.head));
 }
 
 static int header_value_cb(llhttp_t *p, const char *at, size_t len)
 {
     struct conn *c = p->data;
-    return head_value(&c->req.head, at, len) == 0 ? 0 : stop(c, STOP_HEADERS);
+    return stop_head(c, head_value(&c->req.head, at, len));
 }
 
 static int header_value_complete_cb(llhttp_t *p)
 {
     struct conn *c = p->data;
-    return head_value_end(&c->req.head) == 0 ? 0 : stop(c, STOP_HEADERS);
+    return stop_head(c, head_value_end(&c->req.head));
 }
 
 /* Cuts the target into path and query: "/p?q", "*", or with scheme and authority in front. */
@@ -142,6 +147,8 @@ static int body_cb(llhttp_t *p, const char *at, size_t len)
 static int message_complete_cb(llhttp_t *p)
 {
     struct conn *c = p->data;
+    /* A trailer may end the connection; the parser reads nothing more of it then. */
+    if (!llhttp_should_keep_alive(p)) c->req.keep_alive = false;
     c->stop = STOP_COMPLETE;
     return HPE_PAUSED;
 }

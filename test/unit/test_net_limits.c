@@ -38,6 +38,11 @@ static void malformed_is_400_and_close(void **state)
         "CONNECT h:1 HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\nBad Header\r\n\r\n",
         "GET / HTTP/1.1\r\nA: b\x01\r\n\r\n",
+        "GET / HTTP/1.1\r\nA : b\r\n\r\n",
+        "GET / HTTP/1.1\r\na b: c\r\n\r\n",
+        "GET / HTTP/1.1\r\n: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: b\r\n: b\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
         "GET /\x01 HTTP/1.1\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 1x\r\n\r\n",
@@ -150,6 +155,31 @@ static void bodies_have_a_cap(void **state)
     assert_int_equal(ask_body(&k, "/cap16", 17, 1), 413);
     assert_int_equal(ask_body(&k, "/skip", 2 * CAP, 0), 200);
     assert_int_equal(ask_body(&k, "/skip", 2 * CAP, 5000), 200);
+    kit_stop(&k);
+}
+
+/* The parser reads nothing behind such a message: whoever waits for an answer to it would wait for ever. */
+static void a_trailer_may_end_the_connection(void **state)
+{
+    static const char *const paths[] = { "/x", "/hold", "/refuse" };
+    struct kit k;
+    (void)state;
+    kit_start(&k, NULL);
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct raw r;
+        raw_open(&k, &r);
+        raw_puts(&r, "POST ");
+        raw_puts(&r, paths[i]);
+        raw_puts(&r,
+                 " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+        if (i == 1) {
+            KIT_UNTIL(&k, k.held_count == 1);
+            kit_answer(&k, 0);
+        }
+        KIT_UNTIL(&k, r.eof);
+        assert_int_equal(r.count, 1);
+        raw_close(&k, &r);
+    }
     kit_stop(&k);
 }
 
@@ -401,6 +431,7 @@ int main(void)
         cmocka_unit_test(malformed_is_400_and_close),
         cmocka_unit_test(heads_have_limits),
         cmocka_unit_test(bodies_have_a_cap),
+        cmocka_unit_test(a_trailer_may_end_the_connection),
         cmocka_unit_test(refused_before_the_body),
         cmocka_unit_test(slow_heads_and_bodies),
         cmocka_unit_test(a_moving_body_is_not_cut),
