@@ -30,7 +30,7 @@ int campaign_report(struct campaign *c, const char *name, json_t *report, struct
     const json_t *reason;
     size_t i;
     printf("%s: %s\n", name, pass ? "passed" : "FAILED");
-    json_array_foreach(json_object_get(report, "reasons"), i, reason) printf("    %s\n", json_string_value(reason));
+    json_array_foreach (json_object_get(report, "reasons"), i, reason) printf("    %s\n", json_string_value(reason));
     fflush(stdout);
     json_array_append_new(c->reports, report);
     return rc;
@@ -50,8 +50,7 @@ static bool all_passed(const struct campaign *c)
     bool seen[CAMPAIGN_PHASES + 1] = { false }, pass = true, any = false;
     const json_t *report;
     size_t i;
-    json_array_foreach(c->reports, i, report)
-    {
+    json_array_foreach (c->reports, i, report) {
         int64_t n = json_integer_value(json_object_get(report, "phase"));
         if (n >= 1 && n <= CAMPAIGN_PHASES) seen[n] = true;
         pass = pass && json_is_true(json_object_get(report, "pass"));
@@ -73,10 +72,10 @@ int campaign_summary(struct campaign *c, bool over, struct err *err)
         if (c->asked[n]) json_array_append_new(asked, json_integer(n));
     bool pass = over && all_passed(c);
     json_t *doc = json_pack("{s:s, s:s, s:o, s:b, s:O, s:O, s:o, s:b, s:s, s:s, s:I, s:I}", "campaign_id", c->id,
-                            "ai_memory_git_ref", c->ref, "completed_at", over ? json_string(when) : json_null(), "overall_pass",
-                            pass, "phases", c->reports, "not_run", c->not_run, "phases_asked", asked, "complete",
-                            over && c->broken[0] == 0, "broken", c->broken, "version", c->version, "seed", (json_int_t)c->seed,
-                            "took_ms", (json_int_t)(clock_mono_ms() - c->begun_ms));
+                            "ai_memory_git_ref", c->ref, "completed_at", over ? json_string(when) : json_null(),
+                            "overall_pass", pass, "phases", c->reports, "not_run", c->not_run, "phases_asked", asked,
+                            "complete", over && c->broken[0] == 0, "broken", c->broken, "version", c->version, "seed",
+                            (json_int_t)c->seed, "took_ms", (json_int_t)(clock_mono_ms() - c->begun_ms));
     snprintf(path, sizeof path, "%.900s/campaign-summary.json", c->out);
     int rc = file_write_json(path, doc, err);
     if (rc == 0) rc = page_write(c, doc, err);
@@ -125,7 +124,8 @@ bool campaign_run(struct campaign *c)
     note_version(c);
     int rc = dir_make(c->out, &err);
     if (rc == 0) rc = campaign_summary(c, false, &err);
-    printf("campaign %s: %s (%s), seed %llu, evidence in %s\n", c->id, c->bin, c->version, (unsigned long long)c->seed, c->out);
+    printf("campaign %s: %s (%s), seed %llu, evidence in %s\n", c->id, c->bin, c->version, (unsigned long long)c->seed,
+           c->out);
     if (rc == 0) rc = run_phases(c, &err);
     if (rc != 0) {
         snprintf(c->broken, sizeof c->broken, "%s", err.msg);

@@ -11,19 +11,23 @@
 
 enum fault { LOST, WRONG, STALE, REVIVED, DOUBLED, INVENTED, HALF, DIFFER, PARTIAL, UNEXPLAINED, FAULTS };
 
-static const char *const fault_name[FAULTS] = {
-    "acknowledged writes lost",       "memories with a content nobody wrote for them", "edits with an outcome not allowed",
-    "deleted memories back",          "writes doubled",                                "rows nobody wrote",
-    "writes half there",              "nodes that differ",                             "lists that are not complete",
-    "503 answers without explanation"
-};
+static const char *const fault_name[FAULTS] = { "acknowledged writes lost",
+                                                "memories with a content nobody wrote for them",
+                                                "edits with an outcome not allowed",
+                                                "deleted memories back",
+                                                "writes doubled",
+                                                "rows nobody wrote",
+                                                "writes half there",
+                                                "nodes that differ",
+                                                "lists that are not complete",
+                                                "503 answers without explanation" };
 
 struct judge {
     struct record r;
     unsigned count[FAULTS];
     json_t *findings;
     unsigned acked, found_by[RECORD_NODES], found, pending, nothing, unknown, lost_edits, archived;
-    bool archive;                         /* every dump of the last stage has one */
+    bool archive; /* every dump of the last stage has one */
 };
 
 static void find(struct judge *j, enum fault f, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -40,7 +44,10 @@ static void find(struct judge *j, enum fault f, const char *fmt, ...)
     json_array_append_new(j->findings, line ? line : json_string(fault_name[f]));
 }
 
-static const char *text_of(const json_t *o, const char *name) { return json_string_value(json_object_get(o, name)); }
+static const char *text_of(const json_t *o, const char *name)
+{
+    return json_string_value(json_object_get(o, name));
+}
 
 static const json_t *row_of(const struct op *create, const struct dump *d)
 {
@@ -48,7 +55,10 @@ static const json_t *row_of(const struct op *create, const struct dump *d)
     return row ? row : create->id ? NULL : json_object_get(d->by_title, create->title);
 }
 
-static bool same(const char *a, const char *b) { return a && b && strcmp(a, b) == 0; }
+static bool same(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
 
 /* What an operation was at the time of a stage: one still under way then is unknown. */
 static enum op_fate fate_at(const struct op *op, const struct stage *s)
@@ -84,7 +94,8 @@ static void judge_content(struct judge *j, const struct stage *s, int n, const s
     if (by == NULL)
         find(j, WRONG, "stage %s, node %d: %s", s->name, n, create->title);
     else if (!allowed(&j->r, s, create, by))
-        find(j, STALE, "stage %s, node %d: %s has the content of a replaced or refused operation", s->name, n, create->title);
+        find(j, STALE, "stage %s, node %d: %s has the content of a replaced or refused operation", s->name, n,
+             create->title);
 }
 
 enum deletion { DELETE_NONE, DELETE_MAYBE, DELETE_DONE };
@@ -122,7 +133,8 @@ static bool judge_create(struct judge *j, const struct stage *s, int n, const st
         return false;
     }
     if (fate == FATE_PENDING && origin_here)
-        find(j, HALF, "stage %s, node %d lacks %s, which node %d keeps as pending", s->name, n, create->title, create->node);
+        find(j, HALF, "stage %s, node %d lacks %s, which node %d keeps as pending", s->name, n, create->title,
+             create->node);
     return true;
 }
 
@@ -186,9 +198,9 @@ static void judge_dump(struct judge *j, const struct stage *s, int n)
              (int)json_integer_value(json_object_get(d->doc, "listed")),
              (int)json_integer_value(json_object_get(d->doc, "total")), why ? ": " : "", why ? why : "");
     }
-    for (size_t k = 0; k < d->doubled; k++) find(j, DOUBLED, "stage %s, node %d: %zu of %zu rows", s->name, n, k + 1, d->doubled);
-    json_array_foreach(json_object_get(d->doc, "memories"), i, row)
-    {
+    for (size_t k = 0; k < d->doubled; k++)
+        find(j, DOUBLED, "stage %s, node %d: %zu of %zu rows", s->name, n, k + 1, d->doubled);
+    json_array_foreach (json_object_get(d->doc, "memories"), i, row) {
         const char *title = text_of(row, "title");
         if (title == NULL || json_object_get(j->r.creates, title) == NULL)
             find(j, INVENTED, "stage %s, node %d: %s", s->name, n, title ? title : "(no title)");
@@ -217,11 +229,16 @@ static void judge_refusals(struct judge *j)
         if (op->status != 503) continue;
         bool quorum = same(op->error, "quorum_not_met");
         const char *why = NULL;
-        if (j->r.fault_us > op->to_us) why = "no fault had begun";
-        else if (op->outcome == NULL) why = "no outcome";
-        else if (!same(op->outcome, "pending") && !same(op->outcome, "not_applied")) why = "an unknown outcome";
-        else if (quorum && op->got >= op->needed) why = "got is not below needed";
-        else if (quorum && op->reason == NULL) why = "no reason";
+        if (j->r.fault_us > op->to_us)
+            why = "no fault had begun";
+        else if (op->outcome == NULL)
+            why = "no outcome";
+        else if (!same(op->outcome, "pending") && !same(op->outcome, "not_applied"))
+            why = "an unknown outcome";
+        else if (quorum && op->got >= op->needed)
+            why = "got is not below needed";
+        else if (quorum && op->reason == NULL)
+            why = "no reason";
         if (why) find(j, UNEXPLAINED, "operation %zu (%s): %s", i, op->error ? op->error : "no text", why);
     }
 }
@@ -230,8 +247,7 @@ static bool in_archive(const json_t *archive, const struct op *op)
 {
     const json_t *row;
     size_t i;
-    json_array_foreach(archive, i, row)
-    {
+    json_array_foreach (archive, i, row) {
         if (same(text_of(row, "content"), op->content)) return true;
     }
     return false;
@@ -250,7 +266,8 @@ static void judge_lost_edit(struct judge *j, const struct stage *s, const struct
         if (in_archive(json_object_get(s->node[n].doc, "archive"), op))
             j->archived++;
         else
-            find(j, STALE, "stage %s, node %d: an edit of %s lost and is not in the archive", s->name, n, create->title);
+            find(j, STALE, "stage %s, node %d: an edit of %s lost and is not in the archive", s->name, n,
+                 create->title);
     }
 }
 
@@ -273,14 +290,15 @@ static void judge_edits(struct judge *j)
 
 static bool add_check(json_t *checks, const char *name, const char *expected, json_t *got, bool pass)
 {
-    json_array_append_new(checks, json_pack("{s:s, s:s, s:o, s:b}", "name", name, "expected", expected, "got", got, "pass", pass));
+    json_array_append_new(
+        checks, json_pack("{s:s, s:s, s:o, s:b}", "name", name, "expected", expected, "got", got, "pass", pass));
     return pass;
 }
 
 static void add_counts(json_t *numbers, const struct judge *j)
 {
-    static const char *const key[FAULTS] = { "lost", "wrong", "stale", "revived", "doubled", "invented", "half", "differ",
-                                             "partial", "unexplained" };
+    static const char *const key[FAULTS] = { "lost",     "wrong", "stale",  "revived", "doubled",
+                                             "invented", "half",  "differ", "partial", "unexplained" };
     for (int f = 0; f < FAULTS; f++) json_object_set_new(numbers, key[f], json_integer((json_int_t)j->count[f]));
     const struct stage *s = j->r.stages ? &j->r.stage[j->r.stages - 1] : NULL;
     json_t *rows = json_array(), *found = json_array();
@@ -298,7 +316,8 @@ static json_t *verdict(const struct judge *j)
     json_t *checks = json_array();
     const char *fault = text_of(j->r.meta, "fault");
     bool quiet = same(fault, "none");
-    bool pass = add_check(checks, "acknowledged writes", "at least 1", json_integer((json_int_t)j->acked), j->acked > 0);
+    bool pass =
+        add_check(checks, "acknowledged writes", "at least 1", json_integer((json_int_t)j->acked), j->acked > 0);
     pass &= add_check(checks, "stages judged", "at least 1", json_integer((json_int_t)j->r.stages), j->r.stages > 0);
     for (int f = 0; f < FAULTS; f++)
         pass &= add_check(checks, fault_name[f], "0", json_integer((json_int_t)j->count[f]), j->count[f] == 0);
@@ -308,11 +327,13 @@ static json_t *verdict(const struct judge *j)
         pass &= add_check(checks, "proofs that the fault acted", "at least 1, none of them empty", got,
                           j->r.proofs > 0 && j->r.empty_proofs == 0 && j->r.faults > 0);
     }
-    json_t *numbers = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i}", "acknowledged", (int)j->acked, "found", (int)j->found,
-                                "pending", (int)j->pending, "refused", (int)j->nothing, "unknown", (int)j->unknown,
-                                "lost_edits", (int)j->lost_edits, "archive_served", j->archive, "archived", (int)j->archived);
+    json_t *numbers =
+        json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i}", "acknowledged", (int)j->acked, "found", (int)j->found,
+                  "pending", (int)j->pending, "refused", (int)j->nothing, "unknown", (int)j->unknown, "lost_edits",
+                  (int)j->lost_edits, "archive_served", j->archive, "archived", (int)j->archived);
     add_counts(numbers, j);
-    return json_pack("{s:b, s:o, s:O, s:o}", "pass", pass, "checks", checks, "findings", j->findings, "numbers", numbers);
+    return json_pack("{s:b, s:o, s:O, s:o}", "pass", pass, "checks", checks, "findings", j->findings, "numbers",
+                     numbers);
 }
 
 int check_run(const char *dir, json_t **ret, struct err *err)

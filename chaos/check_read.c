@@ -11,8 +11,14 @@
 
 #define OPS_MAX 10000000
 
-static const char *text_of(const json_t *o, const char *name) { return json_string_value(json_object_get(o, name)); }
-static int64_t number_of(const json_t *o, const char *name) { return json_integer_value(json_object_get(o, name)); }
+static const char *text_of(const json_t *o, const char *name)
+{
+    return json_string_value(json_object_get(o, name));
+}
+static int64_t number_of(const json_t *o, const char *name)
+{
+    return json_integer_value(json_object_get(o, name));
+}
 
 static struct op *op_at(struct record *r, int64_t number)
 {
@@ -77,18 +83,17 @@ static int take_stage(struct record *r, json_t *line, struct err *err)
 {
     const json_t *node;
     size_t i;
-    if (r->stages == RECORD_STAGES || text_of(line, "name") == NULL) return err_set(err, E_SYNTAX, "one stage too many");
+    if (r->stages == RECORD_STAGES || text_of(line, "name") == NULL)
+        return err_set(err, E_SYNTAX, "one stage too many");
     struct stage *s = &r->stage[r->stages++];
     s->line = json_incref(line);
     s->name = text_of(line, "name");
     s->at_us = number_of(line, "at_us");
-    json_array_foreach(json_object_get(line, "live"), i, node)
-    {
+    json_array_foreach (json_object_get(line, "live"), i, node) {
         int64_t n = json_integer_value(node);
         if (n >= 0 && n < RECORD_NODES) s->node[n].live = true;
     }
-    json_array_foreach(json_object_get(line, "destroyed"), i, node)
-    {
+    json_array_foreach (json_object_get(line, "destroyed"), i, node) {
         int64_t n = json_integer_value(node);
         if (n >= 0 && n < RECORD_NODES) s->destroyed |= 1u << n;
     }
@@ -152,11 +157,11 @@ static void read_dump(struct record *r, struct stage *s, int n)
     d->doc = file_read_json(path, NULL);
     d->by_id = json_object();
     d->by_title = json_object();
-    json_array_foreach(json_object_get(d->doc, "memories"), i, row)
-    {
+    json_array_foreach (json_object_get(d->doc, "memories"), i, row) {
         const char *id = text_of(row, "id"), *title = text_of(row, "title");
         d->rows++;
-        if (id == NULL || title == NULL || json_object_get(d->by_id, id) || json_object_get(d->by_title, title)) d->doubled++;
+        if (id == NULL || title == NULL || json_object_get(d->by_id, id) || json_object_get(d->by_title, title))
+            d->doubled++;
         if (id) json_object_set(d->by_id, id, (json_t *)(uintptr_t)row);
         if (title) json_object_set(d->by_title, title, (json_t *)(uintptr_t)row);
     }

@@ -14,7 +14,10 @@
 #define CHAIN "AIMCHAOS"
 #define TOOL_MS 8000
 
-static void chain_name(char out[32]) { snprintf(out, 32, CHAIN "%d", (int)getpid()); }
+static void chain_name(char out[32])
+{
+    snprintf(out, 32, CHAIN "%d", (int)getpid());
+}
 
 static int tables(const char *const *argv, char *out, size_t size, struct err *err)
 {
@@ -56,7 +59,8 @@ int cut_possible(struct err *err)
     const char *const list[] = { "iptables", "-w", "-n", "-L", "INPUT", NULL };
     char place[WORLD_PATH];
     if (!tool_find("iptables", place))
-        return err_set(err, E_NOT_FOUND, "iptables is missing: install it, or cut by the link proxies alone: --cut proxy");
+        return err_set(err, E_NOT_FOUND,
+                       "iptables is missing: install it, or cut by the link proxies alone: --cut proxy");
     if (tables(list, NULL, 0, err) != 0) {
         err_wrap(err, "no rights to cut links (run as root, or give --cut proxy)");
         return E_DENIED;

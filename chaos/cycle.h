@@ -22,8 +22,8 @@ struct cycle_options {
     const char *bin;
     unsigned writes;                  /* creates of the burst */
     unsigned timeout_ms;              /* quorum */
+    unsigned settle_ms;               /* how long nodes may take to agree */
     uint16_t port[MESH_NODES];
-    bool writer_only;                 /* mesh_options */
     enum cut_tool cut;                /* what real cuts are made with */
     const char *shim;                 /* the preload library of the disk faults; NULL: none */
     bool keep;                        /* leave history and dumps also when passed */

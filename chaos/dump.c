@@ -18,8 +18,7 @@ static size_t take_page(const json_t *page, json_t *seen, json_t *all)
 {
     const json_t *row;
     size_t i, fresh = 0;
-    json_array_foreach(page, i, row)
-    {
+    json_array_foreach (page, i, row) {
         const char *id = json_string_value(json_object_get(row, "id"));
         if (id && json_object_get(seen, id)) continue;
         if (id) json_object_set_new(seen, id, json_true());
@@ -30,7 +29,8 @@ static size_t take_page(const json_t *page, json_t *seen, json_t *all)
 }
 
 /* Reads pages of a list until nothing new comes. Returns the server's total, -1 without one, or a negative error - 1. */
-static int read_list(struct node *n, const char *path, const char *member, json_t *all, int64_t *ret_total, struct err *err)
+static int read_list(struct node *n, const char *path, const char *member, json_t *all, int64_t *ret_total,
+                     struct err *err)
 {
     json_t *seen = json_object();
     size_t offset = 0, fresh = 1;
@@ -80,8 +80,8 @@ int dump_node(struct node *n, const char *ns, json_t **ret, struct err *err)
         archive = NULL;
     }
     *ret = json_pack("{s:i, s:I, s:I, s:b, s:o, s:o, s:o}", "node", n->index, "total", (json_int_t)total, "listed",
-                     (json_int_t)listed, "complete", complete, "error", rc ? json_string(why.msg) : json_null(), "memories",
-                     all, "archive", archive ? archive : json_null());
+                     (json_int_t)listed, "complete", complete, "error", rc ? json_string(why.msg) : json_null(),
+                     "memories", all, "archive", archive ? archive : json_null());
     if (rc != 0 && must_end(n, rc)) {
         json_decref(*ret);
         *ret = NULL;
@@ -116,8 +116,7 @@ static bool holds_all(const json_t *memories, const struct load *l)
     const json_t *row;
     size_t i;
     bool all = true;
-    json_array_foreach(memories, i, row)
-    {
+    json_array_foreach (memories, i, row) {
         const char *id = json_string_value(json_object_get(row, "id"));
         if (id) json_object_set_new(seen, id, json_true());
     }

@@ -37,7 +37,8 @@ bool fault_clock_library(char ret[WORLD_PATH])
 {
     static const char *const places[] = { "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
                                           "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-                                          "/usr/lib/faketime/libfaketimeMT.so.1", "/usr/lib64/faketime/libfaketimeMT.so.1",
+                                          "/usr/lib/faketime/libfaketimeMT.so.1",
+                                          "/usr/lib64/faketime/libfaketimeMT.so.1",
                                           "/usr/local/lib/faketime/libfaketimeMT.so.1" };
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
         if (access(places[i], R_OK) != 0) continue;

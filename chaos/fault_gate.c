@@ -10,11 +10,17 @@
 #define CUT_MS 500
 #define SKEW_S 300
 
-static unsigned least(unsigned a, unsigned b) { return a < b ? a : b; }
+static unsigned least(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
 
 /* --- kill_primary_mid_write --- */
 
-static void kill_strike(void *data) { cycle_kill(data, 0); }
+static void kill_strike(void *data)
+{
+    cycle_kill(data, 0);
+}
 
 static void kill_prepare(struct cycle *c)
 {
@@ -43,8 +49,9 @@ static int kill_run(struct cycle *c, struct err *err)
 
 const struct fault_class fault_kill_primary = {
     .name = "kill_primary_mid_write",
-    .text = "SIGKILL of the node written to, with at least 8 writes in flight. The two survivors must come to hold every\n"
-            "acknowledged write while it stays dead; then it starts again and all three must agree.",
+    .text =
+        "SIGKILL of the node written to, with at least 8 writes in flight. The two survivors must come to hold every\n"
+        "acknowledged write while it stays dead; then it starts again and all three must agree.",
     .variant = { "SIGKILL of node 0" },
     .flags = FAULT_GATE | FAULT_KILLS,
     .prepare = kill_prepare,
@@ -86,9 +93,11 @@ static int cut_run(struct cycle *c, struct err *err)
 
 const struct fault_class fault_partition = {
     .name = "partition_minority",
-    .text = "Node 0, which is written to, is cut off from both others for 500 ms in the middle of concurrent writes, by\n"
-            "iptables and by the link proxies: both directions, only what it sends, only what it hears.",
-    .variant = { "cut both ways", "cut outwards", "cut inwards", "proxy, both ways", "proxy, outwards", "proxy, inwards" },
+    .text =
+        "Node 0, which is written to, is cut off from both others for 500 ms in the middle of concurrent writes, by\n"
+        "iptables and by the link proxies: both directions, only what it sends, only what it hears.",
+    .variant = { "cut both ways", "cut outwards", "cut inwards", "proxy, both ways", "proxy, outwards",
+                 "proxy, inwards" },
     .flags = FAULT_GATE | FAULT_CUTS,
     .prepare = cut_prepare,
     .run = cut_run,
@@ -106,7 +115,8 @@ static void acks_set(struct cycle *c, const struct proxy_fault *f)
 static void acks_strike(void *data)
 {
     struct cycle *c = data;
-    struct proxy_fault f = { .swallow = c->variant == SWALLOW ? 1.0 / 3 : 0, .truncate = c->variant == TRUNCATE ? 1.0 / 3 : 0 };
+    struct proxy_fault f = { .swallow = c->variant == SWALLOW ? 1.0 / 3 : 0,
+                             .truncate = c->variant == TRUNCATE ? 1.0 / 3 : 0 };
     cycle_fault(c, c->class->variant[c->variant], true, json_pack("{s:i}", "in_flight", (int)c->load.flight));
     if (c->variant == STOP)
         node_signal(&c->mesh.node[1], SIGSTOP);
@@ -126,7 +136,7 @@ static int stop_run(struct cycle *c, struct err *err)
 {
     struct node *n = &c->mesh.node[1];
     int rc = cycle_burst(c, err);
-    if (rc == 0) rc = node_pause(n, err);      /* sees the process in state T */
+    if (rc == 0) rc = node_pause(n, err); /* sees the process in state T */
     if (rc == 0) cycle_proof(c, "node 1 seen stopped", 1);
     if (rc == 0) rc = world_pass(c->w, CUT_MS, err);
     node_resume(n);
@@ -156,7 +166,8 @@ static int acks_run(struct cycle *c, struct err *err)
 
 const struct fault_class fault_drop_acks = {
     .name = "drop_random_acks",
-    .text = "Requests reach the peers, their answers do not: the link proxies swallow or truncate one answer in three; and in\n"
+    .text = "Requests reach the peers, their answers do not: the link proxies swallow or truncate one answer in three; "
+            "and in\n"
             "turn, as the older campaigns had it, SIGSTOP of node 1 for 500 ms.",
     .variant = { "SIGSTOP of node 1", "answers swallowed", "answers truncated" },
     .flags = FAULT_GATE,
@@ -166,12 +177,15 @@ const struct fault_class fault_drop_acks = {
 
 /* --- clock_skew_peer --- */
 
-static void skew_strike(void *data) { (void)data; }
+static void skew_strike(void *data)
+{
+    (void)data;
+}
 
 static void skew_prepare(struct cycle *c)
 {
     char library[WORLD_PATH];
-    if (!fault_clock_library(library)) return;         /* fault_possible has refused already */
+    if (!fault_clock_library(library)) return; /* fault_possible has refused already */
     fault_clock_set(&c->mesh.node[1], library, "+300s");
     fault_clock_set(&c->mesh.node[2], library, "-300s");
     c->plan.editors = 6;
@@ -220,7 +234,8 @@ static int skew_run(struct cycle *c, struct err *err)
 
 const struct fault_class fault_clock_skew = {
     .name = "clock_skew_peer",
-    .text = "Node 1 lives 5 minutes ahead, node 2 five minutes behind (libfaketime; the monotonic clock is left alone), while\n"
+    .text = "Node 1 lives 5 minutes ahead, node 2 five minutes behind (libfaketime; the monotonic clock is left "
+            "alone), while\n"
             "the same memories are edited on all three.",
     .variant = { "+300 s and -300 s" },
     .flags = FAULT_GATE | FAULT_CLOCK,

@@ -28,7 +28,10 @@ int dir_make(const char *path, struct err *err)
     }
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 int dir_each(const char *path, void (*each)(void *data, const char *name), void *data, struct err *err)
 {
@@ -71,7 +74,10 @@ void dir_remove(const char *path) // NOLINT(misc-no-recursion)
     }
 }
 
-struct sum { const char *dir; int64_t bytes; };
+struct sum {
+    const char *dir;
+    int64_t bytes;
+};
 
 static void sum_entry(void *data, const char *name) // NOLINT(misc-no-recursion)
 {
@@ -148,7 +154,10 @@ int file_copy(const char *from, const char *to, struct err *err)
     return rc;
 }
 
-bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+bool file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
 
 int64_t file_size(const char *path)
 {

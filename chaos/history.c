@@ -30,7 +30,10 @@ int history_close(struct history *h, struct err *err)
     return bad ? err_set(err, E_IO, "the history could not be written: %s", strerror(errno)) : 0;
 }
 
-int64_t history_now_us(const struct history *h) { return clock_mono_us() - h->begun_us; }
+int64_t history_now_us(const struct history *h)
+{
+    return clock_mono_us() - h->begun_us;
+}
 
 void history_put(struct history *h, json_t *line)
 {
@@ -45,8 +48,8 @@ void history_put(struct history *h, json_t *line)
 
 void history_fault(struct history *h, const char *what, bool on, json_t *facts)
 {
-    json_t *line = json_pack("{s:s, s:I, s:s, s:b}", "t", "fault", "at_us", (json_int_t)history_now_us(h), "what", what,
-                             "on", on);
+    json_t *line =
+        json_pack("{s:s, s:I, s:s, s:b}", "t", "fault", "at_us", (json_int_t)history_now_us(h), "what", what, "on", on);
     if (facts) json_object_update(line, facts);
     json_decref(facts);
     history_put(h, line);
@@ -58,4 +61,7 @@ void history_proof(struct history *h, const char *what, uint64_t count)
     history_put(h, json_pack("{s:s, s:s, s:I}", "t", "proof", "what", what, "count", (json_int_t)count));
 }
 
-unsigned history_op(struct history *h) { return ++h->ops; }
+unsigned history_op(struct history *h)
+{
+    return ++h->ops;
+}

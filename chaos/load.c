@@ -28,10 +28,18 @@ static void writer_next(struct load_writer *w);
 /* --- what is written --- */
 
 static const char *const phrase[] = {
-    "the cache was cold after the restart",  "Größe und Maß stimmen überein",   "user prefers short answers",
-    "path: C:\\data\\\"quoted\"",             "第二の記憶は最初とは異なる",          "deploy on friday was rolled back",
-    "tabs\tand\nline ends",                   "the index was rebuilt in 3.2 s",   "emoji 🙂 outside the plane",
-    "retry with the same key is safe",        "meeting moved to 14:30 UTC+2",     "a rather plain sentence about nothing",
+    "the cache was cold after the restart",
+    "Größe und Maß stimmen überein",
+    "user prefers short answers",
+    "path: C:\\data\\\"quoted\"",
+    "第二の記憶は最初とは異なる",
+    "deploy on friday was rolled back",
+    "tabs\tand\nline ends",
+    "the index was rebuilt in 3.2 s",
+    "emoji 🙂 outside the plane",
+    "retry with the same key is safe",
+    "meeting moved to 14:30 UTC+2",
+    "a rather plain sentence about nothing",
 };
 
 static void put_content(struct load *l, struct buf *b, const char *mark)
@@ -160,14 +168,27 @@ static void answered(struct load_writer *w, int error, int status, const char *b
     if (status == 201) strike_maybe(l);
 }
 
-static void timer_cb(uv_timer_t *t) { writer_next(t->data); }
+static void timer_cb(uv_timer_t *t)
+{
+    writer_next(t->data);
+}
 
-static void rest(struct load_writer *w, uint64_t ms) { uv_timer_start(&w->timer, timer_cb, ms, 0); }
+static void rest(struct load_writer *w, uint64_t ms)
+{
+    uv_timer_start(&w->timer, timer_cb, ms, 0);
+}
 
 static void drop_client(struct load_writer *w)
 {
     if (w->client) client_free(w->client);
     w->client = NULL;
+}
+
+/* Once enough is acknowledged for the strike, everybody hurries, so that enough is in flight. */
+static uint64_t pause_of(const struct load *l)
+{
+    bool due = l->plan.strike && !l->struck && l->create.ok >= l->plan.strike_acks;
+    return due || l->plan.pause_ms == 0 ? 0 : world_pick(l->w, l->plan.pause_ms + 1);
 }
 
 static void answer_cb(void *data, int error, const struct client_answer *a)
@@ -179,7 +200,7 @@ static void answer_cb(void *data, int error, const struct client_answer *a)
     else
         answered(w, 0, a->status, a->body, a->body_len);
     if (error) drop_client(w);
-    rest(w, w->l->plan.pause_ms ? world_pick(w->l->w, w->l->plan.pause_ms + 1) : 0);
+    rest(w, pause_of(w->l));
 }
 
 /* --- asking --- */
@@ -241,9 +262,16 @@ static void ask(struct load_writer *w)
     history_put(l->h, line);
     w->sent_us = clock_mono_us();
     l->flight++;
-    struct client_request q = { .method = method[w->kind], .path = path, .headers = &agent, .headers_count = agent.value != NULL,
-                                .content_type = body.len ? "application/json" : NULL, .body = body.data,
-                                .body_len = body.len, .timeout_ms = REQUEST_MS, .cb = answer_cb, .data = w };
+    struct client_request q = { .method = method[w->kind],
+                                .path = path,
+                                .headers = &agent,
+                                .headers_count = agent.value != NULL,
+                                .content_type = body.len ? "application/json" : NULL,
+                                .body = body.data,
+                                .body_len = body.len,
+                                .timeout_ms = REQUEST_MS,
+                                .cb = answer_cb,
+                                .data = w };
     int rc = client_send(w->client, &q);
     buf_release(&body);
     if (rc == 0) {
@@ -282,8 +310,9 @@ static void connected_cb(void *data, int error)
 
 static void dial(struct load_writer *w)
 {
-    struct client_options o = { .body_bytes_max = (size_t)4 << 20, .connect_timeout_ms = 2000, .nodelay = true,
-                                .outstanding_max = 1 };
+    struct client_options o = {
+        .body_bytes_max = (size_t)4 << 20, .connect_timeout_ms = 2000, .nodelay = true, .outstanding_max = 1
+    };
     struct client_url url;
     char text[64];
     snprintf(text, sizeof text, "http://127.0.0.1:%u", w->l->mesh->node[w->node].port);
@@ -358,10 +387,19 @@ bool load_struck(void *load)
     return l->struck || load_done(load);
 }
 
-void load_halt(struct load *l) { l->halted = true; }
+void load_halt(struct load *l)
+{
+    l->halted = true;
+}
 
-static void timer_closed(uv_handle_t *h) { ((struct load_writer *)h->data)->l->handles--; }
-static bool handles_gone(void *data) { return ((struct load *)data)->handles == 0; }
+static void timer_closed(uv_handle_t *h)
+{
+    ((struct load_writer *)h->data)->l->handles--;
+}
+static bool handles_gone(void *data)
+{
+    return ((struct load *)data)->handles == 0;
+}
 
 void load_release(struct load *l)
 {

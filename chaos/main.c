@@ -31,6 +31,7 @@ static const char help[] =
     "                      permitted [iptables]\n"
     "  --seed K            of everything that is chosen by chance [random]\n"
     "  --timeout-ms T      quorum time-out of the nodes [3000]\n"
+    "  --settle-ms T       how long the nodes may take to agree after a fault [30000]\n"
     "  --keep              keep the evidence of every cycle, passed ones too\n"
     "  --ref TEXT          what is tested, for the report [git describe]\n"
     "\n"
@@ -41,7 +42,8 @@ static int list_classes(void)
     for (const struct fault_class *f = fault_classes(); f->name; f++) {
         printf("%s%s\n", f->name, f->flags & FAULT_GATE ? "  (ship gate)" : "");
         const char *second = strchr(f->text, '\n');
-        printf("    %.*s\n    %s\n", (int)(second ? second - f->text : (long)strlen(f->text)), f->text, second ? second + 1 : "");
+        printf("    %.*s\n    %s\n", (int)(second ? second - f->text : (long)strlen(f->text)), f->text,
+               second ? second + 1 : "");
     }
     return 0;
 }
@@ -68,7 +70,7 @@ static int check_again(const char *dir)
 
 struct args {
     const char *bin, *out, *phases, *faults, *cut, *ref;
-    unsigned cycles, writes, timeout_ms;
+    unsigned cycles, writes, timeout_ms, settle_ms;
     uint64_t seed;
     bool keep;
 };
@@ -91,15 +93,19 @@ static int take_number(struct args *a, const char *name, const char *text, struc
     if (strcmp(name, "--cycles") == 0) a->cycles = (unsigned)v;
     if (strcmp(name, "--writes") == 0) a->writes = (unsigned)v;
     if (strcmp(name, "--timeout-ms") == 0) a->timeout_ms = (unsigned)v;
+    if (strcmp(name, "--settle-ms") == 0) a->settle_ms = (unsigned)v;
     if (strcmp(name, "--seed") == 0) a->seed = v;
     return 0;
 }
 
 static int parse(struct args *a, int argc, char **argv, struct err *err)
 {
-    static const char *const numbers[] = { "--cycles", "--writes", "--timeout-ms", "--seed" };
-    struct { const char *name; const char **at; } const texts[] = { { "--bin", &a->bin }, { "--out", &a->out },
-        { "--phases", &a->phases }, { "--faults", &a->faults }, { "--cut", &a->cut }, { "--ref", &a->ref } };
+    static const char *const numbers[] = { "--cycles", "--writes", "--timeout-ms", "--settle-ms", "--seed" };
+    struct {
+        const char *name;
+        const char **at;
+    } const texts[] = { { "--bin", &a->bin },       { "--out", &a->out }, { "--phases", &a->phases },
+                        { "--faults", &a->faults }, { "--cut", &a->cut }, { "--ref", &a->ref } };
     for (int i = 0; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         bool known = false;
@@ -164,10 +170,14 @@ static int choose_phases(struct campaign *c, const char *text, struct err *err)
 
 static int choose_cut(struct campaign *c, const char *text, struct err *err)
 {
-    if (strcmp(text, "iptables") == 0) c->cycle.cut = CUT_IPTABLES;
-    else if (strcmp(text, "proxy") == 0) c->cycle.cut = CUT_PROXY;
-    else if (strcmp(text, "auto") == 0) c->cycle.cut = cut_possible(NULL) == 0 ? CUT_IPTABLES : CUT_PROXY;
-    else return err_set(err, E_INVALID, "--cut takes iptables, proxy or auto, not '%s'", text);
+    if (strcmp(text, "iptables") == 0)
+        c->cycle.cut = CUT_IPTABLES;
+    else if (strcmp(text, "proxy") == 0)
+        c->cycle.cut = CUT_PROXY;
+    else if (strcmp(text, "auto") == 0)
+        c->cycle.cut = cut_possible(NULL) == 0 ? CUT_IPTABLES : CUT_PROXY;
+    else
+        return err_set(err, E_INVALID, "--cut takes iptables, proxy or auto, not '%s'", text);
     return 0;
 }
 
@@ -207,7 +217,9 @@ static int prepare(struct campaign *c, const struct args *a, struct err *err)
     free(bin);
     if (access(c->bin, X_OK) != 0)
         return err_set(err, E_NOT_FOUND, "no program to test: %s: %s", a->bin, strerror(errno));
-    c->cycle = (struct cycle_options){ .bin = c->bin, .writes = a->writes, .timeout_ms = a->timeout_ms, .shim = "" };
+    c->cycle = (struct cycle_options){
+        .bin = c->bin, .writes = a->writes, .timeout_ms = a->timeout_ms, .settle_ms = a->settle_ms, .shim = ""
+    };
     c->cycles = a->cycles;
     c->seed = a->seed;
     c->keep = a->keep;
@@ -233,8 +245,14 @@ static int gate(int argc, char **argv)
     static struct world w;
     struct err err = { 0 };
     const char *bin = getenv("AI_MEMORY_BIN");
-    struct args a = { .bin = bin ? bin : "build/release/ai-memory", .faults = "gate", .cut = "iptables", .cycles = 50,
-                      .writes = 100, .timeout_ms = 3000, .seed = random_u64() >> 16 };
+    struct args a = { .bin = bin ? bin : "build/release/ai-memory",
+                      .faults = "gate",
+                      .cut = "iptables",
+                      .cycles = 50,
+                      .writes = 100,
+                      .timeout_ms = 3000,
+                      .settle_ms = 30000,
+                      .seed = random_u64() >> 16 };
     if (parse(&a, argc, argv, &err) != 0) {
         fprintf(stderr, "chaos: %s\n\n%s", err.msg, help);
         return 2;

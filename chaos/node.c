@@ -31,7 +31,7 @@ int child_main(char **argv)
 {
     struct rlimit core = { 0, 0 };
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == 1) return 127;      /* the parent was faster */
+    if (getppid() == 1) return 127; /* the parent was faster */
     setrlimit(RLIMIT_CORE, &core);
     const char *preload = getenv("CHAOS_PRELOAD");
     if (preload) setenv("LD_PRELOAD", preload, 1);
@@ -67,7 +67,7 @@ static void peer_list(const struct node *n, char *out, size_t size)
     const struct mesh *m = n->mesh;
     size_t len = 0;
     out[0] = 0;
-    if (n->alone || (m->o.writer_only && n->index != 0)) return;
+    if (n->alone) return;
     for (int i = 0; i < MESH_NODES; i++) {
         if (i == n->index) continue;
         uint16_t port = m->link[n->index][i] ? proxy_port(m->link[n->index][i]) : m->node[i].port;
@@ -77,8 +77,8 @@ static void peer_list(const struct node *n, char *out, size_t size)
 
 static unsigned build_env(struct node *n, char **env, unsigned max, char text[3][WORLD_PATH + 40])
 {
-    static const char *const kept[] = { "PATH=", "LANG=", "LC_", "TZ=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TMPDIR=",
-                                        "CHAOS_STUB" };
+    static const char *const kept[] = { "PATH=",         "LANG=",          "LC_",     "TZ=",
+                                        "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TMPDIR=", "CHAOS_STUB" };
     unsigned count = 0;
     for (char **e = environ; *e && count < max - NODE_ENV - 4; e++) {
         for (size_t k = 0; k < ARRAY_LEN(kept); k++)
@@ -108,7 +108,9 @@ int node_start(struct node *n, struct err *err)
     snprintf(writes, sizeof writes, "%u", m->o.writes);
     snprintf(timeout, sizeof timeout, "%u", m->o.timeout_ms);
     peer_list(n, peers, sizeof peers);
-    const char *fixed[] = { m->w->self, "child", m->o.bin, "--db", n->db, "serve", "--host", "127.0.0.1", "--port", port };
+    const char *fixed[] = {
+        m->w->self, "child", m->o.bin, "--db", n->db, "serve", "--host", "127.0.0.1", "--port", port
+    };
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++) args[a++] = fixed[i];
     if (peers[0]) {
         const char *quorum[] = { "--quorum-writes", writes, "--quorum-timeout-ms", timeout, "--quorum-peers", peers };
@@ -122,8 +124,12 @@ int node_start(struct node *n, struct err *err)
     uv_stdio_container_t io[3] = { { .flags = UV_IGNORE },
                                    { .flags = UV_INHERIT_FD, .data.fd = log },
                                    { .flags = UV_INHERIT_FD, .data.fd = log } };
-    uv_process_options_t o = { .exit_cb = exit_cb, .file = m->w->self, .args = (char **)(uintptr_t)args, .env = env,
-                               .stdio_count = 3, .stdio = io };
+    uv_process_options_t o = { .exit_cb = exit_cb,
+                               .file = m->w->self,
+                               .args = (char **)(uintptr_t)args,
+                               .env = env,
+                               .stdio_count = 3,
+                               .stdio = io };
     memset(&n->process, 0, sizeof n->process);
     n->process.data = n;
     int rc = uv_spawn(&m->w->loop, &n->process, &o);
@@ -142,7 +148,10 @@ void node_signal(struct node *n, int signal)
     if (n->running) uv_process_kill(&n->process, signal);
 }
 
-static bool is_gone(void *data) { return !((struct node *)data)->running; }
+static bool is_gone(void *data)
+{
+    return !((struct node *)data)->running;
+}
 
 int node_gone(struct node *n, int64_t ms, struct err *err)
 {
@@ -161,7 +170,10 @@ static char process_state(int pid)
     return end && end[1] ? end[2] : 0;
 }
 
-static bool is_stopped(void *data) { return process_state(((struct node *)data)->process.pid) == 'T'; }
+static bool is_stopped(void *data)
+{
+    return process_state(((struct node *)data)->process.pid) == 'T';
+}
 
 int node_pause(struct node *n, struct err *err)
 {
@@ -207,7 +219,8 @@ int node_ready(struct node *n, int64_t ms, struct err *err)
         if (!n->running || clock_mono_ms() > until) {
             last_words(n, words, sizeof words);
             if (n->running)
-                return err_set(err, E_TIMEOUT, "node %d is not ready after %lld ms: %s", n->index, (long long)ms, words);
+                return err_set(err, E_TIMEOUT, "node %d is not ready after %lld ms: %s", n->index, (long long)ms,
+                               words);
             return err_set(err, E_UNREACHABLE, "node %d ended at its start (exit %lld, signal %d): %s", n->index,
                            (long long)n->exit_status, n->term_signal, words);
         }
@@ -232,7 +245,7 @@ int node_copy_db(const char *from, const char *to, struct err *err)
     int rc = 0;
     for (size_t i = 0; i < 4 && rc == 0; i++) {
         char a[WORLD_PATH + 16], b[WORLD_PATH + 16];
-        if (i == 2) continue;            /* -shm is rebuilt */
+        if (i == 2) continue; /* -shm is rebuilt */
         snprintf(a, sizeof a, "%s%s", from, companions[i]);
         snprintf(b, sizeof b, "%s%s", to, companions[i]);
         if (file_exists(a)) rc = file_copy(a, b, err);
@@ -266,8 +279,14 @@ static void answer_cb(void *data, int error, const struct client_answer *answer)
     a->reply->body = mem_strndup(answer->body ? answer->body : "", answer->body_len);
 }
 
-static bool ask_connected(void *data) { return ((struct ask *)data)->connected; }
-static bool ask_done(void *data) { return ((struct ask *)data)->done; }
+static bool ask_connected(void *data)
+{
+    return ((struct ask *)data)->connected;
+}
+static bool ask_done(void *data)
+{
+    return ((struct ask *)data)->done;
+}
 
 static void forget_client(struct node *n)
 {
@@ -279,8 +298,9 @@ static void forget_client(struct node *n)
 
 static int connect_client(struct node *n, struct ask *a, int64_t ms, struct err *err)
 {
-    struct client_options o = { .body_bytes_max = BODY_MAX, .connect_timeout_ms = (uint32_t)ms, .nodelay = true,
-                                .outstanding_max = 1 };
+    struct client_options o = {
+        .body_bytes_max = BODY_MAX, .connect_timeout_ms = (uint32_t)ms, .nodelay = true, .outstanding_max = 1
+    };
     struct client_url url;
     char text[64];
     forget_client(n);
@@ -309,17 +329,24 @@ int node_ask(struct node *n, const char *method, const char *path, const json_t 
     buf_init(&b, BODY_MAX);
     if (body) json_print_ordered(&b, body);
     int64_t begun = clock_mono_us();
-    struct client_request q = { .method = method, .path = path, .content_type = body ? "application/json" : NULL,
-                                .body = b.data, .body_len = b.len, .timeout_ms = (uint32_t)ms, .cb = answer_cb, .data = &a };
+    struct client_request q = { .method = method,
+                                .path = path,
+                                .content_type = body ? "application/json" : NULL,
+                                .body = b.data,
+                                .body_len = b.len,
+                                .timeout_ms = (uint32_t)ms,
+                                .cb = answer_cb,
+                                .data = &a };
     rc = client_send(n->client, &q);
     if (rc != 0)
         err_set(err, rc, "node %d: %s %s: %s", n->index, method, path, err_text(rc));
     else
         rc = world_wait(n->mesh->w, ms + 500, ask_done, &a, err, "%s %s of node %d", method, path, n->index);
     buf_release(&b);
-    if (rc == 0 && a.error != 0) rc = err_set(err, a.error, "node %d: %s %s: %s", n->index, method, path, err_text(a.error));
+    if (rc == 0 && a.error != 0)
+        rc = err_set(err, a.error, "node %d: %s %s: %s", n->index, method, path, err_text(a.error));
     if (rc != 0) {
-        forget_client(n);                /* its callbacks point at this frame */
+        forget_client(n); /* its callbacks point at this frame */
         return rc;
     }
     ret->took_us = clock_mono_us() - begun;
@@ -378,8 +405,7 @@ static int node_linked(struct node *n, struct err *err)
     int rc = node_ask(n, "GET", "/api/v1/sync/status", NULL, 2000, &r, err);
     const json_t *peers = json_object_get(r.json, "peers");
     bool silent = rc == 0 && (r.status != 200 || !json_is_array(peers));
-    json_array_foreach(peers, i, peer)
-    {
+    json_array_foreach (peers, i, peer) {
         const char *state = json_string_value(json_object_get(peer, "state"));
         if (state && strcmp(state, "up") == 0) up++;
     }
@@ -394,7 +420,7 @@ int mesh_linked(struct mesh *m, int64_t ms, struct err *err)
     int64_t until = clock_mono_ms() + ms;
     for (int i = 0; i < MESH_NODES;) {
         struct node *n = &m->node[i];
-        int linked = n->running && !(m->o.writer_only && i != 0) ? node_linked(n, err) : 1;
+        int linked = n->running ? node_linked(n, err) : 1;
         if (linked < 0) return linked;
         if (linked == 1) {
             i++;
@@ -416,7 +442,10 @@ unsigned mesh_alive(const struct mesh *m)
     return set;
 }
 
-static bool all_gone(void *data) { return mesh_alive(data) == 0; }
+static bool all_gone(void *data)
+{
+    return mesh_alive(data) == 0;
+}
 
 void mesh_close(struct mesh *m)
 {

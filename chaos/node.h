@@ -45,7 +45,6 @@ struct mesh_options {
     unsigned writes;                      /* W */
     unsigned timeout_ms;
     bool links;                           /* through proxies */
-    bool writer_only;                     /* only node 0 knows peers, as the original's script starts them */
     uint16_t port[MESH_NODES];            /* 0: any free one */
     const char *extra[NODE_ARGS];         /* further arguments of serve, ended by NULL */
 };

@@ -14,7 +14,8 @@
 #define PAGES_MAX 400
 
 static const char style[] =
-    "body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:900px;padding:0 1em 4em;color:#1d2433;background:#fff}"
+    "body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:900px;padding:0 1em "
+    "4em;color:#1d2433;background:#fff}"
     "h1{font-size:1.5em}h2{margin-top:2em;border-bottom:1px solid #ccd;padding-bottom:.2em}h3{margin-bottom:.2em}"
     ".verdict{padding:.8em 1em;border-radius:6px;color:#fff;font-size:1.25em;font-weight:600}.yes{background:#197a3d}"
     ".no{background:#b3261e}.not{background:#666}table{border-collapse:collapse;width:100%}td,th{text-align:left;"
@@ -26,16 +27,24 @@ static const char style[] =
     "@media(prefers-color-scheme:dark){body{background:#14171f;color:#dde2ee}pre,svg{background:#1c202b}"
     ".tick,.axis{fill:#aab}.grid{stroke:#333a4a}td,th,svg,h2{border-color:#333a4a}}";
 
-static const char *text_of(const json_t *o, const char *name) { return json_string_value(json_object_get(o, name)); }
-static int64_t number_of(const json_t *o, const char *name) { return json_integer_value(json_object_get(o, name)); }
-static bool passed(const json_t *o) { return json_is_true(json_object_get(o, "pass")); }
+static const char *text_of(const json_t *o, const char *name)
+{
+    return json_string_value(json_object_get(o, name));
+}
+static int64_t number_of(const json_t *o, const char *name)
+{
+    return json_integer_value(json_object_get(o, name));
+}
+static bool passed(const json_t *o)
+{
+    return json_is_true(json_object_get(o, "pass"));
+}
 
 static const json_t *report_of(const json_t *summary, int phase)
 {
     const json_t *r;
     size_t i;
-    json_array_foreach(json_object_get(summary, "phases"), i, r)
-    {
+    json_array_foreach (json_object_get(summary, "phases"), i, r) {
         if (number_of(r, "phase") == phase) return r;
     }
     return NULL;
@@ -91,8 +100,7 @@ static void reasons(struct buf *b, const json_t *report)
     size_t i;
     if (json_array_size(json_object_get(report, "reasons")) == 0) return;
     buf_puts(b, "<p>What went wrong:</p><ul>\n");
-    json_array_foreach(json_object_get(report, "reasons"), i, reason)
-    {
+    json_array_foreach (json_object_get(report, "reasons"), i, reason) {
         buf_puts(b, "<li>");
         html_text(b, json_string_value(reason));
         buf_puts(b, "</li>\n");
@@ -105,26 +113,28 @@ static void not_run(struct buf *b, const json_t *summary, int phase)
     const json_t *n;
     size_t i;
     const char *why = "";
-    json_array_foreach(json_object_get(summary, "not_run"), i, n)
-    {
+    json_array_foreach (json_object_get(summary, "not_run"), i, n) {
         if (number_of(n, "phase") == phase) why = text_of(n, "reason");
     }
-    buf_printf(b, "<p><span class=\"verdict not\">NOT RUN</span></p><p>Nothing is known of this phase in this campaign: ");
+    buf_printf(b,
+               "<p><span class=\"verdict not\">NOT RUN</span></p><p>Nothing is known of this phase in this campaign: ");
     html_text(b, why && *why ? why : "the campaign ended before it");
     buf_puts(b, ".</p>\n");
 }
 
 /* --- three readings --- */
 
-struct totals { int64_t ok, writes, found, lost, cycles, converge_max; unsigned classes; };
+struct totals {
+    int64_t ok, writes, found, lost, cycles, converge_max;
+    unsigned classes;
+};
 
 static struct totals totals_of(const json_t *phase4)
 {
     struct totals t = { 0 };
     const char *name;
     json_t *d;
-    json_object_foreach(json_object_get(phase4, "details_by_fault"), name, d)
-    {
+    json_object_foreach (json_object_get(phase4, "details_by_fault"), name, d) {
         t.classes++;
         t.cycles += number_of(d, "cycles");
         t.writes += number_of(d, "writes");
@@ -143,25 +153,36 @@ static void readings(struct buf *b, const json_t *summary)
     struct totals t = totals_of(p4);
     buf_puts(b, "<h2>What this means</h2>\n<h3>If you use it</h3><p>");
     if (t.ok > 0)
-        buf_printf(b, "We stored %lld memories while machines were killed, stopped, cut off from each other or given wrong clocks. "
-                      "Of those that were confirmed, %lld were missing, doubled or came back after they had been deleted. ",
-                   (long long)t.ok, (long long)t.lost);
-    buf_puts(b, pass ? "What it says it remembers, it remembered." : "This version must not be trusted with your memories.");
+        buf_printf(
+            b,
+            "We stored %lld memories while machines were killed, stopped, cut off from each other or given wrong "
+            "clocks. "
+            "Of those that were confirmed, %lld were missing, doubled or came back after they had been deleted. ",
+            (long long)t.ok, (long long)t.lost);
+    buf_puts(b, pass ? "What it says it remembers, it remembered."
+                     : "This version must not be trusted with your memories.");
     buf_puts(b, "</p>\n<h3>If you decide about it</h3><p>");
     buf_printf(b, "The campaign %s. ", pass ? "passed everything it was asked to prove" : "failed: do not release");
     if (p4)
-        buf_printf(b, "%u kinds of failure, %lld trials, %lld writes attempted; %lld confirmed, %lld of them found on both other "
-                      "nodes. After the worst failure the nodes agreed again within %.1f seconds. ",
-                   t.classes, (long long)t.cycles, (long long)t.writes, (long long)t.ok, (long long)t.found,
-                   (double)t.converge_max / 1000);
+        buf_printf(
+            b,
+            "%u kinds of failure, %lld trials, %lld writes attempted; %lld confirmed, %lld of them found on both other "
+            "nodes. After the worst failure the nodes agreed again within %.1f seconds. ",
+            t.classes, (long long)t.cycles, (long long)t.writes, (long long)t.ok, (long long)t.found,
+            (double)t.converge_max / 1000);
     buf_puts(b, "Phases that did not run prove nothing, in either direction.</p>\n<h3>If you build it</h3><p>");
     if (p2)
-        buf_printf(b, "Phase 2: %lld of %lld acknowledged, converged %lld ms after the last answer; both peers down answered %s in "
-                      "%lld ms. ",
-                   (long long)number_of(p2, "ok"), (long long)number_of(p2, "total_writes"), (long long)number_of(p2, "converge_ms"),
-                   text_of(p2, "probe2_both_peers_down"), (long long)number_of(p2, "probe2_ms"));
-    buf_puts(b, "Every cycle has a fresh mesh of three; the fault strikes after a chosen number of acknowledgements with writes in "
-                "flight; a checker that sees only the recorded history and complete dumps judges. Evidence of failed cycles lies "
+        buf_printf(b,
+                   "Phase 2: %lld of %lld acknowledged, converged %lld ms after the last answer; both peers down "
+                   "answered %s in "
+                   "%lld ms. ",
+                   (long long)number_of(p2, "ok"), (long long)number_of(p2, "total_writes"),
+                   (long long)number_of(p2, "converge_ms"), text_of(p2, "probe2_both_peers_down"),
+                   (long long)number_of(p2, "probe2_ms"));
+    buf_puts(b, "Every cycle has a fresh mesh of three; the fault strikes after a chosen number of acknowledgements "
+                "with writes in "
+                "flight; a checker that sees only the recorded history and complete dumps judges. Evidence of failed "
+                "cycles lies "
                 "under <code>evidence/</code>; <code>ai-memory-chaos check DIR</code> judges it again.</p>\n");
 }
 
@@ -173,25 +194,23 @@ static void phase1(struct buf *b, const json_t *summary)
     size_t i;
     bool any = false;
     buf_puts(b, "<h2>Phase 1: the program by itself</h2>\n");
-    json_array_foreach(json_object_get(summary, "phases"), i, r)
-    {
+    json_array_foreach (json_object_get(summary, "phases"), i, r) {
         char got[128];
         if (number_of(r, "phase") != 1) continue;
         if (!any) check_head(b);
         any = true;
-        snprintf(got, sizeof got, "%lld hits, %lld tools, %lld snapshot, %lld manifest", (long long)number_of(r, "recall_count"),
-                 (long long)number_of(r, "mcp_tool_count"), (long long)number_of(r, "snapshot_count"),
-                 (long long)number_of(r, "manifest_count"));
-        check_row(b, "store, recall, stats, backup, curator, tools", "at least 1 hit, 30 tools; 1 snapshot, 1 manifest", got,
-                  passed(r));
+        snprintf(got, sizeof got, "%lld hits, %lld tools, %lld snapshot, %lld manifest",
+                 (long long)number_of(r, "recall_count"), (long long)number_of(r, "mcp_tool_count"),
+                 (long long)number_of(r, "snapshot_count"), (long long)number_of(r, "manifest_count"));
+        check_row(b, "store, recall, stats, backup, curator, tools", "at least 1 hit, 30 tools; 1 snapshot, 1 manifest",
+                  got, passed(r));
     }
     if (!any) {
         not_run(b, summary, 1);
         return;
     }
     buf_puts(b, "</table>\n");
-    json_array_foreach(json_object_get(summary, "phases"), i, r)
-    {
+    json_array_foreach (json_object_get(summary, "phases"), i, r) {
         if (number_of(r, "phase") != 1) continue;
         reasons(b, r);
         raw(b, "report", r);
@@ -202,8 +221,7 @@ static void checks_of(struct buf *b, const json_t *checks)
 {
     const json_t *k;
     size_t i;
-    json_array_foreach(checks, i, k)
-    {
+    json_array_foreach (checks, i, k) {
         struct buf got;
         buf_init(&got, 4096);
         const json_t *g = json_object_get(k, "got");
@@ -241,7 +259,8 @@ static void phase2(struct buf *b, const json_t *summary)
     check_row(b, "probe 1: one peer down", "201", p1, p1 && strcmp(p1, "201") == 0);
     check_row(b, "probe 2: both peers down", "503", p2, p2 && strcmp(p2, "503") == 0);
     snprintf(got, sizeof got, "%lld ms", (long long)number_of(r, "return_converge_ms"));
-    check_row(b, "the returned peers have everything", "without anybody asking", got, number_of(r, "return_converge_ms") >= 0);
+    check_row(b, "the returned peers have everything", "without anybody asking", got,
+              number_of(r, "return_converge_ms") >= 0);
     checks_of(b, json_object_get(r, "checks"));
     buf_puts(b, "</table>\n");
     reasons(b, r);
@@ -266,27 +285,27 @@ static void phase4(struct buf *b, const struct campaign *c, const json_t *summar
         not_run(b, summary, 4);
         return;
     }
-    buf_printf(b, "<p>%lld cycles of %lld writes for each class; cuts by %s.</p>\n", (long long)number_of(r, "cycles_per_fault"),
-               (long long)number_of(r, "writes_per_cycle"), text_of(r, "cuts"));
+    buf_printf(b, "<p>%lld cycles of %lld writes for each class; cuts by %s.</p>\n",
+               (long long)number_of(r, "cycles_per_fault"), (long long)number_of(r, "writes_per_cycle"),
+               text_of(r, "cuts"));
     check_head(b);
-    json_object_foreach(json_object_get(r, "convergence_by_fault"), name, v)
-    {
+    json_object_foreach (json_object_get(r, "convergence_by_fault"), name, v) {
         const struct fault_class *f = fault_find(name);
         const json_t *d = json_object_get(json_object_get(r, "details_by_fault"), name);
         char got[128];
         bound_row(b, "convergence", name, json_real_value(v), true);
-        bound_row(b, "availability", name, json_real_value(json_object_get(json_object_get(r, "availability_by_fault"), name)),
+        bound_row(b, "availability", name,
+                  json_real_value(json_object_get(json_object_get(r, "availability_by_fault"), name)),
                   f == NULL || !(f->flags & FAULT_KILLS));
-        snprintf(got, sizeof got, "%lld of %lld cycles; lost %lld, doubled %lld, revived %lld", (long long)number_of(d, "passed"),
-                 (long long)number_of(d, "cycles"), (long long)number_of(d, "lost"), (long long)number_of(d, "doubled"),
-                 (long long)number_of(d, "revived"));
+        snprintf(got, sizeof got, "%lld of %lld cycles; lost %lld, doubled %lld, revived %lld",
+                 (long long)number_of(d, "passed"), (long long)number_of(d, "cycles"), (long long)number_of(d, "lost"),
+                 (long long)number_of(d, "doubled"), (long long)number_of(d, "revived"));
         check_row(b, "  the checker's verdict", "every cycle", got,
                   number_of(d, "cycles") > 0 && number_of(d, "passed") == number_of(d, "cycles"));
     }
     buf_puts(b, "</table>\n");
     reasons(b, r);
-    json_object_foreach(json_object_get(r, "convergence_by_fault"), name, v)
-    {
+    json_object_foreach (json_object_get(r, "convergence_by_fault"), name, v) {
         const struct fault_class *f = fault_find(name);
         buf_puts(b, "<h3>");
         html_text(b, name);
@@ -308,7 +327,9 @@ int page_write(const struct campaign *c, const json_t *summary, struct err *err)
     snprintf(text, sizeof text, "Ship gate: %s", c->id);
     head(&b, text);
     buf_printf(&b, "<p class=\"verdict %s\">%s</p>\n", pass ? "yes" : "no",
-               pass ? "PASSED" : when ? "FAILED" : "INCOMPLETE: the campaign is under way, or was killed");
+               pass   ? "PASSED"
+               : when ? "FAILED"
+                      : "INCOMPLETE: the campaign is under way, or was killed");
     if (broken && *broken) {
         buf_puts(&b, "<p>The campaign ended early: ");
         html_text(&b, broken);
@@ -320,8 +341,8 @@ int page_write(const struct campaign *c, const json_t *summary, struct err *err)
     fact(&b, "completed", when ? when : "not");
     snprintf(text, sizeof text, "%lld s", (long long)(number_of(summary, "took_ms") / 1000));
     fact(&b, "took", text);
-    snprintf(text, sizeof text, "%u classes, %u cycles of %u writes; quorum 2 of 3, time-out %u ms; seed %llu", c->classes, c->cycles,
-             c->cycle.writes, c->cycle.timeout_ms, (unsigned long long)c->seed);
+    snprintf(text, sizeof text, "%u classes, %u cycles of %u writes; quorum 2 of 3, time-out %u ms; seed %llu",
+             c->classes, c->cycles, c->cycle.writes, c->cycle.timeout_ms, (unsigned long long)c->seed);
     fact(&b, "phase 4", text);
     buf_puts(&b, "</table>\n");
     readings(&b, summary);
@@ -341,7 +362,11 @@ int page_write(const struct campaign *c, const json_t *summary, struct err *err)
 
 /* --- all campaigns --- */
 
-struct list_of { struct buf *b; const char *runs; unsigned count; };
+struct list_of {
+    struct buf *b;
+    const char *runs;
+    unsigned count;
+};
 
 static void list_one(void *data, const char *name)
 {
@@ -361,7 +386,10 @@ static void list_one(void *data, const char *name)
     html_text(l->b, text_of(s, "ai_memory_git_ref"));
     buf_puts(l->b, "</td><td>");
     html_text(l->b, when ? when : "");
-    buf_printf(l->b, "</td><td class=\"%s\">%s</td></tr>\n", pass ? "ok" : "bad", pass ? "passed" : when ? "failed" : "incomplete");
+    buf_printf(l->b, "</td><td class=\"%s\">%s</td></tr>\n", pass ? "ok" : "bad",
+               pass   ? "passed"
+               : when ? "failed"
+                      : "incomplete");
     json_decref(s);
 }
 

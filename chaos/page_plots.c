@@ -13,7 +13,10 @@
 #define POINTS_MAX 20000
 #define HISTORIES_MAX 6
 
-struct points { struct plot_point *at; size_t count; };
+struct points {
+    struct plot_point *at;
+    size_t count;
+};
 
 static void add(struct points *p, double x, double y, bool bad)
 {
@@ -22,7 +25,10 @@ static void add(struct points *p, double x, double y, bool bad)
     p->at[p->count++] = (struct plot_point){ x, y, bad };
 }
 
-static int64_t number_of(const json_t *o, const char *name) { return json_integer_value(json_object_get(o, name)); }
+static int64_t number_of(const json_t *o, const char *name)
+{
+    return json_integer_value(json_object_get(o, name));
+}
 
 static void read_cycles(const char *path, struct points *converge, struct points *ok, struct points *found)
 {
@@ -35,7 +41,8 @@ static void read_cycles(const char *path, struct points *converge, struct points
         json_t *line = json_parse(b.data + at, len, NULL, 0, NULL);
         double n = (double)number_of(line, "cycle");
         bool pass = json_is_true(json_object_get(line, "pass"));
-        if (line && number_of(line, "converge_ms") >= 0) add(converge, n, (double)number_of(line, "converge_ms"), !pass);
+        if (line && number_of(line, "converge_ms") >= 0)
+            add(converge, n, (double)number_of(line, "converge_ms"), !pass);
         if (line) add(ok, n, (double)number_of(line, "ok"), false);
         if (line) add(found, n, (double)number_of(line, "found"), number_of(line, "found") < number_of(line, "ok"));
         json_decref(line);
@@ -44,7 +51,12 @@ static void read_cycles(const char *path, struct points *converge, struct points
     buf_release(&b);
 }
 
-struct histories { const char *dir; struct points took, refused; double longest; unsigned count; };
+struct histories {
+    const char *dir;
+    struct points took, refused;
+    double longest;
+    unsigned count;
+};
 
 static void read_history(void *data, const char *name)
 {
@@ -57,7 +69,8 @@ static void read_history(void *data, const char *name)
     if (record_read(&r, dir, NULL) == 0 && r.fault_us != INT64_MAX) {
         for (size_t i = 1; i < r.ops; i++) {
             const struct op *op = &r.op[i];
-            if (op->invoke == NULL || op->answer == NULL || op->kind != OP_CREATE || op->status == 0 || op->probe) continue;
+            if (op->invoke == NULL || op->answer == NULL || op->kind != OP_CREATE || op->status == 0 || op->probe)
+                continue;
             double x = (double)(op->from_us - r.fault_us) / 1000, y = (double)(op->to_us - op->from_us) / 1000;
             add(op->status == 201 ? &h->took : &h->refused, x, y, op->status != 201);
         }
@@ -73,19 +86,27 @@ void page_plots(struct buf *b, const char *out, const char *class)
     snprintf(dir, sizeof dir, "%.700s/evidence/%.200s", out, class);
     read_cycles(path, &converge, &ok, &found);
     struct plot_series agreement = { "agreement", PLOT_DOTS, converge.at, converge.count, "#2a62c9" };
-    plot_print(b, &(struct plot){ .title = "Time from the end of the fault to full agreement", .x = "cycle", .y = "ms",
-                                  .series = &agreement, .count = 1 });
+    plot_print(b, &(struct plot){ .title = "Time from the end of the fault to full agreement",
+                                  .x = "cycle",
+                                  .y = "ms",
+                                  .series = &agreement,
+                                  .count = 1 });
     struct histories h = { .dir = dir };
     dir_each(dir, read_history, &h, NULL);
     struct plot_series latency[] = { { "201", PLOT_DOTS, h.took.at, h.took.count, "#2a62c9" },
                                      { "refused", PLOT_DOTS, h.refused.at, h.refused.count, "#c22" } };
     if (h.took.count + h.refused.count > 0)
         plot_print(b, &(struct plot){ .title = "Latency of writes around the fault (cycles whose evidence was kept)",
-                                      .x = "ms since the fault began", .y = "ms", .series = latency, .count = 2 });
+                                      .x = "ms since the fault began",
+                                      .y = "ms",
+                                      .series = latency,
+                                      .count = 2 });
     struct plot_series counts[] = { { "acknowledged", PLOT_STEPS, ok.at, ok.count, "#d98a00" },
                                     { "found on both others", PLOT_LINE, found.at, found.count, "#197a3d" } };
-    plot_print(b, &(struct plot){ .title = "Acknowledged and found, per cycle", .x = "cycle", .y = "writes", .series = counts,
-                                  .count = 2 });
+    plot_print(
+        b,
+        &(struct plot){
+            .title = "Acknowledged and found, per cycle", .x = "cycle", .y = "writes", .series = counts, .count = 2 });
     mem_free(converge.at);
     mem_free(ok.at);
     mem_free(found.at);

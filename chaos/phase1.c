@@ -74,9 +74,14 @@ static json_t *document(const char *out)
 
 static void store_and_recall(struct node1 *n)
 {
-    static const char *const store[] = { "store", "--tier", "mid", "--namespace", "ship-gate-phase1", "--title", "first words",
-                                         "--content", "the ship gate stores one memory and finds it again", NULL };
-    static const char *const recall[] = { "--json", "recall", "ship gate memory", "--namespace", "ship-gate-phase1", NULL };
+    static const char *const store[] = {
+        "store",       "--tier",           "mid",
+        "--namespace", "ship-gate-phase1", "--title",
+        "first words", "--content",        "the ship gate stores one memory and finds it again",
+        NULL
+    };
+    static const char *const recall[] = { "--json",      "recall",           "ship gate memory",
+                                          "--namespace", "ship-gate-phase1", NULL };
     static const char *const stats[] = { "stats", "--json", NULL };
     if (!run(n, store, NULL)) return;
     if (run(n, recall, NULL)) {
@@ -138,18 +143,19 @@ static void count_tools(struct node1 *n)
         json_decref(doc);
         line = end ? end + 1 : NULL;
     }
-    if (n->tools < TOOLS_LEAST) refuse(n, "mcp: at least %d tools expected, got %lld", TOOLS_LEAST, (long long)n->tools);
+    if (n->tools < TOOLS_LEAST)
+        refuse(n, "mcp: at least %d tools expected, got %lld", TOOLS_LEAST, (long long)n->tools);
 }
 
 static json_t *report_of(struct node1 *n)
 {
     char host[128] = "";
     gethostname(host, sizeof host - 1);
-    return json_pack("{s:i, s:s, s:s, s:b, s:O, s:O, s:O, s:I, s:I, s:I, s:I}", "phase", 1, "host", host, "version", n->c->version,
-                     "pass", json_array_size(n->reasons) == 0, "reasons", n->reasons, "stats",
-                     n->stats ? n->stats : json_null(), "curator", n->curator ? n->curator : json_null(), "mcp_tool_count",
-                     (json_int_t)n->tools, "recall_count", (json_int_t)n->recall, "snapshot_count", (json_int_t)n->snapshots,
-                     "manifest_count", (json_int_t)n->manifests);
+    return json_pack("{s:i, s:s, s:s, s:b, s:O, s:O, s:O, s:I, s:I, s:I, s:I}", "phase", 1, "host", host, "version",
+                     n->c->version, "pass", json_array_size(n->reasons) == 0, "reasons", n->reasons, "stats",
+                     n->stats ? n->stats : json_null(), "curator", n->curator ? n->curator : json_null(),
+                     "mcp_tool_count", (json_int_t)n->tools, "recall_count", (json_int_t)n->recall, "snapshot_count",
+                     (json_int_t)n->snapshots, "manifest_count", (json_int_t)n->manifests);
 }
 
 static int run_node(struct campaign *c, char letter, struct err *err)

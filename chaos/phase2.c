@@ -14,14 +14,13 @@
 #define AGENTS 4
 #define EACH 50
 #define BURST_MS 60000
-#define SETTLE_MS 30000
-#define PROBE_MS 3500             /* a refusal must come well before the quorum's own deadline passes it on */
+#define PROBE_MS 3500 /* a refusal must come well before the quorum's own deadline passes it on */
 
 static const char *const agent[AGENTS] = { "ai:agent-alice", "ai:agent-bob", "ai:agent-charlie", "ai:agent-dana" };
 
 struct phase2 {
     struct campaign *c;
-    struct cycle cycle;           /* of the cycle's calls only those that record, dump and restart are used */
+    struct cycle cycle; /* of the cycle's calls only those that record, dump and restart are used */
     json_t *reasons, *verdict;
     int64_t settle_ms, probe2_ms, return_ms;
     int probe1, probe2;
@@ -49,7 +48,7 @@ static int burst(struct phase2 *p, struct err *err)
     if (rc != 0) return rc;
     if (load_failed(l)) refuse(p, "%u writes were answered neither 201 nor 503: %s", load_failed(l), l->odd);
     if (l->create.ok == 0) refuse(p, "nothing was acknowledged");
-    if (p->settle_ms < 0) refuse(p, "the nodes did not agree within %d ms", SETTLE_MS);
+    if (p->settle_ms < 0) refuse(p, "the nodes did not agree within %u ms", y->o->settle_ms);
     return 0;
 }
 
@@ -60,10 +59,12 @@ static void judge_probe2(struct phase2 *p, const json_t *answer, int64_t took_ms
     const char *reason = json_string_value(json_object_get(answer, "reason"));
     p->probe2_ms = took_ms;
     if (p->probe2 != 503) refuse(p, "probe 2 (both peers down): 503 expected, got %d", p->probe2);
-    if (error == NULL || strcmp(error, "quorum_not_met") != 0) refuse(p, "probe 2: error %s", error ? error : "missing");
+    if (error == NULL || strcmp(error, "quorum_not_met") != 0)
+        refuse(p, "probe 2: error %s", error ? error : "missing");
     if (json_integer_value(json_object_get(answer, "got")) != 1) refuse(p, "probe 2: got is not 1");
     if (json_integer_value(json_object_get(answer, "needed")) != 2) refuse(p, "probe 2: needed is not 2");
-    if (reason == NULL || strcmp(reason, "unreachable") != 0) refuse(p, "probe 2: reason %s", reason ? reason : "missing");
+    if (reason == NULL || strcmp(reason, "unreachable") != 0)
+        refuse(p, "probe 2: reason %s", reason ? reason : "missing");
     if (took_ms > PROBE_MS) refuse(p, "probe 2 took %lld ms", (long long)took_ms);
 }
 
@@ -95,8 +96,9 @@ static int course(struct phase2 *p, struct err *err)
     if (rc == 0) rc = history_open(&y->h, y->dir, err);
     if (rc == 0) rc = mesh_init(&y->mesh, y->w, &y->mesh_options, y->scratch, err);
     if (rc != 0) return rc;
-    history_put(&y->h, json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:i}", "t", "meta", "format", HISTORY_FORMAT, "phase", "2",
-                                 "fault", "peers die", "namespace", y->ns, "nodes", MESH_NODES, "writes_needed", 2));
+    history_put(&y->h,
+                json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:i}", "t", "meta", "format", HISTORY_FORMAT, "phase", "2",
+                          "fault", "peers die", "namespace", y->ns, "nodes", MESH_NODES, "writes_needed", 2));
     rc = mesh_start(&y->mesh, err);
     if (rc == 0) rc = burst(p, err);
     if (rc == 0) rc = probes(p, err);
@@ -117,7 +119,8 @@ static void judge(struct phase2 *p, int rc)
     }
     snprintf(path, sizeof path, "%.900s/verdict.json", p->cycle.dir);
     file_write_json(path, p->verdict, NULL);
-    json_array_foreach(json_object_get(p->verdict, "findings"), i, finding) refuse(p, "%s", json_string_value(finding));
+    json_array_foreach (json_object_get(p->verdict, "findings"), i, finding)
+        refuse(p, "%s", json_string_value(finding));
     if (!json_is_true(json_object_get(p->verdict, "pass")) && json_array_size(p->reasons) == 0)
         refuse(p, "the checker refuses it: see evidence/phase2/verdict.json");
 }
@@ -133,18 +136,19 @@ static json_t *report_of(struct phase2 *p)
     for (size_t i = 0; i < MESH_NODES; i++) {
         count[i] = json_integer_value(json_array_get(found, i));
         if (p->verdict && count[i] < (int64_t)l->create.ok)
-            refuse(p, "node %c holds %lld of %u acknowledged writes", (char)('a' + i), (long long)count[i], l->create.ok);
+            refuse(p, "node %c holds %lld of %u acknowledged writes", (char)('a' + i), (long long)count[i],
+                   l->create.ok);
     }
     bool pass = json_array_size(p->reasons) == 0 && p->verdict != NULL;
     const json_t *checks = json_object_get(p->verdict, "checks");
     json_t *report = json_pack(
-        "{s:i, s:b, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I}, s:s, s:s, s:O, s:I, s:I, s:I, s:{s:i, s:i, s:i}}", "phase", 2, "pass",
-        pass, "total_writes", AGENTS * EACH, "ok", (int)l->create.ok, "quorum_not_met", (int)(l->create.quorum + l->create.refused),
-        "fail", l->w ? (int)load_failed(l) : AGENTS * EACH, "counts", "a", (json_int_t)count[0], "b", (json_int_t)count[1], "c",
-        (json_int_t)count[2], "probe1_single_peer_down", probe1, "probe2_both_peers_down", probe2, "reasons", p->reasons,
-        "converge_ms", (json_int_t)p->settle_ms, "probe2_ms", (json_int_t)p->probe2_ms, "return_converge_ms",
-        (json_int_t)p->return_ms, "latency_us", "p50", (int)load_quantile(l, 0.5), "p99", (int)load_quantile(l, 0.99), "max",
-        (int)load_quantile(l, 1));
+        "{s:i, s:b, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I}, s:s, s:s, s:O, s:I, s:I, s:I, s:{s:i, s:i, s:i}}", "phase",
+        2, "pass", pass, "total_writes", AGENTS * EACH, "ok", (int)l->create.ok, "quorum_not_met",
+        (int)(l->create.quorum + l->create.refused), "fail", l->w ? (int)load_failed(l) : AGENTS * EACH, "counts", "a",
+        (json_int_t)count[0], "b", (json_int_t)count[1], "c", (json_int_t)count[2], "probe1_single_peer_down", probe1,
+        "probe2_both_peers_down", probe2, "reasons", p->reasons, "converge_ms", (json_int_t)p->settle_ms, "probe2_ms",
+        (json_int_t)p->probe2_ms, "return_converge_ms", (json_int_t)p->return_ms, "latency_us", "p50",
+        (int)load_quantile(l, 0.5), "p99", (int)load_quantile(l, 0.99), "max", (int)load_quantile(l, 1));
     if (checks) json_object_set(report, "checks", (json_t *)(uintptr_t)checks);
     return report;
 }
@@ -167,8 +171,14 @@ int phase2_run(struct campaign *c, struct err *err)
     snprintf(y->scratch, sizeof y->scratch, "%.900s/phase2", c->w->scratch);
     y->mesh_options = (struct mesh_options){ .bin = c->bin, .writes = 2, .timeout_ms = 3000 };
     memcpy(y->mesh_options.port, c->cycle.port, sizeof c->cycle.port);
-    y->plan = (struct load_plan){ .ns = y->ns, .prefix = y->prefix, .creators = AGENTS, .creates = AGENTS * EACH, .each = EACH,
-                                  .agents = agent, .agents_count = AGENTS, .create_nodes = 1 };
+    y->plan = (struct load_plan){ .ns = y->ns,
+                                  .prefix = y->prefix,
+                                  .creators = AGENTS,
+                                  .creates = AGENTS * EACH,
+                                  .each = EACH,
+                                  .agents = agent,
+                                  .agents_count = AGENTS,
+                                  .create_nodes = 1 };
     printf("phase 2: %d agents, %d writes each, to one node of three\n", AGENTS, EACH);
     world_deadline_push(c->w, 180000, "phase");
     int rc = course(&p, err);

@@ -8,13 +8,16 @@
 #include "files.h"
 
 #define BOUND 0.995
-#define CYCLE_BUDGET_MS 20000     /* of a cycle, on average: a campaign that hangs ends */
+#define CYCLE_BUDGET_MS 20000 /* of a cycle, on average: a campaign that hangs ends */
 
 struct sums {
     int64_t writes, ok, found, lost, doubled, revived, passed, cycles, converge_sum, converge_max, judged;
 };
 
-static int64_t number(const json_t *o, const char *name) { return json_integer_value(json_object_get(o, name)); }
+static int64_t number(const json_t *o, const char *name)
+{
+    return json_integer_value(json_object_get(o, name));
+}
 
 static void add_line(struct sums *s, const json_t *line)
 {
@@ -34,7 +37,10 @@ static void add_line(struct sums *s, const json_t *line)
 }
 
 /* With nothing acknowledged a bound is 0. */
-static double bound(int64_t part, int64_t of) { return of > 0 ? (double)part / (double)of : 0; }
+static double bound(int64_t part, int64_t of)
+{
+    return of > 0 ? (double)part / (double)of : 0;
+}
 
 static void progress(const struct campaign *c, const struct fault_class *f, const json_t *line)
 {
@@ -92,8 +98,8 @@ static void judge_class(const struct campaign *c, const struct fault_class *f, c
     if (!(f->flags & FAULT_KILLS) && availability < BOUND)
         json_array_append_new(reasons, json_sprintf("%s: availability %.4f below %.3f", name, availability, BOUND));
     if (s->passed < s->cycles)
-        json_array_append_new(reasons, json_sprintf("%s: %lld cycles refused by the checker (see phase4-%s.jsonl)", name,
-                                                    (long long)(s->cycles - s->passed), name));
+        json_array_append_new(reasons, json_sprintf("%s: %lld cycles refused by the checker (see phase4-%s.jsonl)",
+                                                    name, (long long)(s->cycles - s->passed), name));
 }
 
 static json_t *class_details(const struct sums *s)
@@ -101,15 +107,17 @@ static json_t *class_details(const struct sums *s)
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "cycles", (json_int_t)s->cycles, "passed",
                      (json_int_t)s->passed, "writes", (json_int_t)s->writes, "ok", (json_int_t)s->ok, "found",
                      (json_int_t)s->found, "lost", (json_int_t)s->lost, "doubled", (json_int_t)s->doubled, "revived",
-                     (json_int_t)s->revived, "converge_ms_mean", (json_int_t)(s->judged ? s->converge_sum / s->judged : -1),
-                     "converge_ms_max", (json_int_t)(s->judged ? s->converge_max : -1));
+                     (json_int_t)s->revived, "converge_ms_mean",
+                     (json_int_t)(s->judged ? s->converge_sum / s->judged : -1), "converge_ms_max",
+                     (json_int_t)(s->judged ? s->converge_max : -1));
 }
 
 int phase4_run(struct campaign *c, struct err *err)
 {
     int64_t begun = clock_mono_ms();
     int rc = 0;
-    json_t *reasons = json_array(), *convergence = json_object(), *availability = json_object(), *details = json_object();
+    json_t *reasons = json_array(), *convergence = json_object(), *availability = json_object(),
+           *details = json_object();
     printf("phase 4: %u classes, %u cycles of %u writes each\n", c->classes, c->cycles, c->cycle.writes);
     world_deadline_push(c->w, 60000 + (int64_t)CYCLE_BUDGET_MS * c->cycles * c->classes, "phase");
     for (unsigned i = 0; i < c->classes && rc == 0; i++) {
@@ -121,17 +129,20 @@ int phase4_run(struct campaign *c, struct err *err)
         json_object_set_new(availability, f->name, json_real(bound(s.ok, s.writes)));
         json_object_set_new(details, f->name, class_details(&s));
         printf("  %-24s convergence %.4f  availability %.4f  lost %lld  doubled %lld  revived %lld\n", f->name,
-               bound(s.found, s.ok), bound(s.ok, s.writes), (long long)s.lost, (long long)s.doubled, (long long)s.revived);
+               bound(s.found, s.ok), bound(s.ok, s.writes), (long long)s.lost, (long long)s.doubled,
+               (long long)s.revived);
     }
     world_deadline_pop(c->w);
     if (rc != 0) json_array_append_new(reasons, json_string(err->msg));
-    if (c->classes == 0 || c->cycles == 0) json_array_append_new(reasons, json_string("nothing was asked for: no data"));
+    if (c->classes == 0 || c->cycles == 0)
+        json_array_append_new(reasons, json_string("nothing was asked for: no data"));
     bool pass = json_array_size(reasons) == 0;
-    json_t *report = json_pack("{s:i, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:I, s:I, s:s}", "phase", 4, "pass", pass,
-                               "cycles_per_fault", (int)c->cycles, "writes_per_cycle", (int)c->cycle.writes,
-                               "convergence_by_fault", convergence, "availability_by_fault", availability, "reasons", reasons,
-                               "details_by_fault", details, "seed", (json_int_t)c->seed, "took_ms",
-                               (json_int_t)(clock_mono_ms() - begun), "cuts", c->cycle.cut == CUT_IPTABLES ? "iptables" : "proxy");
+    json_t *report =
+        json_pack("{s:i, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:I, s:I, s:s}", "phase", 4, "pass", pass,
+                  "cycles_per_fault", (int)c->cycles, "writes_per_cycle", (int)c->cycle.writes, "convergence_by_fault",
+                  convergence, "availability_by_fault", availability, "reasons", reasons, "details_by_fault", details,
+                  "seed", (json_int_t)c->seed, "took_ms", (json_int_t)(clock_mono_ms() - begun), "cuts",
+                  c->cycle.cut == CUT_IPTABLES ? "iptables" : "proxy");
     struct err why = { 0 };
     if (campaign_report(c, "phase4", report, &why) != 0 && rc == 0) rc = err_set(err, why.code, "%s", why.msg);
     return rc;

@@ -13,7 +13,9 @@
 #define BOTTOM 38.0
 #define TICKS 5
 
-struct frame { double x0, x1, y1; };
+struct frame {
+    double x0, x1, y1;
+};
 
 void html_text(struct buf *b, const char *text)
 {
@@ -55,20 +57,28 @@ static struct frame frame_of(const struct plot *p)
     return f;
 }
 
-static double at_x(const struct frame *f, double x) { return LEFT + (x - f->x0) / (f->x1 - f->x0) * (WIDTH - LEFT - RIGHT); }
-static double at_y(const struct frame *f, double y) { return HEIGHT - BOTTOM - y / f->y1 * (HEIGHT - TOP - BOTTOM); }
+static double at_x(const struct frame *f, double x)
+{
+    return LEFT + (x - f->x0) / (f->x1 - f->x0) * (WIDTH - LEFT - RIGHT);
+}
+static double at_y(const struct frame *f, double y)
+{
+    return HEIGHT - BOTTOM - y / f->y1 * (HEIGHT - TOP - BOTTOM);
+}
 
 static void axes(struct buf *b, const struct plot *p, const struct frame *f)
 {
     for (int i = 0; i <= TICKS; i++) {
         double y = f->y1 * i / TICKS, x = f->x0 + (f->x1 - f->x0) * i / TICKS;
-        buf_printf(b, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT, at_y(f, y),
-                   at_y(f, y));
-        buf_printf(b, "<text class=\"tick\" text-anchor=\"end\" x=\"%.1f\" y=\"%.1f\">%.4g</text>", LEFT - 5, at_y(f, y) + 3, y);
+        buf_printf(b, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT,
+                   at_y(f, y), at_y(f, y));
+        buf_printf(b, "<text class=\"tick\" text-anchor=\"end\" x=\"%.1f\" y=\"%.1f\">%.4g</text>", LEFT - 5,
+                   at_y(f, y) + 3, y);
         buf_printf(b, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">%.4g</text>", at_x(f, x),
                    HEIGHT - BOTTOM + 14, x);
     }
-    buf_printf(b, "<text class=\"axis\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6);
+    buf_printf(b, "<text class=\"axis\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">", (LEFT + WIDTH - RIGHT) / 2,
+               HEIGHT - 6);
     html_text(b, p->x);
     buf_printf(b, "</text><text class=\"axis\" x=\"4\" y=\"%.1f\">", TOP - 10);
     html_text(b, p->y);
@@ -89,8 +99,8 @@ static void series(struct buf *b, const struct plot_series *s, const struct fram
     for (size_t i = 0; i < s->points; i++) {
         const struct plot_point *q = &s->point[i];
         if (s->style != PLOT_DOTS && !q->bad) continue;
-        buf_printf(b, "<circle r=\"%s\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\"/>", q->bad ? "4" : "2.4", at_x(f, q->x), at_y(f, q->y),
-                   q->bad ? "#c22" : s->color);
+        buf_printf(b, "<circle r=\"%s\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\"/>", q->bad ? "4" : "2.4", at_x(f, q->x),
+                   at_y(f, q->y), q->bad ? "#c22" : s->color);
     }
 }
 
@@ -99,8 +109,9 @@ static void legend(struct buf *b, const struct plot *p)
     double x = WIDTH - RIGHT;
     for (unsigned s = p->count; s-- > 0 && p->count > 1;) {
         x -= 14 + 6.2 * (double)strlen(p->series[s].name);
-        buf_printf(b, "<circle r=\"4\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\"/><text class=\"tick\" x=\"%.1f\" y=\"%.1f\">", x, TOP - 14,
-                   p->series[s].color, x + 7, TOP - 11);
+        buf_printf(b,
+                   "<circle r=\"4\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\"/><text class=\"tick\" x=\"%.1f\" y=\"%.1f\">",
+                   x, TOP - 14, p->series[s].color, x + 7, TOP - 11);
         html_text(b, p->series[s].name);
         buf_puts(b, "</text>");
         x -= 10;

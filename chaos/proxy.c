@@ -8,7 +8,7 @@
 #include "proxy.h"
 #include "world.h"
 
-#define QUEUE_BYTES_MAX ((size_t)4 << 20)   /* beyond, the source is not read */
+#define QUEUE_BYTES_MAX ((size_t)4 << 20) /* beyond, the source is not read */
 #define DRIBBLE_BYTES 16
 
 struct piece {
@@ -327,15 +327,23 @@ int proxy_new(struct world *w, uint16_t target, struct proxy **ret, struct err *
     return 0;
 }
 
-uint16_t proxy_port(const struct proxy *p) { return p->port; }
-const struct proxy_count *proxy_counts(const struct proxy *p, enum proxy_way way) { return &p->count[way]; }
-uint64_t proxy_connections(const struct proxy *p) { return p->connections; }
+uint16_t proxy_port(const struct proxy *p)
+{
+    return p->port;
+}
+const struct proxy_count *proxy_counts(const struct proxy *p, enum proxy_way way)
+{
+    return &p->count[way];
+}
+uint64_t proxy_connections(const struct proxy *p)
+{
+    return p->connections;
+}
 
 void proxy_fault_set(struct proxy *p, enum proxy_way way, const struct proxy_fault *f)
 {
     p->fault[way] = f ? *f : (struct proxy_fault){ 0 };
-    list_each_safe(it, tmp, &p->relays)
-    {
+    list_each_safe (it, tmp, &p->relays) {
         struct relay *r = container_of(it, struct relay, link);
         relay_dial(r);
         if (!r->closing) pump_run(&r->pump[way]);
@@ -344,7 +352,7 @@ void proxy_fault_set(struct proxy *p, enum proxy_way way, const struct proxy_fau
 
 void proxy_reset(struct proxy *p)
 {
-    list_each_safe(it, tmp, &p->relays) relay_close(container_of(it, struct relay, link), true);
+    list_each_safe (it, tmp, &p->relays) relay_close(container_of(it, struct relay, link), true);
 }
 
 static void listener_closed(uv_handle_t *h)

@@ -23,7 +23,10 @@
 
 extern char **environ;
 
-static void pulse_cb(uv_timer_t *t) { (void)t; }
+static void pulse_cb(uv_timer_t *t)
+{
+    (void)t;
+}
 
 /* The second signal does not wait for anybody: nodes die with us, only cuts by iptables would stay. */
 static void signal_cb(uv_signal_t *s, int number)
@@ -39,6 +42,7 @@ int world_init(struct world *w, uint64_t seed, struct err *err)
     memset(w, 0, sizeof *w);
     w->random = seed * 0x9e3779b97f4a7c15u | 1;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a full disk is an error to report, not a death */
     CHECK(uv_loop_init(&w->loop) == 0);
     CHECK(uv_timer_init(&w->loop, &w->pulse) == 0);
     CHECK(uv_timer_start(&w->pulse, pulse_cb, PULSE_MS, PULSE_MS) == 0);
@@ -71,8 +75,7 @@ void world_release(struct world *w)
 {
     uv_walk(&w->loop, close_walk, NULL);
     int64_t until = clock_mono_ms() + 2000;
-    while (uv_run(&w->loop, UV_RUN_NOWAIT) != 0 && clock_mono_ms() < until) {
-    }
+    while (uv_run(&w->loop, UV_RUN_NOWAIT) != 0 && clock_mono_ms() < until) {}
     uv_loop_close(&w->loop);
     if (w->scratch[0]) dir_remove(w->scratch);
 }
@@ -142,7 +145,10 @@ uint64_t world_pick(struct world *w, uint64_t bound)
     return (w->random >> 11) % bound;
 }
 
-bool world_chance(struct world *w, double p) { return (double)world_pick(w, 1u << 20) < p * (double)(1u << 20); }
+bool world_chance(struct world *w, double p)
+{
+    return (double)world_pick(w, 1u << 20) < p * (double)(1u << 20);
+}
 
 bool tool_find(const char *name, char ret[WORLD_PATH])
 {
@@ -233,7 +239,7 @@ int port_take(uint16_t wanted, uint16_t *ret, struct err *err)
     if (fd < 0) return err_set(err, E_IO, "socket: %s", strerror(errno));
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     int rc = bind(fd, (struct sockaddr *)&a, sizeof a);
-    if (rc == 0) rc = listen(fd, 1);    /* a listener of somebody else shows only now */
+    if (rc == 0) rc = listen(fd, 1); /* a listener of somebody else shows only now */
     if (rc != 0) {
         close(fd);
         return err_set(err, E_CONFLICT, "port %u is busy: %s", wanted, strerror(errno));
