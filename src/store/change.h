@@ -132,8 +132,15 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
 /* Applies logged ops again that are held (at each start: this program may know more now), those beyond the side row
  * after_id. *ret_last: where to go on, in scratch; NULL: these were the last. */
 int change_held_retry(struct change *c, const char *after_id, size_t limit, const char **ret_last);
-/* Merges one memory from a node of the original (JSON push): by id, then by title; a version from its updated_at, at
- * most 60 s ahead; an echo is a no-op. *ret_applied: 1 changed something, 0 nothing to do. Makes an op of ours. */
+/* What a row of a node of the original is to this one. NEWS: it changes something. ECHO: here already, or older than what
+ * is here. GONE: deleted here since, by its id or, if that is unknown, by its title. Reads only: any transaction.
+ * E_INVALID: unreadable updated_at. */
+enum original_kind { ORIGINAL_NEWS, ORIGINAL_ECHO, ORIGINAL_GONE };
+int change_original_look(struct store_tx *tx, const struct memory *m, int64_t now_us, struct arena *a,
+                         enum original_kind *ret);
+/* Merges one memory from a node of the original: by id, then by title; a version from its updated_at, at most 60 s
+ * ahead; an echo is a no-op, and so is a row deleted here since. *ret_applied: 1 changed something, 0 nothing to do
+ * (*ret, may be NULL, is the visible row where there is one). Makes an op of ours. */
 int change_original(struct change *c, const struct memory *m, int *ret_applied, struct row *ret);
 
 #endif

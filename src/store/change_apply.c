@@ -45,9 +45,12 @@ static int tomb_put(struct change *c, const struct merged *m)
     buf_u64(&b, (uint64_t)r->own.count_base);
     buf_u64(&b, r->own.base_ver);
     buf_u64(&b, r->own.base_stream);
-    struct side_row side = {
-        .kind = SIDE_TOMBSTONE, .id = r->m.id, .stamp = r->stamp, .body = b.data, .body_len = b.len
-    };
+    struct side_row side = { .kind = SIDE_TOMBSTONE,
+                             .id = r->m.id,
+                             .stamp = r->stamp,
+                             .key = title_key(r->m.title, r->m.ns),
+                             .body = b.data,
+                             .body_len = b.len };
     int rc = b.failed ? E_TOO_LARGE : c->tx->v->side_put(c->tx, &side);
     buf_release(&b);
     return rc;

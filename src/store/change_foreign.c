@@ -209,8 +209,7 @@ uint64_t version_of_time(struct change *c, const char *text)
 }
 
 /* Fills v from a row the original wrote: its counts are a base, but for what we counted ourselves. */
-static int original_version(struct change *c, const struct known *k, const struct memory *m, uint64_t ver,
-                            struct version *v)
+int original_version(struct change *c, const struct known *k, const struct memory *m, uint64_t ver, struct version *v)
 {
     int64_t us;
     *v = (struct version){ .kind = KIND_MEMORY, .ver = ver, .m = *m };
@@ -324,46 +323,4 @@ int change_adopt(struct change *c, size_t limit, bool *ret_more)
     for (size_t i = 0; rc == 0 && i < rows.count; i++) rc = adopt_row(c, &rows.item[i]);
     if (rc == 0) *ret_more = rows.more || (rows.count > 0 && rows.count == limit);
     return rc;
-}
-
-int change_original(struct change *c, const struct memory *m, int *ret_applied, struct row *ret)
-{
-    struct arena *a = &c->priv->work;
-    struct known k;
-    struct version v;
-    struct row owner;
-    struct memory in = *m;
-    uint64_t ver = version_of_time(c, m->updated_at);
-    *ret_applied = 0;
-    if (ver == 0) return err_arg(c->tx->err, E_INVALID, "updated_at", "updated_at is not valid RFC3339");
-    arena_release(a);
-    int rc = known_load(c, in.id, false, a, &k);
-    if (rc == 0 && (k.place == PLACE_NONE || k.place == PLACE_AWAITED)) {
-        /* two nodes of the original name one title by two ids: ours stands for both */
-        rc = c->tx->v->by_title(c->tx, m->title, m->ns, a, &owner);
-        if (rc == 0) {
-            in.id = owner.m.id;
-            in.created_at = owner.m.created_at;
-            rc = known_load(c, in.id, false, a, &k);
-        } else if (rc == E_NOT_FOUND) {
-            rc = 0;
-        }
-    }
-    if (rc != 0) return rc;
-    if (k.merged.known && stamp_us(ver) <= stamp_us(k.merged.row.stamp.ver)) {
-        if (k.place == PLACE_VISIBLE && ret != NULL) rc = c->tx->v->get(c->tx, in.id, c->scratch, ret);
-        return rc; /* an echo, or older than what is here */
-    }
-    clock_follow(c, ver);
-    in.id = arena_strdup(c->scratch, in.id);
-    in.created_at = arena_strdup(c->scratch, in.created_at);
-    if (in.id == NULL) return E_TOO_LARGE;
-    rc = original_version(c, &k, &in, ver, &v);
-    if (rc == 0) rc = change_op_begin(c);
-    if (rc == 0) rc = change_record(c, &v);
-    if (rc != 0) return rc;
-    *ret_applied = 1;
-    if (ret == NULL) return 0;
-    rc = title_resolve(c->tx, in.id, c->scratch, ret);
-    return rc == E_NOT_FOUND ? 0 : rc;
 }

@@ -100,6 +100,8 @@ int side_apply(struct change *c, const struct version *v, const struct stamp *s,
 /* ---- times of others (change_foreign.c) */
 uint64_t version_of_time(struct change *c, const char *text);     /* at most 60 s ahead; 0: unreadable */
 void clock_follow(struct change *c, uint64_t ver);
+/* The version a row the original wrote comes to, made from what is known; strings in scratch. */
+int original_version(struct change *c, const struct known *k, const struct memory *m, uint64_t ver, struct version *v);
 
 /* ---- touches (change_touch.c) */
 int touches_load(struct store_tx *tx, const char *id, struct arena *a, struct merged *m);

@@ -394,6 +394,48 @@ static void pushes_of_the_original_merge(void **state)
     assert_int_equal(original(&n, &m), 1); /* a minute ahead at most */
     assert_true(node_get(&n, "a", &row));
     assert_true(stamp_us(row.stamp.ver) <= n.now_us + 60000000);
+    assert_int_equal(n.c.far_future, 1);
+    n.now_us += 5000000;
+    assert_int_equal(original(&n, &m), 0); /* the same again, though its time would be later now */
+    m.content = "other";
+    assert_int_equal(original(&n, &m), 1);
+    node_close(&n);
+}
+
+static enum original_kind look(struct node *n, const struct memory *m)
+{
+    enum original_kind kind;
+    node_begin(n);
+    assert_int_equal(change_original_look(n->tx, m, n->now_us, &n->arena, &kind), 0);
+    node_abort(n);
+    return kind;
+}
+
+static void what_was_deleted_here_is_gone_for_the_original(void **state)
+{
+    (void)state;
+    struct node n;
+    node_open(&n, 1);
+    struct memory m = kit_memory("a", "t", "x"), twin = kit_memory("its own", "t", "x");
+    twin.updated_at = m.updated_at = "2023-11-14T22:00:00+00:00";
+    assert_int_equal(look(&n, &m), ORIGINAL_NEWS);
+    assert_int_equal(original(&n, &m), 1);
+    assert_int_equal(look(&n, &m), ORIGINAL_ECHO);
+    assert_int_equal(look(&n, &twin), ORIGINAL_ECHO);
+    node_delete(&n, "a");
+    assert_int_equal(look(&n, &m), ORIGINAL_GONE);
+    assert_int_equal(look(&n, &twin), ORIGINAL_GONE); /* the same title by the id it has there */
+    assert_int_equal(original(&n, &twin), 0);
+    twin.ns = "elsewhere";
+    assert_int_equal(look(&n, &twin), ORIGINAL_NEWS);
+    twin.ns = "n";
+    twin.updated_at = "2023-11-14T22:14:00+00:00"; /* made after the delete */
+    assert_int_equal(look(&n, &twin), ORIGINAL_NEWS);
+    twin.updated_at = "some day";
+    node_begin(&n);
+    enum original_kind kind;
+    assert_int_equal(change_original_look(n.tx, &twin, n.now_us, &n.arena, &kind), E_INVALID);
+    node_abort(&n);
     node_close(&n);
 }
 
@@ -532,6 +574,7 @@ int main(void)
         cmocka_unit_test(an_unseen_text_is_kept),
         cmocka_unit_test(rows_of_the_original_get_ops),
         cmocka_unit_test(pushes_of_the_original_merge),
+        cmocka_unit_test(what_was_deleted_here_is_gone_for_the_original),
         cmocka_unit_test(a_failure_at_any_call_leaves_no_trace),
         cmocka_unit_test(a_failure_while_applying_holds_nothing),
     };
