@@ -84,6 +84,7 @@ enum change_kind {                                    /* numbers are on disk and
     KIND_ARCHIVE = 8,
     KIND_MEMBER = 9,
     KIND_IDEM = 10,                                   /* idempotency key bound to this op */
+    KIND_STREAM = 11,                                 /* a stream ended, or left the vector */
 };
 
 /* One row version inside an op. Which members count depends on kind. A memory's tier, priority, expiry and counts
@@ -98,8 +99,8 @@ struct version {
     struct own own;                                   /* MEMORY; TOMBSTONE: base_* only */
     struct touch touch;
     struct link link;
-    const char *key;                                  /* STANDARD: namespace; PENDING, ARCHIVE, IDEM: id or key */
-    /* STANDARD, PENDING, ARCHIVE, MEMBER, IDEM, unknown: kind's own bytes */
+    const char *key;                                  /* STANDARD: namespace; others: id or key */
+    /* STANDARD, PENDING, ARCHIVE, MEMBER, IDEM, STREAM, unknown: kind's own bytes */
     const void *body; size_t body_len;
 };
 
@@ -129,6 +130,9 @@ void merge_start(struct merged *m, const struct row *row);
  * equal to what stands (already seen). `unseen` (may be NULL) is set when the winner was made from less than the
  * loser: a concurrent edit was replaced. Strings are borrowed from whichever side won. */
 int merge_version(struct merged *m, const struct version *v, const struct stamp *s, bool *unseen);
+/* Takes in all that another store knows of this id, but for its touches: as merging each version it ever saw. Returns as
+ * merge_version. */
+int merge_join(struct merged *m, const struct merged *other, bool *unseen);
 /* Adds what one node counted; once for each node of this id. */
 void merge_touch(struct merged *m, const struct touch *t);
 /* What two reports of one node come to: the greater of each member. */

@@ -58,8 +58,9 @@ struct side_row {
 enum side_kind {                      /* on disk: never reused */
     SIDE_TOMBSTONE = 1, SIDE_SHADOW = 2, SIDE_OWN = 3, SIDE_TOUCH = 4, SIDE_LINK = 5, SIDE_LINK_GONE = 6,
     SIDE_STANDARD = 7, SIDE_PENDING = 8, SIDE_ARCHIVE = 9, SIDE_HELD = 10, SIDE_SWEPT = 11, SIDE_MEMBER = 12,
+    SIDE_STREAM = 13,
 };
-struct stream_pos { uint64_t stream, node, pos, chain, trimmed; bool ended; };
+struct stream_pos { uint64_t stream, node, pos, chain, trimmed; bool ended, left; };   /* left: out of the vector */
 struct log_op { uint64_t seq, ver, chain; const void *body; size_t body_len; };   /* chain: after this op */
 struct local_value { const void *data; size_t len; };
 
@@ -126,11 +127,17 @@ struct store_verbs {
     int (*op_chain)(struct store_tx *, uint64_t stream, uint64_t seq, uint64_t *ret_chain);      /* chain after seq; seq 0: 0; E_NOT_FOUND when trimmed or beyond */
     int (*stream_get)(struct store_tx *, uint64_t stream, struct stream_pos *ret);
     int (*stream_put)(struct store_tx *, const struct stream_pos *);
+    /* without those that left */
     int (*streams)(struct store_tx *, struct arena *, struct stream_pos **ret, size_t *ret_count);
     int (*local_get)(struct store_tx *, const char *key, struct arena *, struct local_value *ret);
     int (*local_put)(struct store_tx *, const char *key, const void *data, size_t len);
     int (*idem_get)(struct store_tx *, const char *key, uint8_t ret_fingerprint[32], struct stamp *ret, int64_t *ret_expires_us);
     int (*idem_put)(struct store_tx *, const char *key, const uint8_t fingerprint[32], const struct stamp *, int64_t expires_us);
+    /* keys of whole tables, ascending, beyond `after` (NULL: from the beginning). ids: all that are visible, SIDE_SHADOW
+     * or SIDE_TOMBSTONE, each once */
+    int (*ids_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret, size_t *ret_count);
+    int (*archive_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret, size_t *ret_count);
+    int (*idem_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret, size_t *ret_count);
     /* rows whose stamp is missing or does not fit updated_at: the original wrote them */
     int (*unstamped)(struct store_tx *, size_t limit, struct arena *, struct rows *ret);
     /* transaction */

@@ -96,6 +96,20 @@ int merge_version(struct merged *m, const struct version *v, const struct stamp 
     return rank > 0 ? 1 : rank < 0 ? 0 : 2;
 }
 
+int merge_join(struct merged *m, const struct merged *other, bool *unseen)
+{
+    const struct row *r = &other->row;
+    struct version v = { .kind = other->deleted ? KIND_TOMBSTONE : KIND_MEMORY, .ver = r->stamp.ver };
+    v.m = r->m;
+    v.own = r->own;
+    int won = merge_version(m, &v, &r->stamp, unseen);
+    /* what a tombstone alone would not say */
+    if (other->tier_max > m->tier_max) m->tier_max = other->tier_max;
+    m->row.own.count_base = max64(m->row.own.count_base, r->own.count_base);
+    m->row.m.last_accessed_at = later_text(m->row.m.last_accessed_at, r->m.last_accessed_at);
+    return won;
+}
+
 void touch_join(struct touch *into, const struct touch *t)
 {
     into->count = max64(into->count, t->count);

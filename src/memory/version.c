@@ -111,6 +111,7 @@ static void put_version(struct buf *b, const struct version *v)
     case KIND_PENDING:
     case KIND_ARCHIVE:
     case KIND_MEMBER:
+    case KIND_STREAM:
     case KIND_IDEM:
         put_required(b, v->key);
         buf_blob(b, v->body, v->body_len);
@@ -226,6 +227,7 @@ static void get_members(struct reader *r, struct arena *a, struct version *v)
     case KIND_PENDING:
     case KIND_ARCHIVE:
     case KIND_MEMBER:
+    case KIND_STREAM:
     case KIND_IDEM: {
         const void *body;
         v->key = get_required(r, a);

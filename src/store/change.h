@@ -35,6 +35,7 @@ struct change {
     /* what the batch made, read by the lane after commit */
     struct made_op *made; size_t made_count;
     struct buf *bodies;
+    bool lacks;                          /* a stream left the vector that is not whole here: a snapshot is due */
     /* counted: ops beyond the clock's reach; concurrent edits replaced; ops held */
     uint64_t far_future, unseen, held;
     struct change_private *priv;
@@ -99,6 +100,10 @@ int change_pending(struct change *c, const struct pending *p);
 /* Rows of our own without a table: KIND_PENDING, KIND_ARCHIVE, KIND_MEMBER by key; the last writer's bytes are kept as
  * the body of the side row of that kind. */
 int change_side(struct change *c, enum change_kind kind, const char *key, const void *body, size_t body_len);
+/* Says of streams of this file, whose writers are gone, that they ended where they stand; or of ended ones which every
+ * member holds that they leave the vector. One op for all, 4096 at most; none when nothing is new. */
+enum stream_end { STREAM_ENDED = 1, STREAM_LEFT = 2 };
+int change_streams_end(struct change *c, const uint64_t *stream, size_t count, enum stream_end what);
 /* Takes an expired row out of sight (no op, stamp kept): a later touch or edit brings it back. 0 also when it is not
  * expired. */
 int change_sweep(struct change *c, const struct row *row);
@@ -142,5 +147,37 @@ int change_original_look(struct store_tx *tx, const struct memory *m, int64_t no
  * ahead; an echo is a no-op, and so is a row deleted here since. *ret_applied: 1 changed something, 0 nothing to do
  * (*ret, may be NULL, is the visible row where there is one). Makes an op of ours. */
 int change_original(struct change *c, const struct memory *m, int *ret_applied, struct row *ret);
+
+/* ---- snapshots (change_page.c, change_snapshot.c) ----------------------------------------------------------------
+ * All replicated state as records, in pages; each page may be of a transaction of its own. See change_page.c. */
+#define PAGE_AFTER_MAX 1024
+#define PAGE_END UINT16_MAX
+struct page_at { uint16_t section; const char *after; };   /* { 0, NULL }: the beginning; section PAGE_END: the end */
+enum page_what { PAGE_VERSION = 1, PAGE_HELD, PAGE_COPY };
+/* One record; pointers into the bytes and the arena. VERSION: v with its stamp; of a memory or tombstone `row`, too: all
+ * that is known of the id but touches. HELD: stamp.stream, stamp.seq, body. COPY: id, body. */
+struct page_record {
+    enum page_what what;
+    struct stamp stamp;
+    struct version v;
+    struct merged row;
+    const char *id;
+    const void *body; size_t body_len;
+};
+/* Appends records beyond *at to b, at most `count` of them and about `bytes` (one at least), and moves *at (`after` in
+ * the arena). The buffer's cap must have room for one op more. Reads only. E_TOO_LARGE: arena or buffer. */
+int change_page(struct store_tx *tx, struct page_at *at, size_t count, size_t bytes, struct arena *a, struct buf *b);
+/* Reads one record. 1: it is in *ret; 0: the bytes are used up; E_PROTOCOL: torn or out of bounds. */
+int change_page_read(struct reader *in, struct arena *a, struct page_record *ret);
+
+/* Merges a page of another store. from, to: where the page began and ended there. lacks (NULL: nothing goes): that
+ * store's positions, by stream; what lies between from and to here, was covered by them and is not in the page was
+ * deleted there long ago, and goes. E_PROTOCOL when torn: nothing changed once the item is undone. */
+struct page_span { struct page_at from, to; const struct stream_pos *v; size_t count; bool forget; };
+int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span);
+/* Whether a snapshot is due since a stream left that this store does not hold whole. Reads only. */
+int change_lacks(struct store_tx *tx, struct arena *a, bool *ret);
+/* After the last page: the vector becomes the greater of both; what lay between is in the rows. v: by stream. */
+int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t count);
 
 #endif

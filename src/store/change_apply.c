@@ -56,7 +56,7 @@ static int tomb_put(struct change *c, const struct merged *m)
     return rc;
 }
 
-static int tomb_read(const struct side_row *side, struct arena *a, struct merged *ret)
+int tomb_read(const struct side_row *side, struct arena *a, struct merged *ret)
 {
     struct reader r;
     *ret = (struct merged){ .known = true, .deleted = true };
@@ -325,6 +325,26 @@ static int memory_apply(struct change *c, const struct version *v, const struct 
     return c->tx->v->put(c->tx, &k.merged.row, NULL);
 }
 
+int known_join(struct change *c, const struct merged *other, struct arena *a)
+{
+    struct known k;
+    bool unseen = false;
+    int rc = known_load(c, other->row.m.id, false, a, &k);
+    if (rc != 0) return rc;
+    int won = merge_join(&k.merged, other, &unseen);
+    if (unseen) rc = keep_loser(c, won == 1 ? &k.stored : &other->row, &k.merged.row, !k.merged.deleted);
+    return rc == 0 ? known_settle(c, &k, a) : rc;
+}
+
+int known_forget(struct change *c, struct known *k, struct arena *a)
+{
+    bool was_winner = k->place == PLACE_VISIBLE || k->place == PLACE_SWEPT;
+    CHECK(was_winner || k->place == PLACE_SHADOW);
+    int rc = take_out(c, k);
+    k->merged.deleted = true;
+    return rc == 0 ? leave_title(c, k, was_winner, a) : rc;
+}
+
 /* ---- the rest -------------------------------------------------------------------------------------------------- */
 
 static int idem_apply(struct change *c, const struct version *v, const struct stamp *s)
@@ -354,6 +374,7 @@ int change_apply(struct change *c, const struct version *v, const struct stamp *
     case KIND_PENDING: rc = side_apply(c, v, s, SIDE_PENDING, a); break;
     case KIND_ARCHIVE: rc = side_apply(c, v, s, SIDE_ARCHIVE, a); break;
     case KIND_MEMBER: rc = side_apply(c, v, s, SIDE_MEMBER, a); break;
+    case KIND_STREAM: rc = stream_apply(c, v, s, a); break;
     case KIND_IDEM: rc = idem_apply(c, v, s); break;
     }
     return rc;

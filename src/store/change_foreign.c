@@ -29,12 +29,15 @@ static const char *held_id(const struct incoming *op, char id[40])
     return id;
 }
 
+/* With its bytes: the log may be trimmed before they are understood. */
 static int hold(struct change *c, const struct incoming *op)
 {
     char id[40];
     struct side_row side = { .kind = SIDE_HELD,
                              .id = held_id(op, id),
-                             .stamp = { .stream = op->stream, .seq = op->seq } };
+                             .stamp = { .stream = op->stream, .seq = op->seq },
+                             .body = op->body,
+                             .body_len = op->len };
     c->held++;
     return c->tx->v->side_put(c->tx, &side);
 }
@@ -161,7 +164,14 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
         if (undo != 0 || is_ours(rc)) return undo != 0 ? undo : rc;
         rc = apply_ops(c, f, from, ret_pos, true);
     }
+    if (rc == 0) rc = stream_check_end(c, ret_pos);
     return rc == 0 ? c->tx->v->stream_put(c->tx, ret_pos) : rc;
+}
+
+int held_take(struct change *c, const struct stamp *s, const void *body, size_t len)
+{
+    struct incoming op = { s->stream, s->seq, body, len };
+    return apply_carefully(c, &op);
 }
 
 /* One held op again, behind a savepoint. */
@@ -170,9 +180,14 @@ static int retry_op(struct change *c, const struct side_row *held, struct arena 
     struct log_op *op;
     size_t got;
     bool unknown;
-    int rc = c->tx->v->op_page(c->tx, held->stamp.stream, held->stamp.seq, 1, OP_BYTES_MAX, a, &op, &got);
-    if (rc != 0 || got == 0 || op->seq != held->stamp.seq) return rc;
-    struct incoming in = { held->stamp.stream, op->seq, op->body, op->body_len };
+    struct incoming in = { held->stamp.stream, held->stamp.seq, held->body, held->body_len };
+    int rc = 0;
+    if (in.len == 0) { /* written by a program that left them in the log */
+        rc = c->tx->v->op_page(c->tx, held->stamp.stream, held->stamp.seq, 1, OP_BYTES_MAX, a, &op, &got);
+        if (rc != 0 || got == 0 || op->seq != held->stamp.seq) return rc;
+        in.body = op->body;
+        in.len = op->body_len;
+    }
     rc = change_mark_push(c, c->tx->err);
     if (rc != 0) return rc;
     rc = apply_op(c, &in, &unknown);

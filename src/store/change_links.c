@@ -29,7 +29,7 @@ int links_get(struct store_tx *tx, uint16_t kind, const struct link *l, struct a
     return id != NULL ? tx->v->side_get(tx, kind, id, a, ret) : E_TOO_LARGE;
 }
 
-static int link_read(const struct side_row *side, struct arena *a, struct link *ret)
+int links_read(const struct side_row *side, struct arena *a, struct link *ret)
 {
     struct reader r;
     reader_init(&r, side->body, side->body_len);
@@ -102,7 +102,7 @@ static int show_between(struct change *c, const struct row *source, const struct
             struct side_row side;
             struct link l = { .source_id = from[i], .target_id = to[j], .relation = relation };
             rc = links_get(tx, SIDE_LINK, &l, a, &side);
-            if (rc == 0) rc = link_read(&side, a, &l);
+            if (rc == 0) rc = links_read(&side, a, &l);
             if (rc == 0) older(&shown, &l);
             if (rc == E_NOT_FOUND) rc = 0;
         }
@@ -110,7 +110,7 @@ static int show_between(struct change *c, const struct row *source, const struct
     return shown.created_at != NULL ? tx->v->link_show(tx, &shown) : tx->v->link_hide(tx, &shown);
 }
 
-static int link_of_record(struct change *c, const struct link *l)
+int link_of_record(struct change *c, const struct link *l)
 {
     struct arena a;
     struct row source, target;
@@ -138,7 +138,7 @@ static int links_at(struct change *c, const char *id)
     while (rc == 0 && n == SCAN_PAGE) {
         rc = tx->v->side_scan(tx, SIDE_LINK, prefix, after, SCAN_PAGE, &a, &side, &n);
         for (size_t i = 0; rc == 0 && i < n; i++) {
-            rc = link_read(&side[i], &a, &l);
+            rc = links_read(&side[i], &a, &l);
             if (rc == 0 && strcmp(l.source_id, id) == 0) rc = link_of_record(c, &l);
         }
         mem_free(after);
@@ -148,7 +148,7 @@ static int links_at(struct change *c, const char *id)
     mem_free(after);
     if (rc == 0) rc = tx->v->side_by_key(tx, SIDE_LINK, id_key(id), &a, &side, &n);
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        rc = link_read(&side[i], &a, &l);
+        rc = links_read(&side[i], &a, &l);
         if (rc == 0 && strcmp(l.target_id, id) == 0) rc = link_of_record(c, &l);
     }
     arena_release(&a);

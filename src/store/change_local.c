@@ -262,6 +262,7 @@ static uint16_t side_kind(enum change_kind kind)
     case KIND_ARCHIVE: return SIDE_ARCHIVE;
     case KIND_MEMBER: return SIDE_MEMBER;
     case KIND_STANDARD: return SIDE_STANDARD;
+    case KIND_STREAM: return SIDE_STREAM;
     default: WRONG("no kind of keyed row");
     }
 }
@@ -279,7 +280,7 @@ static int write_side(struct change *c, enum change_kind kind, const char *key, 
 
 int change_side(struct change *c, enum change_kind kind, const char *key, const void *body, size_t body_len)
 {
-    CHECK(kind == KIND_PENDING || kind == KIND_ARCHIVE || kind == KIND_MEMBER);
+    CHECK(kind == KIND_PENDING || kind == KIND_ARCHIVE || kind == KIND_MEMBER || kind == KIND_STREAM);
     return write_side(c, kind, key, body, body_len);
 }
 

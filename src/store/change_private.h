@@ -66,12 +66,18 @@ int known_load(struct change *c, const char *id, bool touched, struct arena *a, 
 /* Brings the store in line with k->merged, whatever it was before: places the row, its rival and the heir of its old
  * title. */
 int known_settle(struct change *c, struct known *k, struct arena *a);
+/* The row, wherever it is live, leaves without a trace. */
+int known_forget(struct change *c, struct known *k, struct arena *a);
 int known_await(struct change *c, const char *id);                /* marks an unknown id; nothing for a known one */
 int change_apply(struct change *c, const struct version *v, const struct stamp *s);
 /* who shows under one title: (ver, stream), then id */
 int row_rank(const struct row *a, const struct row *b);
 uint64_t row_floor(const struct row *r);                          /* the version an edit must beat */
 bool text_same(const char *a, const char *b);
+
+int tomb_read(const struct side_row *side, struct arena *a, struct merged *ret);
+/* What another store knows of an id, without its touches, comes in. */
+int known_join(struct change *c, const struct merged *other, struct arena *a);
 
 /* ---- rows that share a title (change_title.c) */
 uint64_t title_key(const char *title, const char *ns);
@@ -90,6 +96,8 @@ int title_resolve(struct store_tx *tx, const char *id, struct arena *a, struct r
 int links_apply(struct change *c, const struct version *v, const struct stamp *s);
 int links_refresh(struct change *c, const struct row *visible);   /* all links and standards of its title, shown anew */
 int links_group(struct store_tx *tx, const struct row *visible, struct arena *a, const char ***ids, size_t *count);
+int links_read(const struct side_row *side, struct arena *a, struct link *ret);   /* a row of record */
+int link_of_record(struct change *c, const struct link *l);       /* shown anew, after the records there are */
 int links_get(struct store_tx *tx, uint16_t kind, const struct link *l, struct arena *a, struct side_row *ret);
 int standard_apply(struct change *c, const struct version *v, const struct stamp *s);
 int standards_refresh(struct change *c, const char *id);          /* those naming this id */
@@ -103,8 +111,19 @@ void clock_follow(struct change *c, uint64_t ver);
 /* The version a row the original wrote comes to, made from what is known; strings in scratch. */
 int original_version(struct change *c, const struct known *k, const struct memory *m, uint64_t ver, struct version *v);
 
+/* ---- ends of streams (change_stream.c) */
+int stream_apply(struct change *c, const struct version *v, const struct stamp *s, struct arena *a);
+int lacks_put(struct change *c, bool lacks);
+/* Marks it ended when that is known of the position it has come to, not ended when it went on. */
+int stream_check_end(struct change *c, struct stream_pos *pos);
+
+/* ---- ops of others (change_foreign.c) */
+/* Applies an op that is not logged here; what is not understood of it is held. */
+int held_take(struct change *c, const struct stamp *s, const void *body, size_t len);
+
 /* ---- touches (change_touch.c) */
 int touches_load(struct store_tx *tx, const char *id, struct arena *a, struct merged *m);
+int touch_read(const struct side_row *side, struct arena *a, struct touch *ret);
 int touch_apply(struct change *c, const struct version *v);
 
 #endif

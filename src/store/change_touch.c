@@ -16,7 +16,7 @@ static const char *touch_id(const char *id, uint64_t node, struct arena *a)
     return arena_printf(a, "%s%c%016llx", id, SEP, (unsigned long long)node);
 }
 
-static int touch_read(const struct side_row *side, struct arena *a, struct touch *ret)
+int touch_read(const struct side_row *side, struct arena *a, struct touch *ret)
 {
     struct reader r;
     reader_init(&r, side->body, side->body_len);

@@ -284,6 +284,20 @@ static uint64_t be64(const char *p)
     return n;
 }
 
+static void stream_of(const struct blob *b, struct stream_pos *ret)
+{
+    struct reader r;
+    reader_init(&r, b->data, b->len);
+    ret->stream = read_u64(&r);
+    ret->node = read_u64(&r);
+    ret->pos = read_u64(&r);
+    ret->chain = read_u64(&r);
+    ret->trimmed = read_u64(&r);
+    uint8_t ended = read_u8(&r);
+    ret->ended = ended != 0;
+    ret->left = ended == 2;
+}
+
 static int ms_op_page(struct store_tx *tx, uint64_t stream, uint64_t from_seq, size_t count_max, size_t bytes_max,
                       struct arena *a, struct log_op **ret, size_t *ret_count)
 {
@@ -292,6 +306,10 @@ static int ms_op_page(struct store_tx *tx, uint64_t stream, uint64_t from_seq, s
     struct buf k;
     bool found;
     size_t bytes = 0, count = 0;
+    struct stream_pos pos = { .trimmed = 0 };
+    const struct blob *b = ms_lookup(tx, T_STREAM, (ms_key_u64(&k, stream, NULL), &k));
+    if (b != NULL) stream_of(b, &pos);
+    if (from_seq <= pos.trimmed) from_seq = pos.trimmed + 1; /* that op itself is there for its chain */
     ms_key_u64(&k, stream, &from_seq);
     size_t at = ms_find(m, k.data, k.len, &found);
     *ret = arena_alloc(a, (m->count - at + 1) * sizeof(**ret));
@@ -328,18 +346,6 @@ static int ms_op_chain(struct store_tx *tx, uint64_t stream, uint64_t seq, uint6
     return 0;
 }
 
-static void stream_of(const struct blob *b, struct stream_pos *ret)
-{
-    struct reader r;
-    reader_init(&r, b->data, b->len);
-    ret->stream = read_u64(&r);
-    ret->node = read_u64(&r);
-    ret->pos = read_u64(&r);
-    ret->chain = read_u64(&r);
-    ret->trimmed = read_u64(&r);
-    ret->ended = read_u8(&r) != 0;
-}
-
 static int ms_stream_get(struct store_tx *tx, uint64_t stream, struct stream_pos *ret)
 {
     CALL(tx);
@@ -360,9 +366,9 @@ static int ms_stream_put(struct store_tx *tx, const struct stream_pos *pos)
     buf_u64(&v, pos->pos);
     buf_u64(&v, pos->chain);
     buf_u64(&v, pos->trimmed);
-    buf_u8(&v, pos->ended);
+    buf_u8(&v, pos->left ? 2 : pos->ended);
     ms_set(tx, T_STREAM, (ms_key_u64(&k, pos->stream, NULL), &k), &v);
-    for (uint64_t seq = pos->trimmed; seq > 0; seq--) { /* the log below goes with it */
+    for (uint64_t seq = pos->trimmed - (pos->trimmed > 0); seq > 0; seq--) { /* the log below goes with it */
         if (ms_lookup(tx, T_OP, (ms_key_u64(&k, pos->stream, &seq), &k)) == NULL) break;
         ms_drop_key(tx, T_OP, (ms_key_u64(&k, pos->stream, &seq), &k));
     }
@@ -374,8 +380,11 @@ static int ms_streams(struct store_tx *tx, struct arena *a, struct stream_pos **
     CALL(tx);
     struct map *m = ms_map(tx, T_STREAM);
     *ret = arena_alloc(a, (m->count + 1) * sizeof(**ret));
-    for (size_t i = 0; i < m->count; i++) stream_of(m->item[i].value, &(*ret)[i]);
-    *ret_count = m->count;
+    *ret_count = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        stream_of(m->item[i].value, &(*ret)[*ret_count]);
+        *ret_count += !(*ret)[*ret_count].left;
+    }
     return 0;
 }
 
@@ -431,6 +440,84 @@ static int ms_idem_put(struct store_tx *tx, const char *key, const uint8_t finge
     return 0;
 }
 
+/* ---- keys of whole tables -------------------------------------------------------------------------------------- */
+
+/* The first key of a table beyond prefix + after, without its prefix; NULL: none. */
+static const struct blob *key_after(struct store_tx *tx, enum table t, const struct buf *prefix, const char *after)
+{
+    struct map *m = ms_map(tx, t);
+    struct buf k;
+    bool found;
+    buf_init(&k, BYTES_MAX);
+    if (prefix != NULL) buf_put(&k, prefix->data, prefix->len);
+    if (after != NULL) {
+        buf_puts(&k, after);
+        buf_putc(&k, '\0'); /* the first key beyond it */
+    }
+    size_t at = ms_find(m, buf_str(&k), k.len, &found);
+    buf_release(&k);
+    if (at == m->count) return NULL;
+    return prefix == NULL || ms_starts(m->item[at].key, prefix->data, prefix->len) ? m->item[at].key : NULL;
+}
+
+static const char *least(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL) return a != NULL ? a : b;
+    return strcmp(a, b) <= 0 ? a : b;
+}
+
+static const char *id_after(struct store_tx *tx, const char *after, struct arena *a)
+{
+    const struct blob *b = key_after(tx, T_ROW, NULL, after);
+    const char *next = b != NULL ? ms_text(a, b->data, b->len) : NULL;
+    for (uint16_t kind = SIDE_TOMBSTONE; kind <= SIDE_SHADOW; kind++) {
+        struct buf k;
+        ms_key_side(&k, kind, "");
+        b = key_after(tx, T_SIDE, &k, after);
+        if (b != NULL) next = least(next, ms_text(a, b->data + k.len, b->len - k.len));
+        buf_release(&k);
+    }
+    return next;
+}
+
+static int ms_ids_after(struct store_tx *tx, const char *after, size_t limit, struct arena *a, const char ***ret,
+                        size_t *ret_count)
+{
+    CALL(tx);
+    size_t most = ms_map(tx, T_ROW)->count + ms_map(tx, T_SIDE)->count;
+    if (limit > most) limit = most;
+    *ret = arena_alloc(a, (limit + 1) * sizeof(char *));
+    *ret_count = 0;
+    while (*ret_count < limit && (after = id_after(tx, after, a)) != NULL) (*ret)[(*ret_count)++] = after;
+    return 0;
+}
+
+static int keys_after(struct store_tx *tx, enum table t, const char *after, size_t limit, struct arena *a,
+                      const char ***ret, size_t *ret_count)
+{
+    CALL(tx);
+    const struct blob *b;
+    size_t most = ms_map(tx, t)->count;
+    if (limit > most) limit = most;
+    *ret = arena_alloc(a, (limit + 1) * sizeof(char *));
+    *ret_count = 0;
+    while (*ret_count < limit && (b = key_after(tx, t, NULL, after)) != NULL)
+        (*ret)[(*ret_count)++] = after = ms_text(a, b->data, b->len);
+    return 0;
+}
+
+static int ms_archive_after(struct store_tx *tx, const char *after, size_t limit, struct arena *a, const char ***ret,
+                            size_t *ret_count)
+{
+    return keys_after(tx, T_ARCHIVE, after, limit, a, ret, ret_count);
+}
+
+static int ms_idem_after(struct store_tx *tx, const char *after, size_t limit, struct arena *a, const char ***ret,
+                         size_t *ret_count)
+{
+    return keys_after(tx, T_IDEM, after, limit, a, ret, ret_count);
+}
+
 void ms_side_verbs(struct store_verbs *v)
 {
     v->links_of = ms_links_of;
@@ -456,6 +543,9 @@ void ms_side_verbs(struct store_verbs *v)
     v->local_put = ms_local_put;
     v->idem_get = ms_idem_get;
     v->idem_put = ms_idem_put;
+    v->ids_after = ms_ids_after;
+    v->archive_after = ms_archive_after;
+    v->idem_after = ms_idem_after;
     v->savepoint = ms_savepoint;
     v->savepoint_end = ms_savepoint_end;
 }

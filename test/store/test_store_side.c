@@ -117,7 +117,7 @@ static void the_log_pages_and_trims(void **state)
     struct kit *k = *state;
     const uint64_t stream = (1ull << 62) + 5;
     struct log_op *ops;
-    struct stream_pos pos = { stream, (1ull << 62) + 1, 0, 0, 0, false }, got;
+    struct stream_pos pos = { .stream = stream, .node = (1ull << 62) + 1 }, got;
     uint64_t chain = 0, at;
     size_t count;
     struct store_tx *tx = kit_begin(k);
@@ -162,7 +162,9 @@ static void the_log_pages_and_trims(void **state)
     assert_int_equal(chain_next(at, ops[0].body, ops[0].body_len), ops[0].chain);
     assert_int_equal(tx->v->op_chain(tx, stream, 5, &at), E_NOT_FOUND);
     /* a position without ops, as a snapshot leaves it */
-    kit_ok(tx->v->stream_put(tx, &(struct stream_pos){ 9, 2, 50, 1234, 50, false }), tx->err);
+    kit_ok(
+        tx->v->stream_put(tx, &(struct stream_pos){ .stream = 9, .node = 2, .pos = 50, .chain = 1234, .trimmed = 50 }),
+        tx->err);
     kit_ok(tx->v->op_chain(tx, 9, 50, &at), tx->err);
     assert_int_equal(at, 1234);
     struct stream_pos *all;
@@ -171,7 +173,56 @@ static void the_log_pages_and_trims(void **state)
     assert_int_equal(all[0].stream, 9);
     assert_true(all[1].ended);
     assert_int_equal(tx->v->stream_get(tx, 10, &got), E_NOT_FOUND);
+    all[0].ended = all[0].left = true;
+    kit_ok(tx->v->stream_put(tx, &all[0]), tx->err);
+    kit_ok(tx->v->streams(tx, &k->arena, &all, &count), tx->err);
+    assert_int_equal(count, 1);
+    kit_ok(tx->v->stream_get(tx, 9, &got), tx->err);
+    assert_true(got.left && got.ended);
     kit_commit(k);
+}
+
+static void keys_of_whole_tables(void **state)
+{
+    struct kit *k = *state;
+    static const uint8_t print[32];
+    static const char *const expected[] = { "Z", "a", "b", "c", "d" };
+    const char **key, *after = NULL;
+    size_t count;
+    struct row a = kit_row(&k->arena, "a", "n", "A", "x", kit_ver(1)),
+               d = kit_row(&k->arena, "d", "n", "D", "x", kit_ver(2));
+    struct store_tx *tx = kit_begin(k);
+    kit_ok(tx->v->put(tx, &a, NULL), tx->err);
+    kit_ok(tx->v->put(tx, &d, NULL), tx->err);
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        uint16_t kind = i % 2 ? SIDE_TOMBSTONE : SIDE_SHADOW;
+        kit_ok(tx->v->side_put(tx, &(struct side_row){ .kind = kind, .id = expected[i], .body = "" }), tx->err);
+        kit_ok(tx->v->side_put(tx, &(struct side_row){ .kind = SIDE_OWN + 1, .id = "other", .body = "" }), tx->err);
+    }
+    kit_ok(tx->v->idem_put(tx, "k1", print, &(struct stamp){ 1, 1, 1 }, KIT_T0), tx->err);
+    kit_ok(tx->v->idem_put(tx, "k2", print, &(struct stamp){ 1, 1, 1 }, KIT_T0), tx->err);
+    kit_ok(tx->v->archive_put(tx, &a, "2026-01-01T00:00:00Z", "test"), tx->err);
+    kit_commit(k);
+    tx = kit_read(k);
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        kit_ok(tx->v->ids_after(tx, after, 1, &k->arena, &key, &count), tx->err);
+        assert_int_equal(count, 1);
+        assert_string_equal(key[0], expected[i]);
+        after = key[0];
+    }
+    kit_ok(tx->v->ids_after(tx, after, 1, &k->arena, &key, &count), tx->err);
+    assert_int_equal(count, 0);
+    kit_ok(tx->v->ids_after(tx, NULL, 99, &k->arena, &key, &count), tx->err);
+    assert_int_equal(count, ARRAY_LEN(expected));
+    kit_ok(tx->v->idem_after(tx, "k1", 9, &k->arena, &key, &count), tx->err);
+    assert_int_equal(count, 1);
+    assert_string_equal(key[0], "k2");
+    kit_ok(tx->v->archive_after(tx, NULL, 9, &k->arena, &key, &count), tx->err);
+    assert_int_equal(count, 1);
+    assert_string_equal(key[0], "a");
+    kit_ok(tx->v->archive_after(tx, "a", 9, &k->arena, &key, &count), tx->err);
+    assert_int_equal(count, 0);
+    kit_read_end(k);
 }
 
 static void local_values_and_keys(void **state)
@@ -207,7 +258,7 @@ static void local_values_and_keys(void **state)
 
 static const struct CMUnitTest tests[] = {
     KIT_TEST(links_show_both_ends),    KIT_TEST(standards_and_sync_times), KIT_TEST(side_rows),
-    KIT_TEST(the_log_pages_and_trims), KIT_TEST(local_values_and_keys),
+    KIT_TEST(the_log_pages_and_trims), KIT_TEST(local_values_and_keys),    KIT_TEST(keys_of_whole_tables),
 };
 
 int main(int argc, char **argv)

@@ -312,6 +312,34 @@ static void test_expiry(void **state)
     arena_release(&arena);
 }
 
+/* Two stores saw parts of a history, each some of it twice: what one knows joined to the other is the whole. */
+static void test_join(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 4000; round++) {
+        struct history whole;
+        struct merged part[2] = { { 0 }, { 0 } };
+        arena_init(&arena, 1 << 20);
+        draw_history(&whole);
+        whole.touches = 0;
+        for (size_t i = 0; i < whole.versions; i++) {
+            size_t to = draw(3);
+            if (to != 1) merge_version(&part[0], &whole.v[i], &whole.s[i], NULL);
+            if (to != 0) merge_version(&part[1], &whole.v[i], &whole.s[i], NULL);
+            if (draw(3) == 0) store_and_read(&part[draw(2)], &whole);
+        }
+        struct merged all = play(&whole, false), joined[2] = { part[0], part[1] };
+        for (int side = 0; side < 2; side++) {
+            if (part[!side].known) merge_join(&joined[side], &part[!side], NULL);
+            if (draw(2) && part[!side].known) merge_join(&joined[side], &part[!side], NULL);
+            merge_show(&joined[side], &arena);
+            assert_same(&joined[side], &all);
+            assert_true(same(joined[side].row.m.last_accessed_at, all.row.m.last_accessed_at));
+        }
+        arena_release(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_results_and_unseen),
         cmocka_unit_test(test_priority_and_counts),
         cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_join),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

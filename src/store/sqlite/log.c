@@ -79,7 +79,8 @@ static void read_pos(sqlite3_stmt *s, struct stream_pos *ret)
                                 .pos = (uint64_t)sqlite3_column_int64(s, 2),
                                 .chain = (uint64_t)sqlite3_column_int64(s, 3),
                                 .trimmed = (uint64_t)sqlite3_column_int64(s, 4),
-                                .ended = sqlite3_column_int(s, 5) != 0 };
+                                .ended = sqlite3_column_int(s, 5) != 0,
+                                .left = sqlite3_column_int(s, 5) == 2 };
 }
 
 int sq_stream_get(struct store_tx *tx, uint64_t stream, struct stream_pos *ret)
@@ -107,7 +108,7 @@ int sq_stream_put(struct store_tx *tx, const struct stream_pos *pos)
     sq_int(s, 3, (int64_t)pos->pos);
     sq_int(s, 4, (int64_t)pos->chain);
     sq_int(s, 5, (int64_t)pos->trimmed);
-    sq_int(s, 6, pos->ended);
+    sq_int(s, 6, pos->left ? 2 : pos->ended);
     rc = sq_run(c, s);
     if (rc != 0 || pos->trimmed == 0) return rc;
     s = sq_stmt(c, SQ_OP_TRIM, &rc);

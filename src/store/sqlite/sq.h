@@ -196,6 +196,9 @@ int sq_local_get(struct store_tx *, const char *, struct arena *, struct local_v
 int sq_local_put(struct store_tx *, const char *, const void *, size_t);
 int sq_idem_get(struct store_tx *, const char *, uint8_t[32], struct stamp *, int64_t *);
 int sq_idem_put(struct store_tx *, const char *, const uint8_t[32], const struct stamp *, int64_t);
+int sq_ids_after(struct store_tx *, const char *, size_t, struct arena *, const char ***, size_t *);
+int sq_archive_after(struct store_tx *, const char *, size_t, struct arena *, const char ***, size_t *);
+int sq_idem_after(struct store_tx *, const char *, size_t, struct arena *, const char ***, size_t *);
 int sq_unstamped(struct store_tx *, size_t, struct arena *, struct rows *);
 
 #endif

@@ -137,7 +137,7 @@
       "INSERT INTO repl_stream (stream, node, pos, chain, trimmed, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"             \
       " ON CONFLICT (stream) DO UPDATE SET node = excluded.node, pos = excluded.pos, chain = excluded.chain,"          \
       " trimmed = excluded.trimmed, ended = excluded.ended")                                                           \
-    X(STREAMS, "SELECT stream, node, pos, chain, trimmed, ended FROM repl_stream ORDER BY stream")                     \
+    X(STREAMS, "SELECT stream, node, pos, chain, trimmed, ended FROM repl_stream WHERE ended < 2 ORDER BY stream")                     \
     X(LOCAL_GET, "SELECT value FROM repl_local WHERE key = ?1")                                                        \
     X(LOCAL_PUT,                                                                                                       \
       "INSERT INTO repl_local (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")    \
@@ -146,6 +146,12 @@
     X(IDEM_PUT, "INSERT INTO repl_idem (key, fingerprint, ver, stream, seq, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"  \
                 " ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, ver = excluded.ver,"             \
                 " stream = excluded.stream, seq = excluded.seq, expires = excluded.expires")                           \
+    /* keys of whole tables */                                                                                         \
+    X(IDS_AFTER,                                                                                                       \
+      "SELECT id FROM memories WHERE id > ?1 UNION SELECT id FROM repl_row WHERE kind = 1 AND id > ?1"                 \
+      " UNION SELECT id FROM repl_row WHERE kind = 2 AND id > ?1 ORDER BY 1 LIMIT ?2")                                 \
+    X(ARCHIVE_AFTER, "SELECT id FROM archived_memories WHERE id > ?1 ORDER BY id LIMIT ?2")                            \
+    X(IDEM_AFTER, "SELECT key FROM repl_idem WHERE key > ?1 ORDER BY key LIMIT ?2")                                    \
     X(IDEM_EXPIRE, "DELETE FROM repl_idem WHERE key IN (SELECT key FROM repl_idem WHERE expires < ?1 LIMIT 256)")
 
 #endif

@@ -1,0 +1,239 @@
+/* change_snapshot.c - the state of another store merged into this one: every row through the merge its ops would go
+ * through, with its stamp. Nothing is replaced; what only this store has survives, but for rows which the other has seen
+ * and holds no more. */
+#include "store/change_private.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/digest.h"
+#include "store/row.h"
+
+#define FORGET_PAGE 256
+#define SECTION_IDS 0
+#define SECTION_LINKS 2
+
+/* ---- records --------------------------------------------------------------------------------------------------- */
+
+static int copy_apply(struct change *c, const struct page_record *r)
+{
+    struct arena *a = &c->priv->work;
+    struct archived there;
+    struct reader in;
+    struct row row;
+    arena_release(a);
+    int rc = c->tx->v->archive_get(c->tx, r->id, a, &there);
+    if (rc != E_NOT_FOUND) return rc;
+    reader_init(&in, r->body, r->body_len);
+    if (row_read(&in, a, &row) != 0 || strcmp(row.m.id, r->id) != 0) return E_PROTOCOL;
+    const char *at = read_text(&in, a), *reason = read_text(&in, a);
+    if (in.failed || at == NULL || reason == NULL) return E_PROTOCOL;
+    return c->tx->v->archive_put(c->tx, &row, at, reason);
+}
+
+static int version_apply(struct change *c, const struct page_record *r)
+{
+    if (r->row.known) {
+        arena_release(&c->priv->work);
+        return known_join(c, &r->row, &c->priv->work);
+    }
+    if (r->v.kind != 0) return change_apply(c, &r->v, &r->stamp);
+    /* of a later program: kept as the op it came in would be */
+    struct buf b;
+    buf_init(&b, OP_BYTES_MAX);
+    int rc = op_encode(&b, &r->v, 1);
+    if (rc == 0) rc = held_take(c, &r->stamp, b.data, b.len);
+    buf_release(&b);
+    return rc;
+}
+
+static int record_apply(struct change *c, const struct page_record *r)
+{
+    switch (r->what) {
+    case PAGE_VERSION: clock_follow(c, r->stamp.ver); return version_apply(c, r);
+    case PAGE_HELD: return held_take(c, &r->stamp, r->body, r->body_len);
+    case PAGE_COPY: return copy_apply(c, r);
+    }
+    return E_PROTOCOL;
+}
+
+/* ---- what the other store holds no more ------------------------------------------------------------------------ */
+
+static bool covered(const struct page_span *s, const struct stamp *stamp)
+{
+    size_t low = 0, high = s->count;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (s->v[mid].stream < stamp->stream)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return stamp->seq != 0 && low < s->count && s->v[low].stream == stamp->stream && s->v[low].pos >= stamp->seq;
+}
+
+/* Keys of one section that came with the page, ascending as they came. */
+struct came {
+    const char **key;
+    size_t count, cap, next;
+};
+
+/* Whether `key` came; asked in ascending order. */
+static bool came(struct came *k, const char *key)
+{
+    while (k->next < k->count && strcmp(k->key[k->next], key) < 0) k->next++;
+    return k->next < k->count && strcmp(k->key[k->next], key) == 0;
+}
+
+static int forget_id(struct change *c, const struct page_span *s, const char *id)
+{
+    struct known k;
+    arena_release(&c->priv->work);
+    int rc = known_load(c, id, false, &c->priv->work, &k);
+    if (rc != 0 || !k.merged.known || k.place == PLACE_TOMB || !covered(s, &k.merged.row.stamp)) return rc;
+    return known_forget(c, &k, &c->priv->work);
+}
+
+static int forget_link(struct change *c, const struct page_span *s, const struct side_row *side, struct arena *a)
+{
+    struct link l;
+    if (!covered(s, &side->stamp)) return 0;
+    int rc = links_read(side, a, &l);
+    if (rc == 0) rc = c->tx->v->side_remove(c->tx, SIDE_LINK, side->id);
+    return rc == 0 ? link_of_record(c, &l) : rc;
+}
+
+/* The part of a section that the page spans: *after, *last (NULL: to its end). False: none of it. */
+static bool spans(const struct page_span *s, uint16_t section, const char **after, const char **last)
+{
+    *after = s->from.section == section ? s->from.after : NULL;
+    *last = s->to.section == section ? s->to.after : NULL;
+    return s->from.section <= section && (s->to.section > section || *last != NULL);
+}
+
+static int forget_ids(struct change *c, const struct page_span *s, struct came *k)
+{
+    const char *after, *last, **id;
+    size_t n = FORGET_PAGE;
+    struct arena a;
+    int rc = 0;
+    if (!spans(s, SECTION_IDS, &after, &last)) return 0;
+    arena_init(&a, CHANGE_ARENA_MAX);
+    while (rc == 0 && n == FORGET_PAGE) {
+        rc = c->tx->v->ids_after(c->tx, after, FORGET_PAGE, &a, &id, &n);
+        for (size_t i = 0; rc == 0 && i < n; i++) {
+            after = id[i];
+            if (last != NULL && strcmp(after, last) > 0) n = 0;
+            if (n > 0 && !came(k, after)) rc = forget_id(c, s, after);
+        }
+    }
+    arena_release(&a);
+    return rc;
+}
+
+static int forget_links(struct change *c, const struct page_span *s, struct came *k)
+{
+    const char *after, *last;
+    struct side_row *side;
+    size_t n = FORGET_PAGE;
+    struct arena a;
+    int rc = 0;
+    if (!spans(s, SECTION_LINKS, &after, &last)) return 0;
+    arena_init(&a, CHANGE_ARENA_MAX);
+    while (rc == 0 && n == FORGET_PAGE) {
+        rc = c->tx->v->side_scan(c->tx, SIDE_LINK, NULL, after, FORGET_PAGE, &a, &side, &n);
+        for (size_t i = 0; rc == 0 && i < n; i++) {
+            after = side[i].id;
+            if (last != NULL && strcmp(after, last) > 0) n = 0;
+            if (n > 0 && !came(k, after)) rc = forget_link(c, s, &side[i], &a);
+        }
+    }
+    arena_release(&a);
+    return rc;
+}
+
+/* ---- a page ---------------------------------------------------------------------------------------------------- */
+
+static int note(struct came *k, const char *key, struct arena *keys)
+{
+    if (k->count == k->cap) {
+        k->cap = k->cap == 0 ? 64 : k->cap * 2;
+        k->key = mem_realloc(k->key, k->cap * sizeof(*k->key));
+    }
+    k->key[k->count] = arena_strdup(keys, key);
+    return k->key[k->count++] != NULL ? 0 : E_TOO_LARGE;
+}
+
+static int note_record(struct came *ids, struct came *links, const struct page_record *r, struct arena *keys)
+{
+    const struct link *l = &r->v.link;
+    if (r->what != PAGE_VERSION) return 0;
+    if (r->row.known) return note(ids, r->id, keys);
+    if (r->v.kind != KIND_LINK) return 0;
+    const char *id = arena_printf(keys, "%s%c%s%c%s", l->source_id, SEP, l->target_id, SEP, l->relation);
+    return id != NULL ? note(links, id, keys) : E_TOO_LARGE;
+}
+
+int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span)
+{
+    struct came ids = { 0 }, links = { 0 };
+    struct arena one, keys;
+    struct reader in;
+    int rc = 1;
+    arena_init(&one, CHANGE_ARENA_MAX);
+    arena_init(&keys, CHANGE_ARENA_MAX);
+    reader_init(&in, records, len);
+    while (rc > 0) {
+        struct page_record r;
+        arena_release(&one);
+        rc = change_page_read(&in, &one, &r);
+        if (rc <= 0) break;
+        int failed = span->forget ? note_record(&ids, &links, &r, &keys) : 0;
+        if (failed == 0) failed = record_apply(c, &r);
+        if (failed != 0) rc = failed;
+    }
+    if (rc == 0 && span->forget) rc = forget_ids(c, span, &ids);
+    if (rc == 0 && span->forget) rc = forget_links(c, span, &links);
+    arena_release(&one);
+    arena_release(&keys);
+    mem_free(ids.key);
+    mem_free(links.key);
+    return rc;
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------------- */
+
+/* The log has a gap up to that position: its chain stays where the rest will begin. */
+static int jump(struct change *c, const struct stream_pos *v, uint64_t node)
+{
+    struct stream_pos next = *v;
+    struct log_op end = { .seq = v->pos, .chain = v->chain, .body = "", .body_len = 0 };
+    if (next.node == 0) next.node = node;
+    next.trimmed = v->pos;
+    int rc = c->tx->v->op_append(c->tx, v->stream, &end);
+    return rc == 0 ? c->tx->v->stream_put(c->tx, &next) : rc;
+}
+
+int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t count)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        struct stream_pos here = { .stream = v[i].stream };
+        CHECK(v[i].stream != 0);
+        if (v[i].stream == c->origin.stream) continue; /* nobody is ahead of its writer */
+        rc = c->tx->v->stream_get(c->tx, v[i].stream, &here);
+        bool known = rc == 0;
+        if (rc != 0 && rc != E_NOT_FOUND) return rc;
+        rc = 0;
+        if (here.left) continue;
+        if (here.pos < v[i].pos) {
+            rc = jump(c, &v[i], here.node);
+        } else if (!known || (v[i].ended && !here.ended && here.pos == v[i].pos)) {
+            if (!known) here = v[i];
+            here.ended = v[i].ended;
+            rc = c->tx->v->stream_put(c->tx, &here);
+        }
+    }
+    c->lacks = false;
+    return rc == 0 ? lacks_put(c, false) : rc;
+}

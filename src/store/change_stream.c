@@ -1,0 +1,140 @@
+/* change_stream.c - the end of a stream. Every run of a command is a life of its own with a stream of its own; once its
+ * process is gone, the server of its file says so by an op, and when every member holds it whole, that it leaves the
+ * vector. Both are facts in the log, so whoever has them has what came before them, or knows that it lacks something:
+ *
+ *   WRITTEN ─its writer is gone─▶ ENDED at a position ─all members hold it whole─▶ LEFT (out of every vector, log trimmed)
+ *   LEFT here while not whole: only a snapshot has the rest. Ops beyond an end (it was not the end): the stream goes on.
+ *
+ * The row of record, kind SIDE_STREAM: id in hex; u8 1, u8 what, u64 node, u64 pos, u64 chain. */
+#include "store/change_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+#define FORM 1
+#define KEY_HEX 17
+static const char lacks_key[] = "lacks";
+
+struct end {
+    enum stream_end what;
+    struct stream_pos at;
+};
+
+static void key_of(uint64_t stream, char key[KEY_HEX])
+{
+    snprintf(key, KEY_HEX, "%016llx", (unsigned long long)stream);
+}
+
+static bool end_read(const char *key, const void *body, size_t len, struct end *ret)
+{
+    struct reader r;
+    char *stop;
+    *ret = (struct end){ 0 };
+    reader_init(&r, body, len);
+    uint8_t form = read_u8(&r);
+    ret->what = (enum stream_end)read_u8(&r);
+    ret->at.node = read_u64(&r);
+    ret->at.pos = read_u64(&r);
+    ret->at.chain = read_u64(&r);
+    ret->at.stream = strtoull(key, &stop, 16);
+    bool known = ret->what == STREAM_ENDED || ret->what == STREAM_LEFT;
+    return !r.failed && form == FORM && known && *stop == '\0' && strlen(key) == KEY_HEX - 1 && ret->at.stream != 0 &&
+           ret->at.stream <= INT64_MAX;
+}
+
+int lacks_put(struct change *c, bool lacks)
+{
+    const uint8_t value = lacks;
+    return c->tx->v->local_put(c->tx, lacks_key, &value, 1);
+}
+
+int change_lacks(struct store_tx *tx, struct arena *a, bool *ret)
+{
+    struct local_value v = { 0 };
+    int rc = tx->v->local_get(tx, lacks_key, a, &v);
+    *ret = rc == 0 && v.len == 1 && *(const uint8_t *)v.data != 0;
+    return rc == E_NOT_FOUND ? 0 : rc;
+}
+
+/* ---- applying -------------------------------------------------------------------------------------------------- */
+
+static int leave(struct change *c, const struct end *e, const struct stream_pos *here, bool known)
+{
+    struct stream_pos left = e->at;
+    if (known && here->pos > e->at.pos) return 0; /* that was not its end */
+    left.ended = left.left = true;
+    left.trimmed = left.pos;
+    int rc = c->tx->v->stream_put(c->tx, &left);
+    if (rc != 0 || (known && here->pos == e->at.pos) || e->at.pos == 0) return rc;
+    c->lacks = true;
+    return lacks_put(c, true);
+}
+
+int stream_apply(struct change *c, const struct version *v, const struct stamp *s, struct arena *a)
+{
+    struct side_row side;
+    struct stream_pos here;
+    struct end e;
+    if (!end_read(v->key, v->body, v->body_len, &e)) return E_INVALID; /* a later program's form: held */
+    int rc = c->tx->v->side_get(c->tx, SIDE_STREAM, v->key, a, &side);
+    if (rc == 0 && stamp_cmp(&side.stamp, s) >= 0) return 0;
+    if (rc != 0 && rc != E_NOT_FOUND) return rc;
+    side =
+        (struct side_row){ .kind = SIDE_STREAM, .id = v->key, .stamp = *s, .body = v->body, .body_len = v->body_len };
+    rc = c->tx->v->side_put(c->tx, &side);
+    if (rc != 0 || e.at.stream == c->origin.stream) return rc; /* we live */
+    rc = c->tx->v->stream_get(c->tx, e.at.stream, &here);
+    if (rc != 0 && rc != E_NOT_FOUND) return rc;
+    bool known = rc == 0;
+    if (e.what == STREAM_LEFT) return leave(c, &e, &here, known);
+    if (!known || here.pos != e.at.pos || here.ended) return 0;
+    here.ended = true;
+    return c->tx->v->stream_put(c->tx, &here);
+}
+
+int stream_check_end(struct change *c, struct stream_pos *pos)
+{
+    struct side_row side;
+    struct end e;
+    char key[KEY_HEX];
+    key_of(pos->stream, key);
+    pos->ended = pos->left = false;
+    int rc = c->tx->v->side_get(c->tx, SIDE_STREAM, key, &c->priv->work, &side);
+    if (rc != 0) return rc == E_NOT_FOUND ? 0 : rc;
+    pos->ended = end_read(key, side.body, side.body_len, &e) && e.at.pos == pos->pos;
+    return 0;
+}
+
+/* ---- saying ---------------------------------------------------------------------------------------------------- */
+
+static int say(struct change *c, uint64_t stream, enum stream_end what)
+{
+    struct stream_pos pos;
+    struct buf b;
+    char key[KEY_HEX];
+    int rc = c->tx->v->stream_get(c->tx, stream, &pos);
+    if (rc == E_NOT_FOUND || stream == c->origin.stream) return 0;
+    if (rc != 0 || (what == STREAM_ENDED ? pos.ended : pos.left || !pos.ended)) return rc;
+    key_of(stream, key);
+    buf_init(&b, 64);
+    buf_u8(&b, FORM);
+    buf_u8(&b, (uint8_t)what);
+    buf_u64(&b, pos.node);
+    buf_u64(&b, pos.pos);
+    buf_u64(&b, pos.chain);
+    rc = change_side(c, KIND_STREAM, key, b.data, b.len);
+    buf_release(&b);
+    return rc;
+}
+
+int change_streams_end(struct change *c, const uint64_t *stream, size_t count, enum stream_end what)
+{
+    int rc = 0;
+    change_group_begin(c);
+    for (size_t i = 0; rc == 0 && i < count && i < OP_VERSIONS_MAX; i++) rc = say(c, stream[i], what);
+    int end = change_group_end(c);
+    return rc != 0 ? rc : end;
+}

@@ -1,0 +1,475 @@
+/* test_change_snapshot.c - the state of one store merged into another: equal to having replayed its ops; nothing of the
+ * receiver's own is lost; what was deleted and forgotten long ago goes; streams end and leave. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "change_kit.h"
+#include "store/change_private.h"
+
+#define STREAMS_MAX 64
+
+struct vector {
+    struct stream_pos pos[STREAMS_MAX];
+    size_t count;
+};
+
+static void vector_of(struct node *n, struct vector *ret)
+{
+    struct stream_pos *pos;
+    node_begin(n);
+    assert_int_equal(n->tx->v->streams(n->tx, &n->arena, &pos, &ret->count), 0);
+    assert_true(ret->count <= STREAMS_MAX);
+    memcpy(ret->pos, pos, ret->count * sizeof(*pos));
+    node_abort(n);
+}
+
+/* One page, read and merged in transactions of their own. False: the end. */
+static bool page(struct node *to, struct node *from, struct page_at *at, size_t count, const struct vector *v,
+                 bool forget)
+{
+    struct buf b;
+    struct page_span span = { .from = *at, .v = v->pos, .count = v->count, .forget = forget };
+    buf_init(&b, 64u << 20);
+    node_begin(from);
+    assert_int_equal(change_page(from->tx, at, count, 1u << 20, &from->arena, &b), 0);
+    node_abort(from);
+    span.to = *at;
+    node_begin(to);
+    assert_int_equal(change_snapshot_page(&to->c, b.data, b.len, &span), 0);
+    node_commit(to);
+    buf_release(&b);
+    return at->section != PAGE_END;
+}
+
+static void end(struct node *to, const struct vector *v)
+{
+    node_begin(to);
+    assert_int_equal(change_snapshot_end(&to->c, v->pos, v->count), 0);
+    node_commit(to);
+}
+
+static void snapshot(struct node *to, struct node *from, size_t count, bool forget)
+{
+    struct page_at at = { 0, NULL };
+    struct vector v;
+    vector_of(from, &v);
+    while (page(to, from, &at, count, &v, forget)) continue;
+    end(to, &v);
+}
+
+static void assert_same(struct node *a, struct node *b)
+{
+    char *x = node_dump(a, true), *y = node_dump(b, true);
+    assert_string_equal(x, y);
+    mem_free(x);
+    mem_free(y);
+}
+
+/* Random work on a few titles, so that rows collide, rest, surface, end. */
+static void work(struct node *n, uint64_t *rng, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        char id[16], title[16], text[16];
+        struct row row, other;
+        snprintf(id, sizeof(id), "%c%d", 'a' + (int)(n->c.origin.node % 3), (int)kit_pick(rng, 6));
+        snprintf(title, sizeof(title), "title %d", (int)kit_pick(rng, 5));
+        snprintf(text, sizeof(text), "text %d", (int)kit_pick(rng, 1000));
+        bool there = node_get(n, id, &row);
+        n->now_us += 1000 + (int64_t)kit_pick(rng, 5000000);
+        switch (kit_pick(rng, 6)) {
+        case 0:
+            if (there) node_delete(n, id);
+            break;
+        case 1:
+            if (there) node_touch(n, id, 1 + (int)kit_pick(rng, 9), true);
+            break;
+        case 2:
+            if (there && node_find(n, "b1", &other) && strcmp(other.m.id, id) != 0) node_link(n, id, "b1");
+            break;
+        default:
+            node_begin(n);
+            bool taken = n->tx->v->by_title(n->tx, title, "n", &n->arena, &other) == 0 && strcmp(other.m.id, id) != 0;
+            node_abort(n);
+            if (!taken) node_store(n, id, title, text);
+        }
+    }
+}
+
+static void trio(struct node n[3], uint64_t seed)
+{
+    for (uint64_t i = 0; i < 3; i++) node_open(&n[i], seed * 3 + i);
+}
+
+static void trio_close(struct node n[3])
+{
+    for (int i = 0; i < 3; i++) node_close(&n[i]);
+}
+
+static void a_snapshot_equals_the_ops_replayed(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct node n[3], replayed, merged;
+        uint64_t rng = seed;
+        trio(n, seed);
+        for (int round = 0; round < 4; round++) {
+            for (int i = 0; i < 3; i++) work(&n[i], &rng, 12);
+            node_sync(&n[kit_pick(&rng, 3)], &n[kit_pick(&rng, 3)]);
+        }
+        for (int i = 0; i < 3; i++) node_sync(&n[0], &n[i]);
+        node_open(&replayed, 500);
+        node_open(&merged, 501);
+        replayed.now_us = merged.now_us = n[0].now_us;
+        node_sync(&replayed, &n[0]);
+        snapshot(&merged, &n[0], 1 + kit_pick(&rng, 9), false);
+        assert_same(&replayed, &merged);
+        assert_same(&merged, &n[0]);
+        /* and again: nothing changes; the rest by ops: there is none */
+        snapshot(&merged, &n[0], 7, true);
+        assert_same(&merged, &n[0]);
+        work(&n[0], &rng, 10);
+        node_sync(&merged, &n[0]);
+        assert_same(&merged, &n[0]);
+        node_close(&replayed);
+        node_close(&merged);
+        trio_close(n);
+    }
+}
+
+static void pages_of_a_store_that_moves_on_miss_nothing(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct node n[3], joiner;
+        struct page_at at = { 0, NULL };
+        struct vector v;
+        uint64_t rng = seed;
+        trio(n, seed);
+        for (int i = 0; i < 3; i++) work(&n[i], &rng, 20);
+        for (int i = 0; i < 3; i++) node_sync(&n[0], &n[i]);
+        node_open(&joiner, 700);
+        joiner.now_us = n[0].now_us;
+        vector_of(&n[0], &v);
+        do {
+            work(&n[0], &rng, 2);
+            work(&n[1], &rng, 2);
+            node_sync(&n[0], &n[1]);
+            if (kit_pick(&rng, 3) == 0) work(&joiner, &rng, 1);
+        } while (page(&joiner, &n[0], &at, 1 + kit_pick(&rng, 4), &v, false));
+        end(&joiner, &v);
+        for (int i = 0; i < 2; i++) node_sync(&joiner, &n[i]);
+        node_sync(&n[0], &joiner);
+        node_sync(&n[0], &n[1]);
+        node_sync(&joiner, &n[0]);
+        assert_same(&joiner, &n[0]);
+        node_close(&joiner);
+        trio_close(n);
+    }
+}
+
+static void what_only_the_receiver_has_survives(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "a1", "of a", "x");
+    node_store(&b, "b1", "of b", "y");
+    node_link(&b, "b1", "b1");
+    snapshot(&b, &a, 8, true);
+    assert_true(node_get(&b, "a1", &row));
+    assert_true(node_get(&b, "b1", &row));
+    assert_string_equal(row.m.content, "y");
+    node_close(&a);
+    node_close(&b);
+}
+
+/* The donor's tombstones were trimmed: what it has seen and lacks goes, with its links; and only that. */
+static void what_was_deleted_long_ago_goes(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "gone", "gone", "x");
+    node_store(&a, "kept", "kept", "x");
+    node_store(&b, "own", "own", "of b alone");
+    node_link(&a, "gone", "kept");
+    node_link(&a, "kept", "gone");
+    node_sync(&b, &a);
+    node_delete(&a, "gone");
+    node_begin(&a);
+    assert_int_equal(a.tx->v->side_remove(a.tx, SIDE_TOMBSTONE, "gone"), 0);
+    node_commit(&a);
+    snapshot(&b, &a, 1, false);
+    assert_true(node_get(&b, "gone", &row));
+    snapshot(&b, &a, 1, true);
+    assert_false(node_find(&b, "gone", &row));
+    assert_true(node_get(&b, "kept", &row));
+    assert_true(node_get(&b, "own", &row));
+    node_close(&a);
+    node_close(&b);
+}
+
+static void the_log_begins_behind_a_snapshot(void **state)
+{
+    (void)state;
+    struct node a, b, c;
+    struct log_op *op;
+    size_t count;
+    uint64_t chain = 0;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_open(&c, 3);
+    for (int i = 0; i < 5; i++) node_store(&a, "a", "t", i % 2 ? "x" : "y");
+    uint64_t stream = a.c.origin.stream;
+    snapshot(&b, &a, 8, true);
+    assert_int_equal(node_pos(&b, stream), 5);
+    node_store(&a, "a", "t", "z");
+    node_sync(&b, &a);
+    assert_int_equal(node_pos(&b, stream), 6);
+    node_begin(&b);
+    assert_int_equal(b.tx->v->op_page(b.tx, stream, 1, 9, 1u << 20, &b.arena, &op, &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(op->seq, 6);
+    assert_int_equal(b.tx->v->op_chain(b.tx, stream, 5, &chain), 0);
+    assert_int_equal(op->chain, chain_next(chain, op->body, op->body_len));
+    assert_int_equal(b.tx->v->op_chain(b.tx, stream, 4, &chain), E_NOT_FOUND);
+    node_abort(&b);
+    snapshot(&c, &b, 3, false);
+    assert_int_equal(node_pos(&c, stream), 6);
+    assert_same(&b, &c);
+    node_close(&a);
+    node_close(&b);
+    node_close(&c);
+}
+
+static void keys_held_ops_and_replaced_texts_travel(void **state)
+{
+    (void)state;
+    static const uint8_t print[32] = { 7 };
+    struct node a, b, c;
+    uint8_t got[32];
+    struct stamp at;
+    int64_t expires;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_open(&c, 3);
+    struct row row = node_store(&a, "k", "kept", "x");
+    node_begin(&a);
+    assert_int_equal(change_memory(&a.c, &row.m, &row, NULL), 0);
+    assert_int_equal(change_idem(&a.c, "key 1", print), 0);
+    node_commit(&a);
+    node_sync(&b, &a);
+    node_store(&a, "k", "kept", "edited here");
+    b.now_us += 5000;
+    node_store(&b, "k", "kept", "edited there");
+    node_sync(&a, &b);
+    /* an op of a later program */
+    struct buf body;
+    struct version v = { .raw_kind = 999, .ver = 5, .body = "abc", .body_len = 3 };
+    buf_init(&body, 4096);
+    assert_int_equal(op_encode(&body, &v, 1), 0);
+    struct log_op op = { .seq = 1, .body = body.data, .body_len = body.len };
+    struct foreign_batch f = { .stream = 77, .node = 9, .first_seq = 1, .op = &op, .count = 1 };
+    enum foreign_result result;
+    struct stream_pos pos;
+    node_begin(&a);
+    assert_int_equal(change_foreign(&a.c, &f, &result, &pos), 0);
+    node_commit(&a);
+    snapshot(&c, &a, 2, true);
+    node_begin(&c);
+    assert_int_equal(c.tx->v->idem_get(c.tx, "key 1", got, &at, &expires), 0);
+    assert_memory_equal(got, print, 32);
+    struct side_row *side;
+    size_t count;
+    assert_int_equal(c.tx->v->side_scan(c.tx, SIDE_HELD, NULL, NULL, 9, &c.arena, &side, &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(side->body_len, body.len);
+    assert_memory_equal(side->body, body.data, body.len);
+    node_abort(&c);
+    char *x = memstore_archive_dump(a.store), *y = memstore_archive_dump(c.store);
+    assert_non_null(strstr(x, "edited here"));
+    assert_non_null(strstr(y, "merge_loser"));
+    assert_non_null(strstr(y, "edited here"));
+    mem_free(x);
+    mem_free(y);
+    buf_release(&body);
+    node_close(&a);
+    node_close(&b);
+    node_close(&c);
+}
+
+static void every_cut_of_a_page_is_refused(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct page_at at = { 0, NULL };
+    struct buf bytes;
+    struct page_span span = { .to = { .section = PAGE_END } };
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "a", "t", "x");
+    node_store(&a, "b", "u", "x");
+    node_link(&a, "a", "b");
+    buf_init(&bytes, 1u << 20);
+    node_begin(&a);
+    assert_int_equal(change_page(a.tx, &at, 100, 1u << 20, &a.arena, &bytes), 0);
+    node_abort(&a);
+    assert_int_equal(at.section, PAGE_END);
+    size_t refused = 0;
+    for (size_t len = 1; len < bytes.len; len++) {
+        node_begin(&b);
+        int rc = change_snapshot_page(&b.c, bytes.data, len, &span);
+        node_abort(&b);
+        assert_true(rc == 0 || rc == E_PROTOCOL);
+        refused += rc != 0;
+    }
+    assert_true(refused >= bytes.len - 10);
+    buf_release(&bytes);
+    node_close(&a);
+    node_close(&b);
+}
+
+/* ---- ends of streams ------------------------------------------------------------------------------------------- */
+
+static struct stream_pos stream_of(struct node *n, uint64_t stream)
+{
+    struct stream_pos pos = { 0 };
+    node_begin(n);
+    int rc = n->tx->v->stream_get(n->tx, stream, &pos);
+    assert_true(rc == 0 || rc == E_NOT_FOUND);
+    node_abort(n);
+    return pos;
+}
+
+static void say(struct node *n, uint64_t stream, enum stream_end what)
+{
+    node_begin(n);
+    assert_int_equal(change_streams_end(&n->c, &stream, 1, what), 0);
+    node_commit(n);
+}
+
+static bool lacks(struct node *n)
+{
+    bool ret;
+    node_begin(n);
+    assert_int_equal(change_lacks(n->tx, &n->arena, &ret), 0);
+    node_abort(n);
+    return ret;
+}
+
+static void streams_end_and_leave(void **state)
+{
+    (void)state;
+    struct node a, b, late;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_open(&late, 3);
+    node_store(&a, "a", "t", "by a command");
+    uint64_t stream = a.c.origin.stream;
+    node_restart(&a);
+    node_store(&a, "b", "u", "x");
+    node_sync(&late, &a);
+    say(&a, stream, STREAM_LEFT); /* not before it ended */
+    assert_false(stream_of(&a, stream).left);
+    say(&a, stream, STREAM_ENDED);
+    assert_true(stream_of(&a, stream).ended);
+    uint64_t pos = a.c.origin.seq;
+    say(&a, stream, STREAM_ENDED);
+    assert_int_equal(a.c.origin.seq, pos); /* said once */
+    /* whichever comes first, the stream or its end */
+    assert_int_equal(node_pull(&b, &a, a.c.origin.stream, 0, 64), FOREIGN_APPLIED);
+    assert_false(stream_of(&b, stream).ended);
+    assert_int_equal(node_pull(&b, &a, stream, 0, 64), FOREIGN_APPLIED);
+    assert_true(stream_of(&b, stream).ended);
+    say(&a, stream, STREAM_LEFT);
+    node_sync(&b, &a);
+    assert_true(stream_of(&b, stream).left);
+    assert_false(lacks(&b));
+    assert_same(&a, &b);
+    node_close(&a);
+    node_close(&b);
+    node_close(&late);
+}
+
+static void who_lacks_a_stream_that_left_knows_it(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "a", "t", "by a command");
+    uint64_t stream = a.c.origin.stream;
+    node_restart(&a);
+    node_store(&a, "b", "u", "x");
+    say(&a, stream, STREAM_ENDED);
+    say(&a, stream, STREAM_LEFT);
+    node_sync(&b, &a);
+    assert_false(node_get(&b, "a", &row));
+    assert_true(lacks(&b));
+    snapshot(&b, &a, 5, true);
+    assert_true(node_get(&b, "a", &row));
+    assert_false(lacks(&b));
+    assert_same(&a, &b);
+    node_close(&a);
+    node_close(&b);
+}
+
+static void ops_beyond_an_end_go_on(void **state)
+{
+    (void)state;
+    struct node a, b, twin;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "a", "t", "1");
+    uint64_t stream = a.c.origin.stream;
+    node_sync(&b, &a);
+    /* another says too early that it ended */
+    node_open(&twin, 9);
+    node_sync(&twin, &a);
+    say(&twin, stream, STREAM_ENDED);
+    node_sync(&b, &twin);
+    node_sync(&a, &twin);
+    assert_true(stream_of(&b, stream).ended);
+    node_store(&a, "a", "t", "2");
+    node_sync(&b, &a);
+    assert_int_equal(node_pos(&b, stream), 2);
+    assert_false(stream_of(&b, stream).ended);
+    say(&twin, stream, STREAM_LEFT);
+    node_sync(&b, &twin);
+    assert_false(stream_of(&b, stream).left);
+    node_sync(&a, &twin);
+    assert_same(&a, &b);
+    node_close(&a);
+    node_close(&b);
+    node_close(&twin);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_snapshot_equals_the_ops_replayed),
+        cmocka_unit_test(pages_of_a_store_that_moves_on_miss_nothing),
+        cmocka_unit_test(what_only_the_receiver_has_survives),
+        cmocka_unit_test(what_was_deleted_long_ago_goes),
+        cmocka_unit_test(the_log_begins_behind_a_snapshot),
+        cmocka_unit_test(keys_held_ops_and_replaced_texts_travel),
+        cmocka_unit_test(every_cut_of_a_page_is_refused),
+        cmocka_unit_test(streams_end_and_leave),
+        cmocka_unit_test(who_lacks_a_stream_that_left_knows_it),
+        cmocka_unit_test(ops_beyond_an_end_go_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
