@@ -135,9 +135,12 @@ struct store_verbs {
     int (*idem_put)(struct store_tx *, const char *key, const uint8_t fingerprint[32], const struct stamp *, int64_t expires_us);
     /* keys of whole tables, ascending, beyond `after` (NULL: from the beginning). ids: all that are visible, SIDE_SHADOW
      * or SIDE_TOMBSTONE, each once */
-    int (*ids_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret, size_t *ret_count);
-    int (*archive_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret, size_t *ret_count);
-    int (*idem_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret, size_t *ret_count);
+    int (*ids_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret,
+                     size_t *ret_count);
+    int (*archive_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret,
+                         size_t *ret_count);
+    int (*idem_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret,
+                      size_t *ret_count);
     /* rows whose stamp is missing or does not fit updated_at: the original wrote them */
     int (*unstamped)(struct store_tx *, size_t limit, struct arena *, struct rows *ret);
     /* transaction */
