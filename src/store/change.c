@@ -225,6 +225,9 @@ int change_record(struct change *c, struct version *v)
     struct change_mark *n = &c->priv->now;
     struct buf *one = &c->priv->version;
     CHECK(n->open && v->ver != 0);
+    /* Nothing is greater than the last version: what is made from it would lose, here or elsewhere, unnoticed. */
+    if (v->ver >= HLC_MAX)
+        return err_set(c->tx->err, E_CONFLICT, "this carries the last version there can be and stays as it is");
     v->raw_kind = (uint16_t)v->kind;
     buf_clear(one);
     one->failed = false;

@@ -238,6 +238,34 @@ static void the_far_future_pulls_the_clock_a_minute_at_most(void **state)
     node_close(&n);
 }
 
+/* It could neither win nor be handed on: better refused than answered with success. */
+static void what_has_the_last_version_is_not_changed_in_vain(void **state)
+{
+    (void)state;
+    struct node n;
+    struct stream_pos pos;
+    struct row row;
+    struct buf body;
+    struct memory m = kit_memory("a", "t", "mine");
+    struct version v = memory_version(HLC_MAX, "a", "t", "x");
+    body_of(&body, &v, 1);
+    node_open(&n, 1);
+    assert_int_equal(push(&n, 5, 1, 0, &body, 1, &pos), FOREIGN_APPLIED);
+    assert_true(node_get(&n, "a", &row));
+    for (int i = 0; i < 3; i++) {
+        node_begin(&n);
+        assert_int_equal(i == 0   ? change_delete(&n.c, &row)
+                         : i == 1 ? change_memory(&n.c, &m, &row, NULL)
+                                  : change_memory_quietly(&n.c, &m, &row, NULL),
+                         E_CONFLICT);
+        node_abort(&n);
+    }
+    assert_true(node_get(&n, "a", &row));
+    assert_string_equal(row.m.content, "x");
+    buf_release(&body);
+    node_close(&n);
+}
+
 static void a_new_row_beats_one_swept_under_its_title(void **state)
 {
     (void)state;
@@ -570,6 +598,7 @@ int main(void)
         cmocka_unit_test(what_is_not_understood_is_held_and_passed_on),
         cmocka_unit_test(an_op_that_cannot_be_applied_is_undone_whole),
         cmocka_unit_test(the_far_future_pulls_the_clock_a_minute_at_most),
+        cmocka_unit_test(what_has_the_last_version_is_not_changed_in_vain),
         cmocka_unit_test(a_new_row_beats_one_swept_under_its_title),
         cmocka_unit_test(an_unseen_text_is_kept),
         cmocka_unit_test(rows_of_the_original_get_ops),
