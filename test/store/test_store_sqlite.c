@@ -65,6 +65,46 @@ static void a_full_disk_is_survived(void **state)
     kit_read_end(k);
 }
 
+static long write_calls(void)
+{
+    char line[64];
+    long n = -1;
+    FILE *f = fopen("/proc/self/io", "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        if (strncmp(line, "syscw: ", 7) == 0) n = strtol(line + 7, NULL, 10);
+    }
+    fclose(f);
+    assert_true(n >= 0);
+    return n;
+}
+
+/* A hundred pages and more: some calls, not two a page; and all is there for others. */
+static void a_commit_is_written_in_large_pieces(void **state)
+{
+    struct kit *k = *state;
+    struct store_tx *tx = kit_begin(k);
+    char *text = arena_alloc(&k->arena, 20001);
+    int64_t n;
+    memset(text, 'x', 20000);
+    for (int i = 0; i < 30; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "r%d", i);
+        struct row r = kit_row(&k->arena, id, "ns", id, text, kit_ver(i));
+        kit_ok(tx->v->put(tx, &r, NULL), tx->err);
+    }
+    long before = write_calls();
+    kit_commit(k);
+    assert_in_range(write_calls() - before, 1, 20);
+    tx = kit_read(k);
+    kit_ok(tx->v->count(tx, &(struct filter){ 0 }, &n), tx->err);
+    assert_int_equal(n, 30);
+    kit_read_end(k);
+    assert_int_equal(kit_raw(kit_path(k, "memory.db"), "SELECT count(*) FROM memories WHERE length(content) = 20000"),
+                     30);
+    assert_int_equal(kit_raw(kit_path(k, "memory.db"), "SELECT integrity_check = 'ok' FROM pragma_integrity_check"), 1);
+}
+
 /* ---- other processes */
 static void one_server_per_file(void **state)
 {
@@ -420,12 +460,19 @@ static void threads_share_the_tokenizer(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    KIT_TEST(a_full_disk_is_survived),       KIT_TEST(one_server_per_file),
-    KIT_TEST(processes_write_in_turn),       KIT_TEST(a_writer_that_dies_leaves_nothing_behind),
-    KIT_TEST(statements_are_prepared_once),  KIT_TEST(pages_come_from_an_index),
-    KIT_TEST(late_and_unwanted_reads_stop),  KIT_TEST(upkeep_empties_the_log),
-    KIT_TEST(the_index_stays_whole),         KIT_TEST(words_are_stable),
-    KIT_TEST(the_tokenizer_folds_and_stops), KIT_TEST(threads_share_the_tokenizer),
+    KIT_TEST(a_full_disk_is_survived),
+    KIT_TEST(a_commit_is_written_in_large_pieces),
+    KIT_TEST(one_server_per_file),
+    KIT_TEST(processes_write_in_turn),
+    KIT_TEST(a_writer_that_dies_leaves_nothing_behind),
+    KIT_TEST(statements_are_prepared_once),
+    KIT_TEST(pages_come_from_an_index),
+    KIT_TEST(late_and_unwanted_reads_stop),
+    KIT_TEST(upkeep_empties_the_log),
+    KIT_TEST(the_index_stays_whole),
+    KIT_TEST(words_are_stable),
+    KIT_TEST(the_tokenizer_folds_and_stops),
+    KIT_TEST(threads_share_the_tokenizer),
 };
 
 int main(void)

@@ -1,8 +1,8 @@
 /* conn.c - one connection: opening, the statement cache, transactions, errors.
  *
- * SQLite runs with synchronous=NORMAL, which does not sync the WAL at commit; a durable commit syncs it right
- * afterwards through the same file object. So one transaction can be durable and the next one not, which a pragma
- * cannot do inside a transaction. */
+ * SQLite's own sync at commit only writes the frames out (wal.c); a durable commit syncs the log right afterwards
+ * through the same file object. So one transaction can be durable and the next one not, which a pragma cannot do inside
+ * a transaction, and nobody waits for the disk inside the turnstile. */
 #include "store/sqlite/sq.h"
 
 #include <errno.h>
@@ -56,11 +56,10 @@ int sq_map(int sqlite_code, int system_errno)
 /* Why the system refused: SQLite tells ENOSPC itself, a quota or a limit must be asked for at the log. */
 static int system_errno(sqlite3 *db)
 {
-    sqlite3_file *wal = NULL;
     int why = sqlite3_system_errno(db);
     if (why != 0 || sqlite3_extended_errcode(db) != SQLITE_IOERR_WRITE) return why;
-    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal && wal->pMethods)
-        wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &why);
+    sqlite3_file *wal = sq_wal(db);
+    if (wal) wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &why);
     return why;
 }
 
@@ -214,7 +213,7 @@ static int open_handle(struct store_conn *c, struct err *err)
         rc = sqlite3_open_v2(uri, &c->db, flags | SQLITE_OPEN_URI, NULL);
         sqlite3_free(uri);
     } else {
-        rc = sqlite3_open_v2(f->path, &c->db, flags, NULL);
+        rc = sqlite3_open_v2(f->path, &c->db, flags, c->writer ? SQ_VFS : NULL);
     }
     if (rc != SQLITE_OK) return sq_fail_db(c->db, f->path, "cannot open the database", err);
     sqlite3_busy_timeout(c->db, f->o.busy_ms);
@@ -238,7 +237,7 @@ int sq_conn_new(struct sq_file *f, bool writer, struct store_conn **ret, struct 
     if (rc == 0) {
         char pragmas[320];
         sqlite3_snprintf(sizeof pragmas, pragmas,
-                         "PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
+                         "PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
                          "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA secure_delete = FAST;"
                          "PRAGMA cache_size = %d;",
                          writer ? -WRITER_CACHE_KIB : -READER_CACHE_KIB);
@@ -294,13 +293,9 @@ int sq_begin_write(struct store_conn *c, struct err *err)
 /* Syncs the log if commits since the last sync are only in the page cache. */
 static int sync_log(struct store_conn *c, struct err *err)
 {
-    sqlite3_file *wal = NULL;
     if (!c->unsynced) return 0;
-    int rc = sqlite3_file_control(c->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
-    if (rc == SQLITE_OK && wal && wal->pMethods)
-        rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
-    else
-        rc = SQLITE_IOERR_FSYNC;
+    sqlite3_file *wal = sq_wal(c->db);
+    int rc = wal ? wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY) : SQLITE_IOERR_FSYNC;
     if (rc != SQLITE_OK)
         return err_set(err, E_IO, "%s: the log could not be synced: %s", c->file->path, strerror(errno));
     c->unsynced = false;
@@ -314,7 +309,11 @@ int sq_commit(struct store_conn *c, bool durable, struct err *err)
     int rc =
         c->lost ? err_set(err, c->lost, "%s: the transaction was undone: %s", c->file->path, err_text(c->lost)) : 0;
     if (rc == 0 && c->writer) rc = sq_words_finish(c);
-    if (rc == 0) rc = run_plain(c, SQ_COMMIT);
+    if (rc == 0) {
+        if (c->writer) sq_wal_gather(c->db, true);
+        rc = run_plain(c, SQ_COMMIT);
+        if (c->writer) sq_wal_gather(c->db, false);
+    }
     c->tx.err = &c->err;
     if (rc != 0) {
         sq_rollback(c);

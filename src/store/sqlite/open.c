@@ -180,6 +180,7 @@ static void set_up_library(void)
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, -1); /* savepoints need no files in /tmp */
     sqlite3_initialize();
+    CHECK(sq_wal_register() == SQLITE_OK);
 }
 
 void sq_library(void)

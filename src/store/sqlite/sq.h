@@ -21,6 +21,7 @@
 #define SQ_FORMAT 1       /* of our own tables (repl_local, store.format) */
 #define SQ_WORDS_FORMAT 1 /* of the word index (recall_stat.format) */
 #define SQ_SAVEPOINTS_MAX 8
+#define SQ_VFS "aim" /* of writers; see wal.c */
 
 enum sq_stmt {
 #define X(name, sql) SQ_##name,
@@ -106,6 +107,11 @@ void *sq_grow(struct arena *a, void *old, size_t count, size_t *cap,
               size_t size); /* array in an arena; NULL: cap reached */
 int sq_savepoint(struct store_tx *tx, struct err *err);
 int sq_savepoint_end(struct store_tx *tx, bool keep, struct err *err);
+
+/* ---- the log of a writer (wal.c) */
+int sq_wal_register(void);                 /* once, after sqlite3_initialize; SQLite's code */
+sqlite3_file *sq_wal(sqlite3 *db);         /* the log, NULL: none is open */
+void sq_wal_gather(sqlite3 *db, bool on);  /* on: frames gather until SQLite syncs; off: what is left is dropped */
 
 /* ---- locks (locks.c) */
 int sq_locks_open(const char *path, bool create, int *ret_fd, struct err *err);
