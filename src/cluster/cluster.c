@@ -303,6 +303,9 @@ static void core_start(struct cluster *c)
         (struct repl_entry){ .stream = c->own.stream, .node = c->own.node, .pos = c->own.seq, .chain = c->own.chain };
     rc.peers = c->peers;
     rc.writes = c->writes == 0 ? 1 : c->writes;
+    /* A silent connection is given up while a client still waits; a slow disk says 102 and is not silent. */
+    uint32_t patience = c->o.timeout_ms / 3;
+    if (patience < rc.stall_max_ms) rc.stall_max_ms = patience > rc.stall_ms ? patience : rc.stall_ms;
     rc.seed = random_u64();
     c->core = repl_new(&rc);
 }
