@@ -485,16 +485,36 @@ struct member {
     const json_t *value; /* borrowed */
 };
 
+/* Bytes that are no UTF-8 (old files and other nodes may hold them) read as U+FFFD: one bad row must not make a whole
+ * answer unreadable. */
+static void put_repaired(struct buf *b, const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text, *end = s + len;
+    while (s < end) {
+        size_t n = utf8_sequence(s, end);
+        if (n > 0) {
+            buf_put(b, s, n);
+        } else {
+            buf_put(b, "\xef\xbf\xbd", 3);
+        }
+        s += n > 0 ? n : 1;
+    }
+}
+
 void json_print_string(struct buf *b, const char *s, size_t len)
 {
     static const char digits[] = "0123456789abcdef";
     const char *end = s + len;
-    bool high;
     buf_putc(b, '"');
     while (s < end) {
         const char *run = s;
+        bool high = false;
         s = skip_plain(s, end, &high);
-        if (s > run) buf_put(b, run, (size_t)(s - run));
+        if (high && !utf8_valid(run, (size_t)(s - run))) {
+            put_repaired(b, run, (size_t)(s - run));
+        } else if (s > run) {
+            buf_put(b, run, (size_t)(s - run));
+        }
         if (s >= end) break;
         unsigned char c = (unsigned char)*s++;
         char escape[6] = { '\\', (char)c, '0', '0', digits[c >> 4], digits[c & 15] };

@@ -33,7 +33,7 @@ void json_print_pretty(struct buf *b, const json_t *v);
 void json_print_pretty_ordered(struct buf *b, const json_t *v);    /* the same, keys in insertion order */
 /* Appends one double in the shortest form described above. */
 void json_print_double(struct buf *b, double v);
-/* Appends a JSON string literal with quotes. */
+/* Appends a JSON string literal with quotes. Here and above, bytes that are no UTF-8 become U+FFFD each. */
 void json_print_string(struct buf *b, const char *s, size_t len);
 /* Container depth: 0 for a scalar, 1 for {} */
 int json_depth(const json_t *v);

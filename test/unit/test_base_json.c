@@ -367,6 +367,34 @@ static void printing_stops_at_the_maximum(void **state)
     json_decref(v);
 }
 
+static void what_is_no_utf8_is_printed_readably(void **state)
+{
+    static const struct {
+        const char *text, *printed;
+    } rows[] = {
+        { "a\xff", "\"a\xef\xbf\xbd\"" },
+        { "\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
+        { "\xe2\x82\n\xe2\x82\xac", "\"\xef\xbf\xbd\xef\xbf\xbd\\n\xe2\x82\xac\"" },
+        { "\xc3\xbc \xc0\x80", "\"\xc3\xbc \xef\xbf\xbd\xef\xbf\xbd\"" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf b;
+        buf_init(&b, 1000);
+        json_print_string(&b, rows[i].text, strlen(rows[i].text));
+        assert_string_equal(buf_str(&b), rows[i].printed);
+        buf_release(&b);
+        json_t *o = json_object();
+        json_object_set_new_nocheck(o, rows[i].text, json_string_nocheck(rows[i].text));
+        json_print(&b, o);
+        json_t *back = json_parse(b.data, b.len, NULL, 0, NULL);
+        assert_non_null(back);
+        json_decref(back);
+        json_decref(o);
+        buf_release(&b);
+    }
+}
+
 static void kinds_in_words(void **state)
 {
     (void)state;
@@ -427,6 +455,7 @@ int main(void)
         cmocka_unit_test(doubles_read_back),
         cmocka_unit_test(orders_and_layouts),
         cmocka_unit_test(printing_stops_at_the_maximum),
+        cmocka_unit_test(what_is_no_utf8_is_printed_readably),
         cmocka_unit_test(kinds_in_words),
         cmocka_unit_test(mutations_are_survived),
     };
