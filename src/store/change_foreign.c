@@ -230,9 +230,9 @@ int original_version(struct change *c, const struct known *k, const struct memor
     *v = (struct version){ .kind = KIND_MEMORY, .ver = ver, .m = *m };
     own_of(m, &v->own);
     v->own.count_base = k->merged.row.own.count_base;
-    if (m->access_count - k->merged.count_sum > v->own.count_base)
+    if (m->access_count > count_plus(v->own.count_base, k->merged.count_sum))
         v->own.count_base = m->access_count - k->merged.count_sum;
-    v->own.count_seen = v->own.count_base + k->merged.count_sum;
+    v->own.count_seen = count_plus(v->own.count_base, k->merged.count_sum);
     v->own.base_ver = k->merged.row.stamp.ver;
     v->own.base_stream = k->merged.row.stamp.stream;
     if (m->updated_at == NULL || time_parse(m->updated_at, strlen(m->updated_at), &us) != 0 || us != stamp_us(ver))

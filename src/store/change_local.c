@@ -76,8 +76,8 @@ static int own_fields(struct change *c, const struct memory *m, const struct row
     *fresh = false;
     if (before != NULL) {
         int64_t more = m->access_count - before->m.access_count;
-        ret->count_seen = before->m.access_count + (more > 0 ? more : 0);
-        ret->count_base = before->own.count_base + (more > 0 ? more : 0);
+        ret->count_seen = count_plus(before->m.access_count, more > 0 ? more : 0);
+        ret->count_base = count_plus(before->own.count_base, more > 0 ? more : 0);
         ret->base_ver = before->stamp.ver;
         ret->base_stream = before->stamp.stream;
         *floor = row_floor(before);

@@ -74,6 +74,12 @@ int change_apply(struct change *c, const struct version *v, const struct stamp *
 int row_rank(const struct row *a, const struct row *b);
 uint64_t row_floor(const struct row *r);                          /* the version an edit must beat */
 bool text_same(const char *a, const char *b);
+/* Counts come from files and other nodes: their sum stays one. */
+static inline int64_t count_plus(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
 
 int tomb_read(const struct side_row *side, struct arena *a, struct merged *ret);
 /* What another store knows of an id, without its touches, comes in. */

@@ -115,10 +115,10 @@ int change_touch(struct change *c, const char *id, int64_t now_us, int64_t times
     if (rc == 0) rc = touch_read(&side, a, &t);
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
     const struct memory *m = &k.stored.m;
-    struct touch more = { .count = t.count + times, .last_us = now_us };
+    struct touch more = { .count = count_plus(t.count, times), .last_us = now_us };
     int64_t extend = c->lifetimes->extend_secs[m->tier];
     if (m->expires_at != NULL && extend > 0) more.expires_us = now_us + extend * 1000000;
-    more.to_long = m->tier == TIER_MID && m->access_count + times >= PROMOTE_AT;
+    more.to_long = m->tier == TIER_MID && count_plus(m->access_count, times) >= PROMOTE_AT;
     touch_join(&t, &more);
     t.id = id;
     t.node = c->origin.node;

@@ -266,6 +266,40 @@ static void what_has_the_last_version_is_not_changed_in_vain(void **state)
     node_close(&n);
 }
 
+/* Counts beyond all bounds, one of them in our own name, and a file that claims as many again. */
+static void counts_stay_numbers(void **state)
+{
+    (void)state;
+    struct node n;
+    struct stream_pos pos;
+    struct row row;
+    struct buf body;
+    bool more;
+    struct version v[3] = { memory_version(1000, "a", "t", "x") };
+    struct memory m = kit_memory("a", "t", "from a file");
+    v[0].own.count_base = v[0].own.count_seen = INT64_MAX;
+    node_open(&n, 1);
+    for (uint64_t i = 1; i < 3; i++)
+        v[i] = (struct version){ .kind = KIND_TOUCH,
+                                 .ver = 1000 + i,
+                                 .touch = { .id = "a", .node = i == 1 ? n.c.origin.node : 99, .count = INT64_MAX } };
+    body_of(&body, v, 3);
+    assert_int_equal(push(&n, 5, 1, 0, &body, 1, &pos), FOREIGN_APPLIED);
+    node_touch(&n, "a", 3, true);
+    row = node_store(&n, "a", "t", "mine");
+    assert_int_equal(row.m.access_count, 1000000);
+    m.updated_at = "2023-11-16T10:00:00+00:00";
+    m.access_count = INT64_MAX;
+    memstore_original(n.store, &m);
+    node_begin(&n);
+    assert_int_equal(change_adopt(&n.c, 10, &more), 0);
+    node_commit(&n);
+    assert_true(node_get(&n, "a", &row));
+    assert_int_equal(row.m.access_count, 1000000);
+    buf_release(&body);
+    node_close(&n);
+}
+
 static void a_new_row_beats_one_swept_under_its_title(void **state)
 {
     (void)state;
@@ -599,6 +633,7 @@ int main(void)
         cmocka_unit_test(an_op_that_cannot_be_applied_is_undone_whole),
         cmocka_unit_test(the_far_future_pulls_the_clock_a_minute_at_most),
         cmocka_unit_test(what_has_the_last_version_is_not_changed_in_vain),
+        cmocka_unit_test(counts_stay_numbers),
         cmocka_unit_test(a_new_row_beats_one_swept_under_its_title),
         cmocka_unit_test(an_unseen_text_is_kept),
         cmocka_unit_test(rows_of_the_original_get_ops),
