@@ -18,6 +18,11 @@
 
 /* --- for classes --- */
 
+void cycle_strike_here(void *cycle)
+{
+    (void)cycle;
+}
+
 void cycle_fault(struct cycle *c, const char *what, bool on, json_t *facts)
 {
     history_fault(&c->h, what, on, facts);
@@ -186,7 +191,9 @@ static int course(struct cycle *c, bool *ret_started, struct err *err)
     if (rc != 0) return rc;
     *ret_started = true;
     rc = c->class->run(c, err);
+    bool over = rc == 0 && load_done(&c->load);
     if (rc == 0) rc = cycle_burst_over(c, err);
+    if (rc == 0 && !over) cycle_healed(c); /* the burst outlived the fault: agreement counts from its end */
     if (rc == 0) rc = first_writes(c, err);
     if (rc == 0) rc = cycle_stage(c, "final", mesh_alive(&c->mesh), &c->converge_ms, err);
     if (rc == 0 && c->converge_ms >= 0 && c->healed_ms) c->converge_ms = clock_mono_ms() - c->healed_ms;

@@ -61,6 +61,7 @@ int cycle_run(struct world *w, const struct cycle_options *o, const struct fault
 /* Starts the burst and waits until the strike. E_INVALID when the burst was over before. */
 int cycle_burst(struct cycle *c, struct err *err);
 int cycle_burst_over(struct cycle *c, struct err *err);       /* waits until all writers have ended */
+void cycle_strike_here(void *cycle);                          /* a strike that only marks the moment: the class acts */
 void cycle_fault(struct cycle *c, const char *what, bool on, json_t *facts);    /* into the history; facts taken over */
 void cycle_proof(struct cycle *c, const char *what, uint64_t count);
 /* One recorded write of the supervisor at a node. *ret_status 0: no answer. */

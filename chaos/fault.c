@@ -12,7 +12,25 @@ const struct fault_class *fault_classes(void)
 {
     static struct fault_class all[64];
     static const struct fault_class *const listed[] = {
-        &fault_kill_primary, &fault_partition, &fault_drop_acks, &fault_clock_skew, &end,
+        &fault_kill_primary,
+        &fault_partition,
+        &fault_drop_acks,
+        &fault_clock_skew,
+        &fault_one_way,
+        &fault_flapping,
+        &fault_slow_links,
+        &fault_swallowed,
+        &fault_duplicated,
+        &fault_corrupted,
+        &fault_long_split,
+        &fault_lonely,
+        &fault_kill_any,
+        &fault_kill_two,
+        &fault_kill_all,
+        &fault_storm,
+        &fault_rolling,
+        &fault_pause,
+        &end,
     };
     if (all[0].name == NULL)
         for (size_t i = 0; i < ARRAY_LEN(listed); i++) all[i] = *listed[i];

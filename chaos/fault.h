@@ -9,7 +9,7 @@
 
 enum fault_flags {
     FAULT_GATE = 1,          /* one of the four classes of the ship gate */
-    FAULT_KILLS = 2,         /* its writers lose their node: availability is not asked of it */
+    FAULT_KILLS = 2,         /* its writers lose their node, or the quorum: availability is not asked of it */
     FAULT_CLOCK = 4,         /* needs libfaketime */
     FAULT_SHIM = 8,          /* needs the preload library */
     FAULT_CUTS = 16          /* cuts links for real: needs iptables, unless told to go by proxies */
@@ -36,6 +36,9 @@ int fault_possible(const struct fault_class *f, const struct cycle_options *o, s
 bool fault_clock_library(char ret[WORLD_PATH]);
 void fault_clock_set(struct node *n, const char *library, const char *how);   /* e.g. "+300s"; before the node starts */
 
-extern const struct fault_class fault_kill_primary, fault_partition, fault_drop_acks, fault_clock_skew;
+extern const struct fault_class fault_kill_primary, fault_partition, fault_drop_acks, fault_clock_skew;    /* fault_gate.c */
+extern const struct fault_class fault_one_way, fault_flapping, fault_slow_links, fault_swallowed, fault_duplicated,
+    fault_corrupted, fault_long_split, fault_lonely;                                                        /* fault_link.c */
+extern const struct fault_class fault_kill_any, fault_kill_two, fault_kill_all, fault_storm, fault_rolling, fault_pause;
 
 #endif

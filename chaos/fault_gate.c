@@ -107,9 +107,11 @@ const struct fault_class fault_partition = {
 
 enum { STOP, SWALLOW, TRUNCATE };
 
+/* Swallowing makes a link silent, so it strikes one of two, as the stopped node does; the class answers_swallowed has all. */
 static void acks_set(struct cycle *c, const struct proxy_fault *f)
 {
-    for (int k = 1; k < MESH_NODES; k++) proxy_fault_set(c->mesh.link[0][k], PROXY_BACK, f);
+    int last = c->variant == SWALLOW ? 1 : MESH_NODES - 1;
+    for (int k = 1; k <= last; k++) proxy_fault_set(c->mesh.link[0][k], PROXY_BACK, f);
 }
 
 static void acks_strike(void *data)
@@ -177,11 +179,6 @@ const struct fault_class fault_drop_acks = {
 
 /* --- clock_skew_peer --- */
 
-static void skew_strike(void *data)
-{
-    (void)data;
-}
-
 static void skew_prepare(struct cycle *c)
 {
     char library[WORLD_PATH];
@@ -193,7 +190,7 @@ static void skew_prepare(struct cycle *c)
     c->plan.edit_nodes = 7;
     c->plan.strike_acks = 1;
     c->plan.strike_flight = 1;
-    c->plan.strike = skew_strike;
+    c->plan.strike = cycle_strike_here;
 }
 
 /* How far a node's clock is from ours, by the creation time it stamps. */

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "campaign.h"
 #include "check.h"
+#include "classic.h"
 #include "fault.h"
 #include "files.h"
 
@@ -275,6 +276,7 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (strcmp(command, "child") == 0 && argc > 2) return child_main(argv + 2);
     if (strcmp(command, "gate") == 0) return gate(argc - 2, argv + 2);
+    if (strcmp(command, "classic") == 0) return classic_main(argc - 2, argv + 2);
     if (strcmp(command, "check") == 0 && argc == 3) return check_again(argv[2]);
     if (strcmp(command, "--list") == 0) return list_classes();
     bool asked = strcmp(command, "--help") == 0 || strcmp(command, "help") == 0;

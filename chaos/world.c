@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/id.h"
 #include "files.h"
 #include "world.h"
 
@@ -230,22 +231,34 @@ int tool_run(const char *const *argv, const char *input, char *out, size_t size,
     return reap(pid, until, err, argv[0]);
 }
 
-int port_take(uint16_t wanted, uint16_t *ret, struct err *err)
+/* Below the range that outgoing connections take theirs from: a dead node's port must be free when it comes back. */
+#define PORT_FIRST 20000u
+#define PORT_COUNT 12000u
+#define PORT_TRIES 200
+
+static int port_bind(uint16_t port, uint16_t *ret)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(wanted) };
-    socklen_t len = sizeof a;
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0) return err_set(err, E_IO, "socket: %s", strerror(errno));
+    if (fd < 0) return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     int rc = bind(fd, (struct sockaddr *)&a, sizeof a);
     if (rc == 0) rc = listen(fd, 1); /* a listener of somebody else shows only now */
-    if (rc != 0) {
-        close(fd);
+    close(fd);
+    *ret = port;
+    return rc;
+}
+
+int port_take(uint16_t wanted, uint16_t *ret, struct err *err)
+{
+    static unsigned next;
+    if (wanted != 0) {
+        if (port_bind(wanted, ret) == 0) return 0;
         return err_set(err, E_CONFLICT, "port %u is busy: %s", wanted, strerror(errno));
     }
-    getsockname(fd, (struct sockaddr *)&a, &len);
-    *ret = ntohs(a.sin_port);
-    close(fd);
-    return 0;
+    if (next == 0) next = (unsigned)random_u64();
+    for (int i = 0; i < PORT_TRIES; i++)
+        if (port_bind((uint16_t)(PORT_FIRST + next++ % PORT_COUNT), ret) == 0) return 0;
+    return err_set(err, E_CONFLICT, "no free port: %s", strerror(errno));
 }

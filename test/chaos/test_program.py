@@ -1,0 +1,60 @@
+"""A few cycles of every class of the ship gate against the program itself, and the older script's command line."""
+import json, os, subprocess, unittest
+
+from test_gate import CHAOS, PROGRAM, Gate
+
+RUN_CHAOS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../chaos/run-chaos.sh')
+
+
+class Smoke(Gate):
+    def test_phase_2_and_two_cycles_a_class(self):
+        code = self.gate('--phases', '2,4', '--cycles', '2', '--cut', 'auto', '--settle-ms', '20000', bin=PROGRAM)
+        print(self.text)
+        self.assertEqual(code, 0)
+        s = self.summary()
+        self.assertIs(s['overall_pass'], True)
+        two, four = s['phases']
+        self.assertEqual((two['ok'], two['counts']), (200, {'a': 200, 'b': 200, 'c': 200}))
+        self.assertEqual((two['probe1_single_peer_down'], two['probe2_both_peers_down']), ('201', '503'))
+        self.assertEqual(len(four['convergence_by_fault']), 4)
+        self.assertEqual(set(four['convergence_by_fault'].values()), {1.0})
+        for name in four['convergence_by_fault']:
+            with open(os.path.join(self.out, 'phase4-%s.jsonl' % name)) as f:
+                lines = [json.loads(line) for line in f]
+            self.assertEqual([line['cycle'] for line in lines], [1, 2])
+            for line in lines:
+                self.assertEqual(list(line)[:9], ['cycle', 'fault', 'writes', 'ok', 'quorum_not_met', 'fail', 'count_node0',
+                                                  'count_node1', 'count_node2'])
+                self.assertEqual(line['writes'], line['ok'] + line['quorum_not_met'] + line['fail'])
+                self.assertEqual(line['found'], line['ok'])
+        kills = os.path.join(self.out, 'phase4-kill_primary_mid_write.jsonl')
+        with open(kills) as f:
+            self.assertTrue(all(json.loads(line)['in_flight_at_strike'] >= 8 for line in f))
+
+
+class Classic(Gate):
+    def test_lines_and_summary(self):
+        run = subprocess.run([RUN_CHAOS, '--cycles', '2', '--writes', '40', '--fault', 'drop_random_acks'],
+                             env=self.env(AI_MEMORY_BIN=PROGRAM, AI_MEMORY_CHAOS=CHAOS, N0_PORT='0', N1_PORT='0', N2_PORT='0'),
+                             capture_output=True, text=True, timeout=100)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        report = os.path.join(self.work, 'chaos-report.jsonl')
+        with open(report) as f:
+            lines = [json.loads(line) for line in f]
+        os.unlink(report)
+        self.assertEqual([line['cycle'] for line in lines], [1, 2])
+        self.assertEqual((lines[0]['writes'], lines[0]['ok'], lines[0]['count_node2']), (40, 40, '40'))
+        text = run.stdout[run.stdout.index('{'):run.stdout.rindex('}') + 1]
+        self.assertEqual(json.loads(text), {'total_cycles': 2, 'total_writes': 80, 'total_ok': 80, 'total_quorum_not_met': 0,
+                                            'total_fail': 0, 'convergence_bound': 1})
+
+    def test_wrong_calls(self):
+        for args in (['--fault', 'gremlins'], ['--cycles', 'x'], ['--what']):
+            run = subprocess.run([RUN_CHAOS, *args], env=self.env(AI_MEMORY_BIN=PROGRAM, AI_MEMORY_CHAOS=CHAOS),
+                                 capture_output=True, text=True, timeout=30)
+            self.assertEqual(run.returncode, 1)
+            self.assertIn('[chaos] FATAL', run.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=1)
