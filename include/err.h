@@ -34,7 +34,8 @@
     X(PENDING,     -24,  202, 0, "governance requires approval")     /* no failure: queued for a decision */ \
     X(INTERNAL,    -25,  500, 0, "internal server error")            \
     X(MISSING,     -26,  400, 0, "missing argument")                 /* a required query or CLI argument is absent */ \
-    X(AGAIN,       -27,  503, 1, "try again")                        /* internal: run the operation once more */
+    X(AGAIN,       -27,  503, 1, "try again")                        /* internal: run the operation once more */ \
+    X(GONE,        -28,  410, 0, "gone")                             /* trimmed: only a snapshot has it */
 
 enum err_code {
     E_OK = 0,

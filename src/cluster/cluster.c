@@ -331,12 +331,20 @@ static void check_ready(struct cluster *c)
     cb(c->ready_data);
 }
 
+void cluster_lacks(struct cluster *c, bool lacks)
+{
+    if (lacks == c->lacks) return;
+    c->lacks = lacks;
+    if (lacks) snapshot_want(c, NULL, "a stream left the vector that is not whole here");
+}
+
 static void poll_cb(uv_timer_t *t)
 {
     struct cluster *c = t->data;
     check_pos_waits(c, 0, 0);
     serve_busy(c, clock_mono_ms());
     check_ready(c);
+    snapshot_poll(c);
     pull_poll_file(c);
     original_save(c);
 }
@@ -348,6 +356,7 @@ struct start_job {
     struct arena arena;
     struct stream_pos *pos;
     size_t count;
+    bool lacks;
 };
 
 static int start_run(struct read_item *item, struct store_tx *tx, struct err *err)
@@ -355,6 +364,7 @@ static int start_run(struct read_item *item, struct store_tx *tx, struct err *er
     struct start_job *j = container_of(item, struct start_job, item);
     int rc = tx->v->streams(tx, &j->arena, &j->pos, &j->count);
     if (rc == 0) rc = original_load(j->c, tx, &j->arena);
+    if (rc == 0) rc = change_lacks(tx, &j->arena, &j->lacks);
     return rc == 0 ? 0 : err_set(err, rc, "reading the replication state: %s", tx->err == NULL ? "" : tx->err->msg);
 }
 
@@ -367,6 +377,7 @@ static void start_done(struct read_item *item, int status)
         core_start(c);
         for (size_t i = 0; i < j->count; i++)
             if (j->pos[i].stream != c->own.stream) cluster_applied(c, &j->pos[i], false);
+        cluster_lacks(c, j->lacks);
         c->ready_by_ms = clock_mono_ms() + READY_MS;
         uv_timer_start(&c->poll, poll_cb, POLL_FIRST_MS, POLL_MS);
         struct repl_event e = { .type = REPL_TICK };
@@ -451,5 +462,6 @@ void cluster_close(struct cluster *c, void (*closed)(void *data), void *data)
         link_close(&c->peer[i], false);
         pull_stop(&c->peer[i]);
     }
+    snapshot_stop(c);
     maybe_closed(c);
 }

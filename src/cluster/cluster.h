@@ -63,7 +63,9 @@ int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t d
 
 /* POST and GET /api/v1/sync/ops: the HTTP door hands the bytes over and gets bytes back. Borrowed until the reply.
  * `progress` (102) may be called before. reply: status, body (mem_alloc'ed, taken by the callee's caller). */
+enum cluster_what { CLUSTER_OPS, CLUSTER_SNAPSHOT };
 struct cluster_request {
+    enum cluster_what what;
     const void *body; size_t body_len; const char *query; bool get;
     void (*progress)(struct cluster_request *r);
     void (*reply)(struct cluster_request *r, int status, char *body, size_t len);

@@ -5,6 +5,7 @@
  *   pull.c      asking a peer for another stream's ops, on a connection of its own; finding out what is new in our file
  *   receive.c   the other side: what peers send us
  *   original.c  a peer that is a node of the original: one JSON push per op
+ *   snapshot.c  what the log does not hold: a peer's whole state merged into ours; giving ours
  *   source.c    our stream's ops for sending: from the ring, else paged from the log by a reader */
 #ifndef AIM_CLUSTER_INTERNAL_H
 #define AIM_CLUSTER_INTERNAL_H
@@ -81,6 +82,14 @@ struct cluster {
     struct list serving;             /* requests whose batch is in the lane: told 102 while they wait */
     unsigned busy;                   /* jobs that will call back */
     bool polling;                    /* a look at the file's streams is on its way */
+    struct fetch *fetch;             /* a snapshot on its way to us; NULL: none */
+    bool lacks;                      /* a stream left the vector that is not whole here */
+    bool snapshot_wanted;
+    const char *snapshot_why;
+    struct peer *snapshot_from;      /* whom to ask first; NULL: anyone */
+    int64_t snapshot_retry_ms;
+    unsigned snapshot_failures;
+    uint64_t snapshots;              /* merged in this life */
     bool saving;                     /* cursors of originals are on their way to disk */
 
     void (*ready)(void *data);
@@ -98,6 +107,7 @@ void cluster_feed(struct cluster *c, struct repl_event *e);     /* sets now_ms; 
 void cluster_feed_link(struct peer *p, enum repl_event_type type);
 void cluster_head(const struct cluster *c, struct wire_head *h);
 void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool foreign_process);
+void cluster_lacks(struct cluster *c, bool lacks);
 void cluster_job_done(struct cluster *c);                       /* pairs with c->busy++ */
 void peer_error(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -140,10 +150,23 @@ struct apply_job {
     void *data;
     enum foreign_result result;
     struct stream_pos pos;
+    bool lacks;
 };
 /* Takes the message (body owned, freed with the job). 0, or the lane's refusal: then nothing was taken over but the
  * body is freed. */
 int apply_submit(struct cluster *c, char *body, size_t len, void (*applied)(struct apply_job *, int), void *data);
 void serve_busy(struct cluster *c, int64_t now_ms);
+/* A request that waits for the lane or a reader; its end gives the request back, NULL when the asker went away. */
+struct serve *serve_new(struct cluster *c, struct cluster_request *r);
+struct cluster_request *serve_end(struct serve *s);
+void reply_error(struct cluster_request *r, int status, const char *text);
+void reply_message(struct cluster_request *r, struct buf *b);   /* 200; b is taken */
+bool query_number(const char *query, const char *name, uint64_t *ret);
+
+/* snapshot.c */
+void snapshot_want(struct cluster *c, struct peer *from, const char *why);   /* from NULL: anyone; why is constant */
+void snapshot_poll(struct cluster *c);
+void snapshot_stop(struct cluster *c);
+void snapshot_serve(struct cluster *c, struct cluster_request *r);
 
 #endif

@@ -70,6 +70,7 @@ static void answer_cb(void *data, int error, const struct client_answer *a)
     if (a->status != 200) {
         snprintf(why, sizeof why, "status %d: %.*s", a->status, (int)(a->body_len > 120 ? 120 : a->body_len), a->body);
         peer_error(p, "asking it for ops: %s", why);
+        if (a->status == 410) snapshot_want(p->c, p, "its log begins behind what this node has");
         pull_end(p, false, p->pull_job->from.pos, false);
         return;
     }

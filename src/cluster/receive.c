@@ -19,7 +19,7 @@ struct serve {
     int64_t told_ms;
 };
 
-static void reply_error(struct cluster_request *r, int status, const char *text)
+void reply_error(struct cluster_request *r, int status, const char *text)
 {
     struct buf b;
     size_t len = 0;
@@ -31,7 +31,7 @@ static void reply_error(struct cluster_request *r, int status, const char *text)
     r->reply(r, status, body, len);
 }
 
-static void reply_message(struct cluster_request *r, struct buf *b)
+void reply_message(struct cluster_request *r, struct buf *b)
 {
     size_t len = 0;
     if (b->failed) {
@@ -43,7 +43,7 @@ static void reply_message(struct cluster_request *r, struct buf *b)
     r->reply(r, 200, body, len);
 }
 
-static struct serve *serve_new(struct cluster *c, struct cluster_request *r)
+struct serve *serve_new(struct cluster *c, struct cluster_request *r)
 {
     struct serve *s = mem_alloc(sizeof *s);
     s->c = c;
@@ -54,7 +54,7 @@ static struct serve *serve_new(struct cluster *c, struct cluster_request *r)
 }
 
 /* Ends the wait; returns the request if its asker is still there. */
-static struct cluster_request *serve_end(struct serve *s)
+struct cluster_request *serve_end(struct serve *s)
 {
     struct cluster_request *r = s->request;
     list_remove(&s->link);
@@ -99,7 +99,9 @@ static int apply_run(struct lane_item *item, struct change *ch, struct err *err)
                                .chain_before = o->chain_before,
                                .op = o->op,
                                .count = o->count };
-    return change_foreign(ch, &f, &j->result, &j->pos);
+    rc = change_foreign(ch, &f, &j->result, &j->pos);
+    j->lacks = ch->lacks;
+    return rc;
 }
 
 static void apply_done(struct lane_item *item, int status)
@@ -109,6 +111,7 @@ static void apply_done(struct lane_item *item, int status)
     if (status == 0) {
         c->batches_in++;
         c->ops_in += j->m.ops.count;
+        cluster_lacks(c, j->lacks);
         if (j->result == FOREIGN_APPLIED) cluster_applied(c, &j->pos, false);
         if (j->result == FOREIGN_FORK) {
             c->forks++;
@@ -279,6 +282,8 @@ static int page_run(struct read_item *item, struct store_tx *tx, struct err *err
     struct page_job *j = container_of(item, struct page_job, item);
     uint64_t chain = 0;
     int rc = tx->v->stream_get(tx, j->stream, &j->pos);
+    if (rc == 0 && j->from <= j->pos.trimmed)
+        return err_set(err, E_GONE, "the log begins behind %llu", (unsigned long long)j->pos.trimmed);
     if (rc == 0) rc = tx->v->op_chain(tx, j->stream, j->from - 1, &chain);
     if (rc == E_NOT_FOUND)
         return err_set(err, E_NOT_FOUND, "stream %llu is not here from %llu", (unsigned long long)j->stream,
@@ -316,7 +321,7 @@ static void page_done(struct read_item *item, int status)
     cluster_job_done(c);
 }
 
-static bool query_number(const char *query, const char *name, uint64_t *ret)
+bool query_number(const char *query, const char *name, uint64_t *ret)
 {
     size_t n = strlen(name);
     for (const char *p = query; p != NULL && *p != 0; p = strchr(p, '&') ? strchr(p, '&') + 1 : NULL) {
@@ -358,7 +363,9 @@ void cluster_serve(struct cluster *c, struct cluster_request *r)
         return;
     }
     const uint8_t *b = r->body;
-    if (r->get)
+    if (r->what == CLUSTER_SNAPSHOT)
+        snapshot_serve(c, r);
+    else if (r->get)
         serve_page(c, r);
     else if (r->body_len > 8 && (b[6] | b[7] << 8) == WIRE_OPS)
         serve_ops(c, r);

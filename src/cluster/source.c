@@ -23,13 +23,18 @@ static int source_run(struct read_item *item, struct store_tx *tx, struct err *e
 {
     struct source_job *j = container_of(item, struct source_job, item);
     (void)err;
+    struct stream_pos pos;
+    int rc = tx->v->stream_get(tx, j->stream, &pos);
+    if (rc != 0) return rc;
     if (j->cb == NULL) {
         uint64_t chain = 0;
-        int rc = tx->v->op_chain(tx, j->stream, j->at.pos, &chain);
-        j->chain_ok = rc == 0 && chain == j->at.chain;
+        rc = tx->v->op_chain(tx, j->stream, j->at.pos, &chain);
+        /* trimmed: nothing to compare with; it needs a snapshot */
+        j->chain_ok = rc == 0 ? chain == j->at.chain : rc == E_NOT_FOUND && j->at.pos < pos.trimmed;
         return rc == E_NOT_FOUND ? 0 : rc;
     }
-    int rc = tx->v->op_chain(tx, j->stream, j->first - 1, &j->chain_before);
+    if (j->first <= pos.trimmed) return 0; /* a fresh hello tells when it has merged a snapshot */
+    rc = tx->v->op_chain(tx, j->stream, j->first - 1, &j->chain_before);
     if (rc != 0) return rc;
     return tx->v->op_page(tx, j->stream, j->first, j->count, WIRE_BATCH_BYTES, &j->arena, &j->op, &j->found);
 }

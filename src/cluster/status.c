@@ -35,10 +35,13 @@ json_t *cluster_status(struct cluster *c)
     int64_t now = clock_mono_ms();
     json_t *peers = json_array();
     for (unsigned i = 0; i < c->peers; i++) json_array_append_new(peers, peer_status(c, i, now));
-    return json_pack("{s:I, s:I, s:I, s:i, s:i, s:O, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "node",
-                     (json_int_t)c->own.node, "stream", (json_int_t)c->own.stream, "pos", (json_int_t)c->own.seq,
-                     "writes", (int)c->writes, "nodes", (int)c->nodes, "warnings", c->warnings, "peers", peers,
-                     "vector", vector_status(c), "waiting", (json_int_t)(c->core == NULL ? 0 : repl_trackers(c->core)),
-                     "behind", (json_int_t)(c->core == NULL ? 0 : repl_behind(c->core)), "batches_in",
-                     (json_int_t)c->batches_in, "ops_in", (json_int_t)c->ops_in, "forks", (json_int_t)c->forks);
+    json_t *o =
+        json_pack("{s:I, s:I, s:I, s:i, s:i, s:O, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "node", (json_int_t)c->own.node,
+                  "stream", (json_int_t)c->own.stream, "pos", (json_int_t)c->own.seq, "writes", (int)c->writes, "nodes",
+                  (int)c->nodes, "warnings", c->warnings, "peers", peers, "vector", vector_status(c), "waiting",
+                  (json_int_t)(c->core == NULL ? 0 : repl_trackers(c->core)), "behind",
+                  (json_int_t)(c->core == NULL ? 0 : repl_behind(c->core)), "batches_in", (json_int_t)c->batches_in,
+                  "ops_in", (json_int_t)c->ops_in, "forks", (json_int_t)c->forks);
+    json_object_set_new(o, "snapshots", json_integer((json_int_t)c->snapshots));
+    return o;
 }

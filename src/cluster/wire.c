@@ -92,6 +92,35 @@ void wire_put_pong(struct buf *b, const struct wire_head *h, const struct repl_e
     put_entries(b, v, count, whole);
 }
 
+void wire_put_snapshot(struct buf *b, const struct wire_head *h, const struct wire_snapshot *s)
+{
+    CHECK(s->count <= WIRE_VECTOR_MAX && s->held_count <= WIRE_VECTOR_MAX);
+    put_head(b, h, WIRE_SNAPSHOT);
+    buf_u32(b, (uint32_t)s->count);
+    for (size_t i = 0; i < s->count; i++) {
+        buf_u64(b, s->v[i].stream);
+        buf_u64(b, s->v[i].node);
+        buf_u64(b, s->v[i].pos);
+        buf_u64(b, s->v[i].chain);
+        buf_u64(b, s->v[i].trimmed);
+        buf_u8(b, s->v[i].ended);
+    }
+    buf_u32(b, (uint32_t)s->held_count);
+    for (size_t i = 0; i < s->held_count; i++) {
+        buf_u64(b, s->held[i].stream);
+        buf_u64(b, s->held[i].seq);
+    }
+}
+
+void wire_put_page(struct buf *b, const struct wire_head *h, const struct wire_page *p)
+{
+    put_head(b, h, WIRE_PAGE);
+    buf_u16(b, p->at.section);
+    buf_text(b, p->at.after);
+    buf_u64(b, hash64(p->records, p->len, p->at.section));
+    buf_blob(b, p->records, p->len);
+}
+
 static int read_head(struct reader *r, struct wire_head *h, struct err *err)
 {
     if (read_u32(r) != WIRE_MAGIC || r->failed) return err_set(err, E_PROTOCOL, "not a replication message");
@@ -171,6 +200,56 @@ static int read_ops(struct reader *r, struct arena *a, struct wire_ops *o, struc
     return 0;
 }
 
+static int read_held(struct reader *r, struct arena *a, struct wire_snapshot *s, struct err *err)
+{
+    s->held_count = read_u32(r);
+    if (r->failed || s->held_count > WIRE_VECTOR_MAX || s->held_count > r->left / 16)
+        return err_set(err, E_PROTOCOL, "snapshot's held ops are torn");
+    s->held = arena_alloc(a, (s->held_count + 1) * sizeof *s->held);
+    if (s->held == NULL) return err_set(err, E_TOO_LARGE, "snapshot holds too many ops");
+    for (size_t i = 0; i < s->held_count; i++) {
+        s->held[i].stream = read_u64(r);
+        s->held[i].seq = read_u64(r);
+    }
+    return 0;
+}
+
+/* Streams ascend, so that a position is found by halving. */
+static int read_snapshot(struct reader *r, struct arena *a, struct wire_snapshot *s, struct err *err)
+{
+    s->count = read_u32(r);
+    if (r->failed || s->count > WIRE_VECTOR_MAX || s->count > r->left / 41)
+        return err_set(err, E_PROTOCOL, "snapshot's vector is torn or too long");
+    s->v = arena_alloc(a, (s->count + 1) * sizeof *s->v);
+    if (s->v == NULL) return err_set(err, E_TOO_LARGE, "snapshot's vector is too long");
+    for (size_t i = 0; i < s->count; i++) {
+        struct stream_pos *p = &s->v[i];
+        p->stream = read_u64(r);
+        p->node = read_u64(r);
+        p->pos = read_u64(r);
+        p->chain = read_u64(r);
+        p->trimmed = read_u64(r);
+        p->ended = read_u8(r) != 0;
+        if (p->stream == 0 || p->stream > ID_MAX || p->node > ID_MAX || p->pos > ID_MAX || p->trimmed > p->pos ||
+            (i > 0 && p->stream <= s->v[i - 1].stream))
+            return err_set(err, E_PROTOCOL, "snapshot's vector entry %zu is out of range", i);
+    }
+    return read_held(r, a, s, err);
+}
+
+static int read_page(struct reader *r, struct arena *a, struct wire_page *p, struct err *err)
+{
+    p->at.section = read_u16(r);
+    p->at.after = read_text(r, a);
+    uint64_t sum = read_u64(r);
+    p->records = read_blob(r, &p->len);
+    if (r->failed || (p->at.after != NULL && strlen(p->at.after) > PAGE_AFTER_MAX))
+        return err_set(err, E_PROTOCOL, "page is torn");
+    if (hash64(p->records, p->len, p->at.section) != sum)
+        return err_set(err, E_PROTOCOL, "page was altered on its way");
+    return 0;
+}
+
 int wire_read(const void *data, size_t len, struct arena *a, struct wire_message *ret, struct err *err)
 {
     struct reader r;
@@ -182,6 +261,8 @@ int wire_read(const void *data, size_t len, struct arena *a, struct wire_message
     case WIRE_HELLO:
     case WIRE_VECTOR:
     case WIRE_ANSWER_PONG: rc = read_entries(&r, a, &ret->vector, err); break;
+    case WIRE_SNAPSHOT: rc = read_snapshot(&r, a, &ret->snapshot, err); break;
+    case WIRE_PAGE: rc = read_page(&r, a, &ret->page, err); break;
     case WIRE_OPS: rc = read_ops(&r, a, &ret->ops, err); break;
     case WIRE_ANSWER_HELLO:
         rc = read_pos(&r, &ret->pos, err);

@@ -6,6 +6,8 @@
  *   or fork)
  *   POST  vector  -> ANSWER_PONG     what the sender knows (changes or all); also the ping
  *   GET   ?stream=&from=&chain=      ops of any stream: a body of kind ops
+ *   GET   /sync/snapshot             -> SNAPSHOT, the vector the pages to come stand for; then ?section=&after= -> PAGE
+ *   POST  page                       -> ANSWER_PONG   rows to be merged (a repair)
  *
  * An ops body names the chain before its first and after its last op, so torn or altered bytes are noticed. */
 #ifndef AIM_CLUSTER_WIRE_H
@@ -18,11 +20,12 @@
 #include "err.h"
 #include "repl.h"
 #include "store.h"
+#include "store/change.h"
 
 struct arena;
 struct buf;
 
-enum wire_kind { WIRE_HELLO = 1, WIRE_OPS = 2, WIRE_VECTOR = 3, WIRE_ANSWER_HELLO = 16, WIRE_ANSWER_POS = 17,
+enum wire_kind { WIRE_HELLO = 1, WIRE_OPS = 2, WIRE_VECTOR = 3, WIRE_SNAPSHOT = 4, WIRE_PAGE = 5, WIRE_ANSWER_HELLO = 16, WIRE_ANSWER_POS = 17,
 WIRE_ANSWER_PONG = 18 };
 #define WIRE_NAME_MAX 64
 #define WIRE_VECTOR_MAX 65536
@@ -44,10 +47,15 @@ struct wire_ops {
 };
 struct wire_pos { uint64_t stream, pos, chain; int result; /* enum foreign_result */ };
 struct wire_vector { struct repl_entry *entry; size_t count; bool whole; };
+/* held: ops it could not apply; their rows may be missing in its pages. */
+struct wire_snapshot { struct stream_pos *v; size_t count; struct stamp *held; size_t held_count; };
+struct wire_page { struct page_at at; const void *records; size_t len; };   /* at: where it ends; after in the arena */
 struct wire_message {
     struct wire_head head;
     struct wire_ops ops;               /* OPS */
     struct wire_pos pos;               /* ANSWER_POS, ANSWER_HELLO: in the asker's stream */
+    struct wire_snapshot snapshot;     /* SNAPSHOT */
+    struct wire_page page;             /* PAGE */
     struct wire_vector vector;         /* HELLO, VECTOR, ANSWER_HELLO, ANSWER_PONG (the streams that were named) */
 };
 
@@ -58,6 +66,8 @@ void wire_put_answer_hello(struct buf *b, const struct wire_head *h, const struc
                            const struct repl_entry *v, size_t count);
 void wire_put_answer_pos(struct buf *b, const struct wire_head *h, const struct wire_pos *p);
 void wire_put_pong(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count, bool whole);
+void wire_put_snapshot(struct buf *b, const struct wire_head *h, const struct wire_snapshot *s);
+void wire_put_page(struct buf *b, const struct wire_head *h, const struct wire_page *p);
 /* Decodes any message. E_PROTOCOL with the reason for anything torn, oversized, of another format, or out of range
  * (ids and sequences below 2^63, chains checked over the bodies). Nothing is believed half. Pure; loop or pool. */
 int wire_read(const void *data, size_t len, struct arena *a, struct wire_message *ret, struct err *err);

@@ -105,6 +105,7 @@ void fixed_sync_ops(struct ask *a)
     r->body = http_body(a->req, &r->body_len);
     r->query = http_query(a->req);
     r->get = a->match.route->verb == HTTP_GET;
+    r->what = strcmp(a->match.route->path, "/api/v1/sync/snapshot") == 0 ? CLUSTER_SNAPSHOT : CLUSTER_OPS;
     r->progress = sync_progress;
     r->reply = sync_reply;
     r->data = a;

@@ -33,6 +33,7 @@ static const struct route fixed[] = {
     { HTTP_GET, "/api/v1/openapi.json", ROUTE_OPENAPI, .status = 200 },
     { HTTP_POST, "/api/v1/sync/ops", ROUTE_SYNC_OPS, .status = 200 },
     { HTTP_GET, "/api/v1/sync/ops", ROUTE_SYNC_OPS, .status = 200 },
+    { HTTP_GET, "/api/v1/sync/snapshot", ROUTE_SYNC_OPS, .status = 200 },
     { HTTP_GET, "/api/v1/sync/status", ROUTE_SYNC_STATUS, .status = 200 },
 };
 

@@ -150,7 +150,7 @@ int change_original(struct change *c, const struct memory *m, int *ret_applied, 
 
 /* ---- snapshots (change_page.c, change_snapshot.c) ----------------------------------------------------------------
  * All replicated state as records, in pages; each page may be of a transaction of its own. See change_page.c. */
-#define PAGE_AFTER_MAX 1024
+#define PAGE_AFTER_MAX 16384
 #define PAGE_END UINT16_MAX
 struct page_at { uint16_t section; const char *after; };   /* { 0, NULL }: the beginning; section PAGE_END: the end */
 enum page_what { PAGE_VERSION = 1, PAGE_HELD, PAGE_COPY };
@@ -170,10 +170,15 @@ int change_page(struct store_tx *tx, struct page_at *at, size_t count, size_t by
 /* Reads one record. 1: it is in *ret; 0: the bytes are used up; E_PROTOCOL: torn or out of bounds. */
 int change_page_read(struct reader *in, struct arena *a, struct page_record *ret);
 
-/* Merges a page of another store. from, to: where the page began and ended there. lacks (NULL: nothing goes): that
- * store's positions, by stream; what lies between from and to here, was covered by them and is not in the page was
- * deleted there long ago, and goes. E_PROTOCOL when torn: nothing changed once the item is undone. */
-struct page_span { struct page_at from, to; const struct stream_pos *v; size_t count; bool forget; };
+/* Merges a page of another store. from, to: where the page began and ended there. forget: what lies between here, was
+ * covered by the other's positions and is not in the page was deleted there long ago, and goes. E_PROTOCOL when torn:
+ * nothing changed once the item is undone. */
+struct page_span {
+    struct page_at from, to;
+    const struct stream_pos *v; size_t count;         /* the other's positions, by stream */
+    const struct stamp *held; size_t held_count;      /* ops it could not apply: what they made is not gone */
+    bool forget;
+};
 int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span);
 /* Whether a snapshot is due since a stream left that this store does not hold whole. Reads only. */
 int change_lacks(struct store_tx *tx, struct arena *a, bool *ret);

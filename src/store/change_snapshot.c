@@ -61,6 +61,8 @@ static int record_apply(struct change *c, const struct page_record *r)
 
 static bool covered(const struct page_span *s, const struct stamp *stamp)
 {
+    for (size_t i = 0; i < s->held_count; i++)
+        if (s->held[i].stream == stamp->stream && s->held[i].seq == stamp->seq) return false;
     size_t low = 0, high = s->count;
     while (low < high) {
         size_t mid = (low + high) / 2;

@@ -107,6 +107,79 @@ static void vector_round_trip_and_bounds(void **state)
     buf_release(&b);
 }
 
+static void all_cuts_are_refused(struct buf *b)
+{
+    struct arena a;
+    struct wire_message m;
+    arena_init(&a, 1 << 20);
+    for (size_t len = 0; len < b->len; len++) {
+        struct err err = { 0 };
+        assert_int_equal(wire_read(b->data, len, &a, &m, &err), E_PROTOCOL);
+        arena_release(&a);
+    }
+}
+
+static void snapshots_round_trip_and_bounds(void **state)
+{
+    (void)state;
+    struct stream_pos v[2] = { { .stream = 5, .node = 2, .pos = 30, .chain = 4, .trimmed = 7, .ended = true },
+                               { .stream = 9, .node = 8, .pos = 1 } };
+    struct stamp held = { .stream = 5, .seq = 11 };
+    struct wire_snapshot s = { v, 2, &held, 1 };
+    struct buf b;
+    struct arena a;
+    struct wire_message m;
+    struct err err = { 0 };
+    buf_init(&b, 1 << 20);
+    arena_init(&a, 1 << 20);
+    wire_put_snapshot(&b, &head, &s);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), 0);
+    assert_int_equal(m.snapshot.count, 2);
+    assert_int_equal(m.snapshot.v[0].trimmed, 7);
+    assert_true(m.snapshot.v[0].ended);
+    assert_int_equal(m.snapshot.held_count, 1);
+    assert_int_equal(m.snapshot.held[0].seq, 11);
+    all_cuts_are_refused(&b);
+    buf_clear(&b);
+    v[1].stream = 5; /* not ascending */
+    wire_put_snapshot(&b, &head, &s);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), E_PROTOCOL);
+    buf_clear(&b);
+    v[1].stream = 9;
+    v[0].trimmed = 31; /* beyond its end */
+    wire_put_snapshot(&b, &head, &s);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), E_PROTOCOL);
+    arena_release(&a);
+    buf_release(&b);
+}
+
+static void pages_round_trip_and_flips_are_refused(void **state)
+{
+    (void)state;
+    static const char records[] = "records of some kind";
+    struct wire_page p = { { 3, "id\x1f with anything" }, records, sizeof records };
+    struct buf b;
+    struct arena a;
+    struct wire_message m;
+    struct err err = { 0 };
+    buf_init(&b, 1 << 20);
+    arena_init(&a, 1 << 20);
+    wire_put_page(&b, &head, &p);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), 0);
+    assert_int_equal(m.page.at.section, 3);
+    assert_string_equal(m.page.at.after, p.at.after);
+    assert_int_equal(m.page.len, sizeof records);
+    assert_memory_equal(m.page.records, records, sizeof records);
+    all_cuts_are_refused(&b);
+    for (size_t at = b.len - sizeof records; at < b.len; at++) {
+        b.data[at] ^= 1;
+        assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), E_PROTOCOL);
+        b.data[at] ^= 1;
+    }
+    arena_release(&a);
+    buf_release(&b);
+}
+
 static void ring_keeps_the_newest(void **state)
 {
     (void)state;
@@ -167,6 +240,8 @@ int main(void)
         cmocka_unit_test(batch_round_trip),
         cmocka_unit_test(every_cut_and_every_flip_is_refused),
         cmocka_unit_test(vector_round_trip_and_bounds),
+        cmocka_unit_test(snapshots_round_trip_and_bounds),
+        cmocka_unit_test(pages_round_trip_and_flips_are_refused),
         cmocka_unit_test(ring_keeps_the_newest),
         cmocka_unit_test(plan_folds_and_cuts),
     };

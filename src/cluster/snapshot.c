@@ -1,0 +1,479 @@
+/* snapshot.c - what the log does not hold any more: all the state of one peer, page by page, merged into ours while both
+ * sides go on working; and the pages others ask us for.
+ *
+ *   wanted ─peer met─▶ CONNECTING ─▶ HEAD (its vector) ─▶ PAGES (one asked for, two in the lane at most) ─last one─▶ END:
+ *   the vector becomes the greater of both ─▶ done          any failure ─▶ wanted, after a pause
+ *
+ * Pages are stateless at the donor: the asker says where the last one ended. If another life answers, its file may be
+ * another one: we begin anew. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cluster/internal.h"
+
+#define PAGE_ROWS 512
+#define PAGES_APPLYING 2
+#define ANSWER_MS 30000
+#define RETRY_MS 1000
+#define HELD_PAGE 256
+#define PATH "/api/v1/sync/snapshot"
+
+struct fetch {
+    struct cluster *c;
+    struct peer *p;
+    struct client *client;
+    struct arena arena;        /* the donor's vector */
+    uint64_t life;             /* its stream */
+    struct wire_snapshot from; /* in the arena */
+    bool begun, forget, whole; /* head came; see page_span; the last page came */
+    bool asked, failed;
+    unsigned applying; /* jobs in the lane */
+    struct page_at at; /* where the last page ended; after is owned */
+    uint64_t pages, bytes;
+    int64_t began_ms;
+};
+
+/* A page, or the end, on its way through the lane. */
+struct merge_job {
+    struct lane_item item;
+    struct fetch *f;
+    char *body; /* owned; NULL: the end */
+    size_t body_len;
+    struct page_at from; /* after is owned */
+};
+
+static void ask(struct fetch *f);
+
+/* ---- the end of a fetch ------------------------------------------------------------------------------------------ */
+
+static void drop_client(struct fetch *f)
+{
+    struct client *client = f->client;
+    f->client = NULL;
+    if (client == NULL) return;
+    client_close(client, true);
+    client_free(client);
+}
+
+/* Frees the fetch once nothing of it is in the lane. */
+static void fetch_rest(struct fetch *f)
+{
+    struct cluster *c = f->c;
+    if (f->applying > 0) return;
+    drop_client(f);
+    c->fetch = NULL;
+    arena_release(&f->arena);
+    mem_free((char *)(uintptr_t)f->at.after);
+    mem_free(f);
+}
+
+static void fetch_fail(struct fetch *f, const char *why)
+{
+    struct cluster *c = f->c;
+    if (f->failed) return;
+    f->failed = true;
+    peer_error(f->p, "snapshot: %s", why);
+    c->snapshot_retry_ms = clock_mono_ms() + RETRY_MS;
+    c->snapshot_failures++;
+    drop_client(f);
+    fetch_rest(f);
+}
+
+static void fetch_done(struct fetch *f)
+{
+    struct cluster *c = f->c;
+    int64_t took = clock_mono_ms() - f->began_ms;
+    log_info("cluster", "merged the state of %s: %llu pages, %llu KiB in %lld ms%s", f->p->url,
+             (unsigned long long)f->pages, (unsigned long long)(f->bytes >> 10), (long long)took,
+             f->forget ? "; what it had seen and holds no more is gone" : "");
+    c->snapshots++;
+    c->snapshot_wanted = c->lacks = false;
+    c->snapshot_from = NULL;
+    for (size_t i = 0; i < f->from.count; i++)
+        if (f->from.v[i].stream != c->own.stream) cluster_applied(c, &f->from.v[i], false);
+    fetch_rest(f);
+}
+
+/* ---- merging (pool) ---------------------------------------------------------------------------------------------- */
+
+static int merge_run(struct lane_item *item, struct change *ch, struct err *err)
+{
+    struct merge_job *j = container_of(item, struct merge_job, item);
+    const struct fetch *f = j->f;
+    struct page_span span = { .from = j->from, .v = f->from.v, .count = f->from.count, .forget = f->forget };
+    struct wire_message m;
+    struct arena arena;
+    if (j->body == NULL) return change_snapshot_end(ch, f->from.v, f->from.count);
+    arena_init(&arena, 1u << 20);
+    int rc = wire_read(j->body, j->body_len, &arena, &m, err);
+    if (rc == 0) {
+        span.to = m.page.at;
+        span.held = f->from.held;
+        span.held_count = f->from.held_count;
+        rc = change_snapshot_page(ch, m.page.records, m.page.len, &span);
+        if (rc != 0) err_set(err, rc, "a page cannot be merged: %s", err_text(rc));
+    }
+    arena_release(&arena);
+    return rc;
+}
+
+static void merge_end(struct fetch *f);
+
+static void merge_done(struct lane_item *item, int status)
+{
+    struct merge_job *j = container_of(item, struct merge_job, item);
+    struct fetch *f = j->f;
+    struct cluster *c = f->c;
+    bool end = j->body == NULL;
+    f->applying--;
+    mem_free(j->body);
+    mem_free((char *)(uintptr_t)j->from.after);
+    if (f->failed)
+        fetch_rest(f);
+    else if (status != 0)
+        fetch_fail(f, j->item.err.msg);
+    else if (c->closing)
+        fetch_fail(f, "this node ends");
+    else if (end)
+        fetch_done(f);
+    else if (f->whole)
+        merge_end(f);
+    else if (!f->asked)
+        ask(f);
+    mem_free(j);
+    cluster_job_done(c);
+}
+
+/* body NULL: the end. Takes the body. */
+static int merge_submit(struct fetch *f, char *body, size_t len)
+{
+    struct merge_job *j = mem_alloc(sizeof *j);
+    j->f = f;
+    j->body = body;
+    j->body_len = len;
+    j->from = f->at;
+    f->at.after = NULL; /* the job's now */
+    j->item.run = merge_run;
+    j->item.done = merge_done;
+    j->item.class = LANE_REPLICATION;
+    j->item.bytes = len;
+    int rc = lane_submit(f->c->lane, &j->item);
+    if (rc == 0) {
+        f->applying++;
+        f->c->busy++;
+        return 0;
+    }
+    mem_free(body);
+    mem_free((char *)(uintptr_t)j->from.after);
+    mem_free(j);
+    return rc;
+}
+
+static void merge_end(struct fetch *f)
+{
+    if (f->applying > 0) return;
+    int rc = merge_submit(f, NULL, 0);
+    if (rc != 0) fetch_fail(f, err_text(rc));
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------------------- */
+
+/* Ops the donor's log lacks may have been deletions, and what they deleted may be here still. */
+static bool must_forget(const struct fetch *f)
+{
+    const struct cluster *c = f->c;
+    for (size_t i = 0; i < f->from.count; i++)
+        if (f->from.v[i].trimmed > repl_position(c->core, f->from.v[i].stream)) return true;
+    return c->lacks;
+}
+
+static int take_head(struct fetch *f, const struct client_answer *a, struct err *err)
+{
+    struct wire_message m;
+    int rc = wire_read(a->body, a->body_len, &f->arena, &m, err);
+    if (rc == 0 && m.head.kind != WIRE_SNAPSHOT) rc = err_set(err, E_PROTOCOL, "answer of another kind");
+    if (rc == 0 && strcmp(m.head.name, f->c->o.name) != 0) rc = err_set(err, E_DENIED, "another cluster's name");
+    if (rc != 0) return rc;
+    f->life = m.head.stream;
+    f->from = m.snapshot;
+    f->forget = must_forget(f);
+    f->begun = true;
+    return 0;
+}
+
+static int take_page(struct fetch *f, const struct client_answer *a, struct err *err)
+{
+    struct wire_message m;
+    struct arena arena;
+    arena_init(&arena, 1u << 20);
+    int rc = wire_read(a->body, a->body_len, &arena, &m, err);
+    if (rc == 0 && m.head.kind != WIRE_PAGE) rc = err_set(err, E_PROTOCOL, "answer of another kind");
+    if (rc == 0 && m.head.stream != f->life) rc = err_set(err, E_PROTOCOL, "it began anew meanwhile");
+    if (rc == 0) {
+        char *copy = mem_alloc(a->body_len + 1), *after = mem_strdup(m.page.at.after == NULL ? "" : m.page.at.after);
+        bool begins = m.page.at.after == NULL;
+        memcpy(copy, a->body, a->body_len);
+        rc = merge_submit(f, copy, a->body_len);
+        f->at = (struct page_at){ .section = m.page.at.section, .after = begins ? NULL : after };
+        if (begins) mem_free(after);
+        f->whole = m.page.at.section == PAGE_END;
+        f->pages++;
+        f->bytes += a->body_len;
+        if (rc != 0) err_set(err, rc, "%s", err_text(rc));
+    }
+    arena_release(&arena);
+    return rc;
+}
+
+static void answer_cb(void *data, int error, const struct client_answer *a)
+{
+    struct fetch *f = data;
+    struct err err = { 0 };
+    if (f->failed || f->client == NULL) return;
+    f->asked = false;
+    if (error != 0) {
+        fetch_fail(f, err_text(error));
+        return;
+    }
+    f->p->last_ok_ms = clock_mono_ms();
+    int rc = a->status != 200 ? err_set(&err, E_PROTOCOL, "answered with %d", a->status)
+             : f->begun       ? take_page(f, a, &err)
+                              : take_head(f, a, &err);
+    if (rc != 0)
+        fetch_fail(f, err.msg);
+    else if (!f->whole && f->applying < PAGES_APPLYING)
+        ask(f);
+}
+
+static void put_path(const struct fetch *f, struct buf *path)
+{
+    buf_puts(path, PATH);
+    if (!f->begun) return;
+    buf_printf(path, "?section=%u", f->at.section);
+    if (f->at.after == NULL) return;
+    buf_puts(path, "&after=");
+    for (const char *p = f->at.after; *p != 0; p++) buf_printf(path, "%02x", (unsigned char)*p);
+}
+
+static void ask(struct fetch *f)
+{
+    struct http_header key = { "x-api-key", f->c->o.api_key };
+    struct client_request q = { .method = "GET",
+                                .headers = &key,
+                                .headers_count = f->c->o.api_key != NULL,
+                                .timeout_ms = ANSWER_MS,
+                                .cb = answer_cb,
+                                .data = f };
+    struct buf path;
+    buf_init(&path, 2 * PAGE_AFTER_MAX + 256);
+    put_path(f, &path);
+    q.path = buf_str(&path);
+    int rc = path.failed ? E_TOO_LARGE : client_send(f->client, &q);
+    buf_release(&path);
+    f->asked = rc == 0;
+    if (rc != 0) fetch_fail(f, err_text(rc));
+}
+
+static void connected(void *data, int error)
+{
+    struct fetch *f = data;
+    if (f->failed || f->client == NULL) return;
+    if (error != 0)
+        fetch_fail(f, err_text(error));
+    else
+        ask(f);
+}
+
+static void closed(void *data, int error)
+{
+    struct fetch *f = data;
+    if (f->failed || f->client == NULL) return;
+    if (f->whole) /* all is here; the lane has the rest */
+        drop_client(f);
+    else
+        fetch_fail(f, err_text(error));
+}
+
+static void fetch_start(struct peer *p)
+{
+    static const struct client_options options = { .body_bytes_max = 2 * WIRE_BODY_MAX,
+                                                   .connect_timeout_ms = 1000,
+                                                   .nodelay = true,
+                                                   .keepalive = true,
+                                                   .outstanding_max = 1 };
+    struct fetch *f = mem_alloc(sizeof *f);
+    f->c = p->c;
+    f->p = p;
+    f->began_ms = clock_mono_ms();
+    arena_init(&f->arena, 16u << 20);
+    p->c->fetch = f;
+    log_info("cluster", "asking %s for a snapshot: %s", p->url, p->c->snapshot_why);
+    f->client = client_new(p->c->loop, &options);
+    client_connect(f->client, &p->parsed, connected, closed, f);
+}
+
+/* ---- when ---------------------------------------------------------------------------------------------------------- */
+
+static bool can_give(const struct cluster *c, unsigned i)
+{
+    struct repl_peer_view v;
+    repl_peer_view(c->core, i, &v);
+    return !v.original && (v.state == REPL_UP || v.state == REPL_SUSPECT || v.state == REPL_CHECKING);
+}
+
+void snapshot_want(struct cluster *c, struct peer *from, const char *why)
+{
+    if (!c->snapshot_wanted) c->snapshot_retry_ms = 0;
+    c->snapshot_wanted = true;
+    c->snapshot_why = why;
+    if (from != NULL) c->snapshot_from = from;
+}
+
+void snapshot_poll(struct cluster *c)
+{
+    if (!c->snapshot_wanted || c->fetch != NULL || c->closing || clock_mono_ms() < c->snapshot_retry_ms) return;
+    struct peer *p = c->snapshot_from;
+    c->snapshot_from = NULL;
+    for (unsigned k = 0; k < c->peers && (p == NULL || !can_give(c, p->index)); k++)
+        p = &c->peer[(c->snapshot_failures + k) % c->peers];
+    if (p != NULL && can_give(c, p->index)) fetch_start(p);
+}
+
+void snapshot_stop(struct cluster *c)
+{
+    if (c->fetch != NULL) fetch_fail(c->fetch, "this node ends");
+}
+
+/* ---- giving --------------------------------------------------------------------------------------------------------- */
+
+struct give_job {
+    struct read_item item;
+    struct serve *serve;
+    struct cluster *c;
+    struct arena arena;
+    bool head;
+    struct wire_snapshot from;
+    struct page_at at;
+    struct buf records;
+};
+
+/* Streams that left are in the rows; of the held ops the first many. */
+static int read_vector(struct give_job *j, struct store_tx *tx)
+{
+    struct side_row *side;
+    const char *after = NULL;
+    size_t n = HELD_PAGE;
+    int rc = tx->v->streams(tx, &j->arena, &j->from.v, &j->from.count);
+    j->from.held = arena_alloc(&j->arena, WIRE_OPS_MAX * sizeof *j->from.held);
+    if (rc != 0 || j->from.held == NULL) return rc != 0 ? rc : E_TOO_LARGE;
+    while (rc == 0 && n == HELD_PAGE && j->from.held_count + HELD_PAGE <= WIRE_OPS_MAX) {
+        rc = tx->v->side_scan(tx, SIDE_HELD, NULL, after, HELD_PAGE, &j->arena, &side, &n);
+        for (size_t i = 0; rc == 0 && i < n; i++) {
+            j->from.held[j->from.held_count++] = side[i].stamp;
+            after = side[i].id;
+        }
+    }
+    return rc;
+}
+
+static int give_run(struct read_item *item, struct store_tx *tx, struct err *err)
+{
+    struct give_job *j = container_of(item, struct give_job, item);
+    struct page_at at = j->at;
+    if (j->head) return read_vector(j, tx);
+    int rc = E_TOO_LARGE;
+    /* rows may be large: fewer of them then */
+    for (size_t count = PAGE_ROWS; rc == E_TOO_LARGE && count > 0; count /= 8) {
+        struct arena page;
+        arena_init(&page, 4 * WIRE_BODY_MAX);
+        buf_clear(&j->records);
+        j->at = at;
+        rc = change_page(tx, &j->at, count, WIRE_BATCH_BYTES, &page, &j->records);
+        j->at.after = arena_strdup(&j->arena, j->at.after);
+        arena_release(&page);
+    }
+    return rc == 0 ? 0 : err_set(err, rc, "a page of the state cannot be read: %s", err_text(rc));
+}
+
+static void give_done(struct read_item *item, int status)
+{
+    struct give_job *j = container_of(item, struct give_job, item);
+    struct cluster *c = j->c;
+    struct cluster_request *r = serve_end(j->serve);
+    if (r != NULL && status != 0) {
+        reply_error(r, err_status(status), item->err.msg[0] ? item->err.msg : err_text(status));
+    } else if (r != NULL) {
+        struct wire_head head;
+        struct buf b;
+        cluster_head(c, &head);
+        buf_init(&b, 2 * WIRE_BODY_MAX);
+        if (j->head)
+            wire_put_snapshot(&b, &head, &j->from);
+        else
+            wire_put_page(&b, &head, &(struct wire_page){ j->at, j->records.data, j->records.len });
+        reply_message(r, &b);
+    }
+    buf_release(&j->records);
+    arena_release(&j->arena);
+    mem_free(j);
+    cluster_job_done(c);
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The text of hex digits up to '&' or the end, in the arena; NULL: no such text. */
+static char *hex_text(const char *hex, struct arena *a)
+{
+    size_t len = strcspn(hex, "&") / 2;
+    char *text = len > 0 && len <= PAGE_AFTER_MAX ? arena_alloc(a, len + 1) : NULL;
+    for (size_t i = 0; text != NULL && i < len; i++) {
+        int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
+        if (high < 0 || low < 0 || high + low == 0) return NULL;
+        text[i] = (char)(high << 4 | low);
+    }
+    return text;
+}
+
+static bool read_query(struct give_job *j, const char *query)
+{
+    uint64_t section;
+    const char *after;
+    j->head = query == NULL || query[0] == 0;
+    if (j->head) return true;
+    if (!query_number(query, "section", &section) || section >= PAGE_END) return false;
+    j->at.section = (uint16_t)section;
+    after = strstr(query, "&after=");
+    if (after == NULL) return true;
+    j->at.after = hex_text(after + strlen("&after="), &j->arena);
+    return j->at.after != NULL;
+}
+
+void snapshot_serve(struct cluster *c, struct cluster_request *r)
+{
+    struct give_job *j = mem_alloc(sizeof *j);
+    arena_init(&j->arena, 32u << 20);
+    buf_init(&j->records, WIRE_BODY_MAX + OP_BYTES_MAX);
+    j->c = c;
+    j->item.run = give_run;
+    j->item.done = give_done;
+    int rc = read_query(j, r->query) ? 0 : E_INVALID;
+    if (rc == 0) {
+        j->serve = serve_new(c, r);
+        rc = readers_submit(c->readers, &j->item);
+        if (rc == 0) {
+            c->busy++;
+            return;
+        }
+        r = serve_end(j->serve);
+    }
+    reply_error(r, err_status(rc), rc == E_INVALID ? "section (a number) and after (hex digits)" : err_text(rc));
+    arena_release(&j->arena);
+    mem_free(j);
+}
