@@ -34,7 +34,8 @@ int run_failed(const char *fmt, ...)
 static int failed(int rc, const struct err *err)
 {
     const char *msg = err->msg[0] ? err->msg : err_text(rc);
-    bool alone = rc == E_DENIED || (rc == E_NOT_FOUND && strcmp(err->arg, "id") == 0);
+    bool of_id = (rc == E_NOT_FOUND || rc == E_CONFLICT) && strcmp(err->arg, "id") == 0;
+    bool alone = rc == E_DENIED || of_id;
     if (!alone) return run_failed("%s", msg);
     fprintf(stderr, "%s\n", msg);
     return 1;
@@ -130,6 +131,34 @@ static int take_values(struct parsed *p, struct call *c)
     return first.code;
 }
 
+/* Lists of objects come as one JSON document on standard input; of its members only those lists are looked at. Links
+ * that cannot be read count as none. */
+static int take_document(struct call *c)
+{
+    struct buf b;
+    json_t *doc, *lists = json_object();
+    bool wanted = false;
+    for (const struct arg *d = c->op->args; d->name; d++)
+        wanted = wanted || (d->type == ARG_ITEMS && d->doors & ON_CLI);
+    c->body = lists;
+    if (!wanted) return 0;
+    buf_init(&b, STDIN_MAX);
+    int rc = read_stdin(&b, &c->err);
+    doc = rc == 0 ? json_parse(buf_str(&b), b.len, NULL, 0, &c->err) : NULL;
+    buf_release(&b);
+    if (doc == NULL) return rc ? rc : E_SYNTAX;
+    for (const struct arg *d = c->op->args; d->name; d++) {
+        json_t *list = json_object_get(doc, d->name);
+        if (d->type == ARG_ITEMS && list) json_object_set(lists, d->name, list);
+    }
+    json_decref(doc);
+    rc = args_from_json(c->op->args, DOOR_CLI, lists, &c->arena, c->args, &c->err);
+    if (rc == 0 || strncmp(c->err.arg, "links", 5) != 0) return rc;
+    json_object_del(lists, "links");
+    memset(c->args, 0, c->op->args_size);
+    return args_from_json(c->op->args, DOOR_CLI, lists, &c->arena, c->args, &c->err);
+}
+
 /* The file's tier stands where recall is told none. */
 static void take_tier(struct call *c, const struct cli_env *env)
 {
@@ -153,7 +182,8 @@ static int prepare(struct parsed *p, const struct cli_env *env, struct call *c, 
                    char place[PLACE_TEXT])
 {
     const char *agent = p->global[GLOBAL_AGENT] ? p->global[GLOBAL_AGENT] : env->agent_id;
-    int rc = take_values(p, c);
+    int rc = take_document(c);
+    if (rc == 0) rc = take_values(p, c);
     if (rc) return rc;
     take_tier(c, env);
     identity_init(who);

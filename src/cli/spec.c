@@ -57,7 +57,7 @@ static enum cli_kind kind_of(const struct arg *d)
 
 static void add_arg(struct spec_command *c, const struct arg *d, int index)
 {
-    if (!(d->doors & ON_CLI)) return;
+    if (!(d->doors & ON_CLI) || d->type == ARG_ITEMS) return; /* those come on standard input */
     CHECK(c->options < SPEC_OPTIONS);
     struct spec_option *o = &c->option[c->options++];
     *o = (struct spec_option){

@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "cli/text.h"
+#include "cli/forms.h"
 #include "memory/utf8.h"
 
 #define SHOWN_CHARACTERS 200
@@ -15,13 +15,13 @@
 enum { DIM = 2, RED = 91, GREEN = 92, YELLOW = 93, CYAN = 96, BOLD = 1 };
 
 /* ---- pieces --------------------------------------------------------------------------------------------------- */
-static const char *str(const json_t *o, const char *key)
+const char *form_str(const json_t *o, const char *key)
 {
     const char *s = json_string_value(json_object_get(o, key));
     return s ? s : "";
 }
 
-static json_int_t num(const json_t *o, const char *key)
+json_int_t form_num(const json_t *o, const char *key)
 {
     return json_integer_value(json_object_get(o, key));
 }
@@ -40,7 +40,7 @@ static int tier_colour(const char *tier)
 }
 
 /* The first 8 bytes, cut back to a whole character. */
-static int id8(const char *id)
+int form_id8(const char *id)
 {
     size_t len = strlen(id) < 8 ? strlen(id) : 8;
     while (len > 0 && ((unsigned char)id[len] & 0xc0) == 0x80) len--;
@@ -84,25 +84,26 @@ static void put_beginning(struct buf *b, const char *s, int characters)
 
 static void put_line(const struct text *t, const json_t *m)
 {
-    const char *id = str(m, "id");
-    buf_printf(t->out, "[%s/%.*s] %s (p=%lld, ns=%s, ", str(m, "tier"), id8(id), id, str(m, "title"),
-               (long long)num(m, "priority"), str(m, "namespace"));
-    put_age(t->out, str(m, "updated_at"), t->now_us);
+    const char *id = form_str(m, "id");
+    buf_printf(t->out, "[%s/%.*s] %s (p=%lld, ns=%s, ", form_str(m, "tier"), form_id8(id), id, form_str(m, "title"),
+               (long long)form_num(m, "priority"), form_str(m, "namespace"));
+    put_age(t->out, form_str(m, "updated_at"), t->now_us);
     buf_puts(t->out, ")\n");
 }
 
 /* ---- operations ----------------------------------------------------------------------------------------------- */
 static void text_pending(const struct text *t)
 {
-    const char *ns = str(t->doc, "namespace"), *id = str(t->doc, "memory_id");
-    buf_printf(t->out, "%s queued for approval: pending_id=%s %s=%s\n", str(t->doc, "action"),
-               str(t->doc, "pending_id"), id[0] ? "id" : "ns", id[0] ? id : ns);
+    const char *ns = form_str(t->doc, "namespace"), *id = form_str(t->doc, "memory_id");
+    buf_printf(t->out, "%s queued for approval: pending_id=%s %s=%s\n", form_str(t->doc, "action"),
+               form_str(t->doc, "pending_id"), id[0] ? "id" : "ns", id[0] ? id : ns);
 }
 
 static void text_create(const struct text *t)
 {
     size_t similar = json_array_size(json_object_get(t->doc, "potential_contradictions"));
-    buf_printf(t->out, "stored: %s [%s] (ns=%s)\n", str(t->doc, "id"), str(t->doc, "tier"), str(t->doc, "namespace"));
+    buf_printf(t->out, "stored: %s [%s] (ns=%s)\n", form_str(t->doc, "id"), form_str(t->doc, "tier"),
+               form_str(t->doc, "namespace"));
     if (similar)
         buf_printf(t->notes, "warning: %zu similar memories found in same namespace (potential contradictions)\n",
                    similar);
@@ -116,29 +117,30 @@ static void text_get(const struct text *t)
     if (json_array_size(links)) buf_puts(t->out, "\nlinks:\n");
     for (size_t i = 0; i < json_array_size(links); i++) {
         const json_t *l = json_array_get(links, i);
-        buf_printf(t->out, "  %s --[%s]--> %s\n", str(l, "source_id"), str(l, "relation"), str(l, "target_id"));
+        buf_printf(t->out, "  %s --[%s]--> %s\n", form_str(l, "source_id"), form_str(l, "relation"),
+                   form_str(l, "target_id"));
     }
 }
 
 static void text_update(const struct text *t)
 {
     const json_t *m = json_object_get(t->doc, "memory");
-    buf_printf(t->out, "updated: %s [%s]\n", str(m, "id"), str(m, "title"));
+    buf_printf(t->out, "updated: %s [%s]\n", form_str(m, "id"), form_str(m, "title"));
 }
 
 static void text_delete(const struct text *t)
 {
-    buf_printf(t->out, "deleted: %s\n", str(t->doc, "id"));
+    buf_printf(t->out, "deleted: %s\n", form_str(t->doc, "id"));
 }
 
 static void text_promote(const struct text *t)
 {
-    const char *clone = str(t->doc, "clone_id"), *source = str(t->doc, "source_id");
+    const char *clone = form_str(t->doc, "clone_id"), *source = form_str(t->doc, "source_id");
     if (clone[0])
-        buf_printf(t->out, "promoted (vertical): %.*s → %s (clone: %.*s)\n", id8(source), source,
-                   str(t->doc, "to_namespace"), id8(clone), clone);
+        buf_printf(t->out, "promoted (vertical): %.*s → %s (clone: %.*s)\n", form_id8(source), source,
+                   form_str(t->doc, "to_namespace"), form_id8(clone), clone);
     else
-        buf_printf(t->out, "promoted to long-term: %s\n", str(t->doc, "id"));
+        buf_printf(t->out, "promoted to long-term: %s\n", form_str(t->doc, "id"));
 }
 
 static void text_list(const struct text *t)
@@ -165,23 +167,23 @@ static void text_search(const struct text *t)
 
 static void put_hit(const struct text *t, const json_t *m)
 {
-    const char *tier = str(m, "tier"), *id = str(m, "id");
+    const char *tier = form_str(m, "tier"), *id = form_str(m, "id");
     double confidence = json_number_value(json_object_get(m, "confidence"));
     char head[64];
-    snprintf(head, sizeof(head), "[%.8s/%.*s]", tier, id8(id), id);
+    snprintf(head, sizeof(head), "[%.8s/%.*s]", tier, form_id8(id), id);
     coloured(t, tier_colour(tier), head);
     buf_putc(t->out, ' ');
-    coloured(t, BOLD, str(m, "title"));
+    coloured(t, BOLD, form_str(m, "title"));
     buf_putc(t->out, ' ');
-    put_bar(t, num(m, "priority"));
+    put_bar(t, form_num(m, "priority"));
     if (t->colour) buf_printf(t->out, "\033[%dm", DIM);
     buf_printf(t->out, " score=%.2f (ns=%s, %lldx, ", json_number_value(json_object_get(m, "score")),
-               str(m, "namespace"), (long long)num(m, "access_count"));
-    put_age(t->out, str(m, "updated_at"), t->now_us);
+               form_str(m, "namespace"), (long long)form_num(m, "access_count"));
+    put_age(t->out, form_str(m, "updated_at"), t->now_us);
     if (confidence < 1) buf_printf(t->out, " conf=%.0f%%", confidence * 100);
     buf_putc(t->out, ')');
     buf_puts(t->out, t->colour ? "\033[0m\n  " : "\n  ");
-    put_beginning(t->out, str(m, "content"), SHOWN_CHARACTERS);
+    put_beginning(t->out, form_str(m, "content"), SHOWN_CHARACTERS);
     buf_puts(t->out, "\n\n");
 }
 
@@ -194,34 +196,34 @@ static void text_recall(const struct text *t)
     }
     for (size_t i = 0; i < json_array_size(rows); i++) put_hit(t, json_array_get(rows, i));
     buf_printf(t->out, "%zu memory(ies) recalled [", json_array_size(rows));
-    coloured(t, CYAN, str(t->doc, "mode"));
+    coloured(t, CYAN, form_str(t->doc, "mode"));
     buf_puts(t->out, "]\n");
 }
 
-static void put_counts(const struct text *t, const char *list, const char *key, const char *unit)
+void form_counts(const struct text *t, const char *list, const char *key, const char *unit)
 {
     const json_t *rows = json_object_get(t->doc, list);
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
-        buf_printf(t->out, "  %s: %lld%s\n", str(row, key), (long long)num(row, "count"), unit);
+        buf_printf(t->out, "  %s: %lld%s\n", form_str(row, key), (long long)form_num(row, "count"), unit);
     }
 }
 
 static void text_namespaces(const struct text *t)
 {
     if (json_array_size(json_object_get(t->doc, "namespaces")) == 0) buf_puts(t->notes, "no namespaces\n");
-    put_counts(t, "namespaces", "namespace", " memories");
+    form_counts(t, "namespaces", "namespace", " memories");
 }
 
 static void text_stats(const struct text *t)
 {
     buf_printf(t->out, "total memories: %lld\nexpiring within 1h: %lld\nlinks: %lld\ndatabase size: %lld bytes\n",
-               (long long)num(t->doc, "total"), (long long)num(t->doc, "expiring_soon"),
-               (long long)num(t->doc, "links_count"), (long long)num(t->doc, "db_size_bytes"));
+               (long long)form_num(t->doc, "total"), (long long)form_num(t->doc, "expiring_soon"),
+               (long long)form_num(t->doc, "links_count"), (long long)form_num(t->doc, "db_size_bytes"));
     buf_puts(t->out, "\nby tier:\n");
-    put_counts(t, "by_tier", "tier", "");
+    form_counts(t, "by_tier", "tier", "");
     buf_puts(t->out, "\nby namespace:\n");
-    put_counts(t, "by_namespace", "namespace", "");
+    form_counts(t, "by_namespace", "namespace", "");
 }
 
 /* ---- JSON shapes ---------------------------------------------------------------------------------------------- */
@@ -250,11 +252,7 @@ static json_t *json_recall(const json_t *doc)
     return o;
 }
 
-static const struct form {
-    const char *op;
-    void (*text)(const struct text *t);
-    json_t *(*json)(const json_t *doc); /* NULL: the answer as it is */
-} forms[] = {
+static const struct form forms[] = {
     { "create", text_create, json_create },
     { "get", text_get, NULL },
     { "update", text_update, json_update },
@@ -272,12 +270,14 @@ static const struct form *find(const char *op)
 {
     const struct form *f = forms;
     while (f->op && strcmp(f->op, op) != 0) f++;
+    if (f->op == NULL) f = forms_beside;
+    while (f->op && strcmp(f->op, op) != 0) f++;
     return f;
 }
 
 static bool pending(const json_t *doc)
 {
-    return json_object_get(doc, "pending_id") && strcmp(str(doc, "status"), "pending") == 0;
+    return json_object_get(doc, "pending_id") && strcmp(form_str(doc, "status"), "pending") == 0;
 }
 
 void text_print(const char *op, const struct text *t)

@@ -142,6 +142,17 @@ int arg_rule_sender(const void *value, int64_t now_us, struct err *err)
     return agent(value, err);
 }
 
+int arg_rule_metadata_whole(const void *value, int64_t now_us, struct err *err)
+{
+    static const char *const ours[] = { "agent_id", "scope", "imported_from_agent_id", NULL };
+    json_t *sent = *(json_t *const *)value, *rest = json_is_object(sent) ? json_copy(sent) : NULL;
+    (void)now_us;
+    for (size_t i = 0; rest && ours[i]; i++) json_object_del(rest, ours[i]);
+    int rc = metadata(rest ? rest : sent, 0, err);
+    json_decref(rest);
+    return rc;
+}
+
 /* A vector clock is read for its shape alone: each node keeps its own marks. */
 int arg_rule_clock(const void *value, int64_t now_us, struct err *err)
 {

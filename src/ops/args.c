@@ -241,7 +241,7 @@ static int json_field(const struct decode *x, unsigned i, json_t *doc, void *arg
     const struct arg *d = &x->desc[i];
     const char *name = name_at(d, x->door);
     json_t *v = json_object_get(doc, name);
-    bool left_out = x->door == DOOR_MCP && d->type == ARG_OBJECT && !json_is_object(v);
+    bool left_out = x->door == DOOR_MCP && d->type == ARG_OBJECT && !json_is_object(v) && !(d->flags & ARG_STRICT);
     if (json_is_null(v)) {
         if (d->flags & ARG_NULL_CLEARS) {
             mark_null(args, i);

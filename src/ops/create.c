@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "ops/beside.h"
 #include "ops/guard.h"
 #include "ops/hints.h"
 #include "ops/table.h"
@@ -83,13 +84,6 @@ static int metadata_claims(struct op_ctx *c, const struct create_args *a, struct
     return rule_scope(json_string_value(scope), json_string_length(scope), c->err);
 }
 
-static const char *time_after(struct op_ctx *c, int64_t secs)
-{
-    char text[TIME_TEXT];
-    time_print(text, c->now_us + secs * 1000000);
-    return arena_strdup(c->arena, text);
-}
-
 static const char *expiry(struct op_ctx *c, const struct create_args *a, enum tier tier)
 {
     if (a->expires_at.s) return a->expires_at.s;
@@ -98,26 +92,31 @@ static const char *expiry(struct op_ctx *c, const struct create_args *a, enum ti
     return secs > 0 ? time_after(c, secs) : NULL;
 }
 
-/* The incoming memory `m` over the row of its title. The MCP door replaces what the others raise, and leaves source
- * and expiry. */
-static void merge_upsert(struct op_ctx *c, const struct create_args *a, struct memory *m, const struct memory *old)
+void memory_over(struct memory *m, const struct memory *old)
 {
-    bool mcp = c->caller->door == DOOR_MCP;
+    bool lasting = m->tier == TIER_LONG || old->tier == TIER_LONG;
     m->id = old->id;
     m->created_at = old->created_at;
     m->access_count = old->access_count;
     m->last_accessed_at = old->last_accessed_at;
-    if (!mcp && old->priority > m->priority) m->priority = old->priority;
-    if (!mcp && old->confidence > m->confidence) m->confidence = old->confidence;
-    if (mcp) m->source = old->source;
-    bool lasting = m->tier == TIER_LONG || old->tier == TIER_LONG;
+    if (old->priority > m->priority) m->priority = old->priority;
+    if (old->confidence > m->confidence) m->confidence = old->confidence;
     if (old->tier > m->tier) m->tier = old->tier;
+    if (m->expires_at == NULL) m->expires_at = old->expires_at;
+    if (lasting) m->expires_at = NULL;
+}
+
+/* The MCP door replaces what the others raise, and leaves source and expiry. */
+static void merge_upsert(struct op_ctx *c, const struct create_args *a, struct memory *m, const struct memory *old)
+{
+    struct memory sent = *m;
+    memory_over(m, old);
+    if (c->caller->door != DOOR_MCP) return;
     bool own_expiry = a->expires_at.s || arg_set(&a->h, CREATE_TTL);
-    bool keep = m->expires_at == NULL || (mcp && !own_expiry && !memory_expired(old, c->now_us));
-    if (lasting)
-        m->expires_at = NULL;
-    else if (keep)
-        m->expires_at = old->expires_at;
+    m->priority = sent.priority;
+    m->confidence = sent.confidence;
+    m->source = old->source;
+    if (m->tier != TIER_LONG && !own_expiry && !memory_expired(old, c->now_us)) m->expires_at = old->expires_at;
 }
 
 static int fill(struct op_ctx *c, const struct create_args *a, struct memory *m)
@@ -162,7 +161,7 @@ static int store_one(struct op_ctx *c, const struct create_args *a, struct made 
     if (rc) return rc;
     rc = metadata_stamp(c, a->metadata, agent, a->scope.s, ret->existed ? old.m.metadata : NULL, &m.metadata);
     if (rc) return rc;
-    struct guard g = { GUARD_STORE, m.ns, agent, &m };
+    struct guard g = { .action = GUARD_STORE, .ns = m.ns, .agent_id = agent, .memory = &m };
     rc = guard_check(c, &g, r);
     if (rc == E_PENDING) ret->pending = true;
     if (rc) return rc == E_PENDING ? 0 : rc;

@@ -59,11 +59,16 @@ static int deny(struct op_ctx *c, const struct guard *g, const char *why)
     return err_set(c->err, E_DENIED, "%s denied by governance: %s", verb[g->action], why);
 }
 
-static int check_registered(struct op_ctx *c, const struct guard *g)
+int guard_registered(struct op_ctx *c, const char *agent_id)
 {
     struct row row;
-    const char *title = arena_printf(c->arena, "agent:%s", g->agent_id);
-    int rc = title ? c->tx->v->by_title(c->tx, title, "_agents", c->arena, &row) : E_NOT_FOUND;
+    const char *title = arena_printf(c->arena, "agent:%s", agent_id);
+    return title ? c->tx->v->by_title(c->tx, title, "_agents", c->arena, &row) : E_NOT_FOUND;
+}
+
+static int check_registered(struct op_ctx *c, const struct guard *g)
+{
+    int rc = guard_registered(c, g->agent_id);
     if (rc != E_NOT_FOUND) return rc;
     char why[240];
     snprintf(why, sizeof(why), "governance: caller '%s' is not a registered agent", g->agent_id);
@@ -81,6 +86,59 @@ static int check_owner(struct op_ctx *c, const struct guard *g, const struct mem
     return deny(c, g, why);
 }
 
+/* ---- a policy as it is sent -------------------------------------------------------------------------------------- */
+static int policy_word(const json_t *v, const char *name, struct err *err)
+{
+    if (v == NULL) return err_set(err, E_INVALID, "invalid governance: missing field `%s`", name);
+    if (!json_is_string(v))
+        return err_set(err, E_INVALID, "invalid governance: invalid type: %s, expected string or map", json_kind(v));
+    json_t *one = json_pack("{s:O}", "level", v);
+    bool known = level_of(one, "level") != LEVEL_UNREADABLE;
+    json_decref(one);
+    if (known) return 0;
+    return err_set(
+        err, E_INVALID,
+        "invalid governance: unknown variant `%.64s`, expected one of `any`, `registered`, `owner`, `approve`",
+        json_string_value(v));
+}
+
+static int policy_approver(const json_t *v, struct err *err)
+{
+    json_t *agent = json_object_get(v, "agent"), *votes = json_object_get(v, "consensus");
+    if (v == NULL) return err_set(err, E_INVALID, "invalid governance: missing field `approver`");
+    if (json_is_string(v) && strcmp(json_string_value(v), "human") == 0) return 0;
+    const char *word = json_string_value(v);
+    if (json_is_object(v) && json_object_size(v) > 0 && agent == NULL && votes == NULL)
+        word = json_object_iter_key(json_object_iter((json_t *)(uintptr_t)v));
+    if (word)
+        return err_set(err, E_INVALID,
+                       "invalid governance: unknown variant `%.64s`, expected one of `human`, `agent`, `consensus`",
+                       word);
+    if (!json_is_object(v) || json_object_size(v) != 1)
+        return err_set(err, E_INVALID, "invalid governance: invalid type: %s, expected string or map", json_kind(v));
+    if (json_is_string(agent)) return rule_agent_id(json_string_value(agent), json_string_length(agent), err);
+    if (agent || !json_is_integer(votes) || json_integer_value(votes) < 0 || json_integer_value(votes) > UINT32_MAX)
+        return err_set(err, E_INVALID, "invalid governance: invalid value: %s, expected %s",
+                       json_kind(agent ? agent : votes), agent ? "a string" : "u32");
+    if (json_integer_value(votes) > 0) return 0;
+    return err_set(err, E_INVALID, "governance.approver.consensus quorum must be >= 1");
+}
+
+int guard_policy(const json_t *sent, json_t **ret, struct err *err)
+{
+    static const char *const members[] = { "write", "promote", "delete", "approver" };
+    int rc = json_is_object(sent)
+                 ? 0
+                 : err_set(err, E_INVALID, "invalid governance: invalid type: %s, expected a map", json_kind(sent));
+    *ret = NULL;
+    for (size_t i = 0; rc == 0 && i < 3; i++) rc = policy_word(json_object_get(sent, members[i]), members[i], err);
+    if (rc == 0) rc = policy_approver(json_object_get(sent, "approver"), err);
+    if (rc) return rc;
+    *ret = json_object();
+    for (size_t i = 0; i < 4; i++) json_object_set(*ret, members[i], json_object_get(sent, members[i]));
+    return 0;
+}
+
 /* ---- waiting for approval ---------------------------------------------------------------------------------------- */
 
 /* The payload as an approval replays it: the whole memory, or which one is meant. */
@@ -88,7 +146,7 @@ static json_t *payload_of(const struct guard *g, const char *now)
 {
     struct memory m = *g->memory;
     if (g->action == GUARD_DELETE) return json_pack("{s:s, s:s}", "id", m.id, "title", m.title);
-    if (g->action == GUARD_PROMOTE) return json_pack("{s:s}", "id", m.id);
+    if (g->action == GUARD_PROMOTE) return json_pack("{s:s, s:s?}", "id", m.id, "to_namespace", g->to_ns);
     m.created_at = m.updated_at = now;
     return memory_json(&m);
 }
@@ -138,16 +196,43 @@ int guard_queued(struct op_ctx *c, const char *id, struct reply *r)
 /* ---- the check --------------------------------------------------------------------------------------------------- */
 static int ask_approval(struct op_ctx *c, const struct guard *g, struct reply *r)
 {
-    return g->action == GUARD_UPDATE ? deny(c, g, "governance: approval is required") : queue(c, g, r);
+    bool waits = g->action != GUARD_UPDATE && !g->at_once;
+    return waits ? queue(c, g, r) : deny(c, g, "governance: approval is required");
+}
+
+/* The standard of a namespace, if it holds a policy. E_NOT_FOUND. */
+static int find_policy(struct op_ctx *c, const char *ns, struct row *ret)
+{
+    const char *standard_id, *parent;
+    int rc = c->tx->v->standard_of(c->tx, ns, c->arena, &standard_id, &parent);
+    if (rc == 0 && standard_id == NULL) rc = E_NOT_FOUND;
+    if (rc == 0) rc = c->tx->v->get(c->tx, standard_id, c->arena, ret);
+    return rc == 0 && !metadata_has(ret->m.metadata, "governance") ? E_NOT_FOUND : rc;
+}
+
+int guard_approver(struct op_ctx *c, const char *ns, struct approver *ret)
+{
+    struct row standard;
+    *ret = (struct approver){ 0 };
+    int rc = find_policy(c, ns, &standard);
+    if (rc) return rc == E_NOT_FOUND ? 0 : rc;
+    json_t *doc = metadata_json(standard.m.metadata),
+           *who = json_object_get(json_object_get(doc, "governance"), "approver");
+    json_t *agent = json_object_get(who, "agent"), *votes = json_object_get(who, "consensus");
+    if (!approver_ok(who))
+        rc = err_set(c->err, E_DENIED, "governance: the policy of the namespace cannot be read");
+    else if (agent)
+        ret->agent = arena_strdup(c->arena, json_string_value(agent));
+    else if (votes)
+        ret->votes = json_integer_value(votes);
+    json_decref(doc);
+    return rc;
 }
 
 int guard_check(struct op_ctx *c, const struct guard *g, struct reply *r)
 {
-    const char *standard_id, *parent;
     struct row standard;
-    int rc = c->tx->v->standard_of(c->tx, g->ns, c->arena, &standard_id, &parent);
-    if (rc == 0 && standard_id == NULL) rc = E_NOT_FOUND;
-    if (rc == 0) rc = c->tx->v->get(c->tx, standard_id, c->arena, &standard);
+    int rc = find_policy(c, g->ns, &standard);
     if (rc) return rc == E_NOT_FOUND ? 0 : rc;
     switch (read_policy(standard.m.metadata, g->action)) {
     case LEVEL_ANY: return 0;

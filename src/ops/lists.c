@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ops/table.h"
+#include "ops/beside.h"
 
 /* A command shows all there is: its page ends far later than a door's. */
 #define CLI_BYTES_MAX (40u << 20)
@@ -137,7 +137,7 @@ int op_list(struct op_ctx *c, const void *args, struct reply *r)
 }
 
 /* ---- counters ---------------------------------------------------------------------------------------------------- */
-static json_t *counts_json(const struct counts *counts, const char *name)
+json_t *counts_json(const struct counts *counts, const char *name)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < counts->count; i++)

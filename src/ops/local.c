@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "ops/beside.h"
 #include "ops/node.h"
 
 #define READERS 2
@@ -57,8 +58,19 @@ int local_open(struct local **ret, const struct local_options *o, struct err *er
     return 0;
 }
 
+/* Nobody else sweeps a file without a server. What goes wrong shows in the call itself. */
+static void sweep(struct local *l, const struct call *before)
+{
+    struct call *gc = call_new(op_by_name("gc"));
+    gc->caller = before->caller;
+    ((struct gc_args *)gc->args)->when_due = true;
+    (void)engine_run(l->engine, &l->loop, gc);
+    call_free(gc);
+}
+
 int local_run(struct local *l, struct call *c)
 {
+    if (c->op->sweeps && l->node.lane) sweep(l, c);
     return engine_run(l->engine, &l->loop, c);
 }
 

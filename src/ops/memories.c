@@ -112,12 +112,14 @@ static int apply_fields(struct op_ctx *c, const struct update_args *a, struct me
 /* Leaving a namespace and entering one both ask its policy. */
 static int check_places(struct op_ctx *c, const struct memory *m, const struct row *before, struct reply *r)
 {
-    struct guard g = { GUARD_UPDATE, before->m.ns, c->caller->agent_id, &before->m };
+    struct guard g = {
+        .action = GUARD_UPDATE, .ns = before->m.ns, .agent_id = c->caller->agent_id, .memory = &before->m
+    };
     int rc = guard_reserved(before->m.ns, c->err);
     if (rc == 0) rc = guard_reserved(m->ns, c->err);
     if (rc == 0) rc = guard_check(c, &g, r);
     if (rc || strcmp(m->ns, before->m.ns) == 0) return rc;
-    struct guard into = { GUARD_UPDATE, m->ns, c->caller->agent_id, m };
+    struct guard into = { .action = GUARD_UPDATE, .ns = m->ns, .agent_id = c->caller->agent_id, .memory = m };
     return guard_check(c, &into, r);
 }
 
@@ -143,6 +145,14 @@ int op_update_again(struct op_ctx *c, const void *args, struct reply *r)
     return rc ? rc : reply_updated(r, &row);
 }
 
+int delete_kept(struct op_ctx *c, const struct row *row, const char *reason)
+{
+    char now[TIME_TEXT];
+    time_print(now, c->now_us);
+    int rc = c->env->limits.archive_on_gc ? change_archive(c->change, row, now, reason) : 0;
+    return rc ? rc : change_delete(c->change, row);
+}
+
 /* ---- delete ------------------------------------------------------------------------------------------------------ */
 int op_delete(struct op_ctx *c, const void *args, struct reply *r)
 {
@@ -152,7 +162,7 @@ int op_delete(struct op_ctx *c, const void *args, struct reply *r)
     int rc = memory_find(c, &a->id, true, &row);
     if (rc == 0) rc = op_agent(c, &a->agent_id, &agent);
     if (rc) return rc;
-    struct guard g = { GUARD_DELETE, row.m.ns, agent, &row.m };
+    struct guard g = { .action = GUARD_DELETE, .ns = row.m.ns, .agent_id = agent, .memory = &row.m };
     rc = guard_check(c, &g, r);
     if (rc) return rc == E_PENDING ? 0 : rc;
     rc = change_delete(c->change, &row);
@@ -193,7 +203,7 @@ static int check_ancestor(struct op_ctx *c, const char *ns, const char *to)
     return rc;
 }
 
-/* A copy one level up or more, linked to what it came from; an earlier copy is brought up to date. One op. */
+/* A copy one level up or more, linked to what it came from; an earlier copy is brought up to date. */
 static int raise(struct op_ctx *c, const struct row *source, const char *to_ns, struct row *clone)
 {
     struct row old;
@@ -219,12 +229,18 @@ static int raise(struct op_ctx *c, const struct row *source, const char *to_ns, 
         if (m.tier == TIER_LONG) m.expires_at = NULL;
     }
     time_print(now, c->now_us);
-    change_group_begin(c->change);
     rc = change_memory(c->change, &m, existed ? &old : NULL, clone);
     struct link link = { m.id, source->m.id, "derived_from", now };
-    if (rc == 0) rc = change_link(c->change, &link);
-    int end = change_group_end(c->change);
-    return rc ? rc : end;
+    return rc ? rc : change_link(c->change, &link);
+}
+
+int promote_row(struct op_ctx *c, const struct row *row, const char *to_ns, struct row *ret)
+{
+    if (to_ns) return raise(c, row, to_ns, ret);
+    struct memory m = row->m;
+    m.tier = TIER_LONG;
+    m.expires_at = NULL;
+    return change_memory(c->change, &m, row, ret);
 }
 
 int op_promote(struct op_ctx *c, const void *args, struct reply *r)
@@ -237,18 +253,16 @@ int op_promote(struct op_ctx *c, const void *args, struct reply *r)
     if (rc == 0 && a->to_ns.s) rc = check_ancestor(c, row.m.ns, a->to_ns.s);
     if (rc == 0 && a->to_ns.s) rc = guard_reserved(a->to_ns.s, c->err);
     if (rc) return rc;
-    struct guard g = { GUARD_PROMOTE, row.m.ns, agent, &row.m };
+    struct guard g = {
+        .action = GUARD_PROMOTE, .ns = row.m.ns, .agent_id = agent, .memory = &row.m, .to_ns = a->to_ns.s
+    };
     rc = guard_check(c, &g, r);
     if (rc) return rc == E_PENDING ? 0 : rc;
-    if (a->to_ns.s) {
-        rc = raise(c, &row, a->to_ns.s, &after);
-        return rc ? rc : reply_raised(r, after.m.id, row.m.id, a->to_ns.s);
-    }
-    struct memory m = row.m;
-    m.tier = TIER_LONG;
-    m.expires_at = NULL;
-    rc = change_memory(c->change, &m, &row, &after);
-    return rc ? rc : reply_promoted(r, row.m.id);
+    change_group_begin(c->change);
+    rc = promote_row(c, &row, a->to_ns.s, &after);
+    int end = change_group_end(c->change);
+    if (rc || end) return rc ? rc : end;
+    return a->to_ns.s ? reply_raised(r, after.m.id, row.m.id, a->to_ns.s) : reply_promoted(r, row.m.id);
 }
 
 int op_promote_again(struct op_ctx *c, const void *args, struct reply *r)

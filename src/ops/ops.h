@@ -59,7 +59,8 @@ enum arg_type {
  * has it although the route takes a body. BODY_ARRAY: the HTTP body itself is this array. POSITIONAL, REST (may begin
  * with '-'), STDIN ('-' reads standard input): the command line. COMMA: a JSON string is a comma list too; an empty
  * list of a query stays one empty word, which matches nothing. FILLED: HTTP takes blank for absent, E_INVALID "<name>
- * is required". HIDDEN: taken, not shown in schemas and help. I32: beyond 32 bits is a wrong type. */
+ * is required". HIDDEN: taken, not shown in schemas and help. I32: beyond 32 bits is a wrong type. STRICT: MCP does not
+ * take an object of a wrong type for absent; the operation judges it. */
 enum arg_flags {
     ARG_REQUIRED = 1,
     ARG_NULL_CLEARS = 2,
@@ -74,7 +75,7 @@ enum arg_flags {
     ARG_COMMA = 1024,
     ARG_FILLED = 2048,
     ARG_HIDDEN = 4096,
-    ARG_I32 = 8192,
+    ARG_I32 = 8192, ARG_STRICT = 16384,
 };
 /* The rules of memory.h, run by the shared check in descriptor order on what was given or is a default; `value`
  * points at the field, of the argument's type. NULL: none beyond type and bounds. */
@@ -201,16 +202,14 @@ struct op {
     const struct arg *args;
     size_t args_size; /* ended by name == NULL */
     int (*run)(struct op_ctx *, const void *args, struct reply *);
-    int (*aside)(
-        struct op_ctx *, const void *args,
-        struct reply *); /* WRITE: hints on a reader, beside the quorum, adds to reply.doc; capped; may be NULL */
-    int (*again)(
-        struct op_ctx *, const void *args,
-        struct reply
-            *); /* WRITE: answers a retry whose first attempt is here (Idempotency-Key): only reads; NULL: run */
+    /* WRITE: hints on a reader, beside the quorum, adds to reply.doc; capped; may be NULL */
+    int (*aside)(struct op_ctx *, const void *args, struct reply *);
+    /* WRITE: answers a retry whose first attempt is here (Idempotency-Key): only reads; NULL: run */
+    int (*again)(struct op_ctx *, const void *args, struct reply *);
     struct http_route http[2];
     struct mcp_tool mcp;
     struct cli_verb cli;
+    bool sweeps;     /* without a server expired rows are swept before it, when that is due */
     bool anonymous;  /* HTTP: X-Agent-Id is not looked at (reads, update) */
     bool tells_acks; /* the engine puts quorum_acks into doc when caller.quorum_on */
 };

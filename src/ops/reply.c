@@ -125,6 +125,24 @@ const char *metadata_text(const char *metadata, const char *key, struct arena *a
     return text;
 }
 
+bool metadata_has(const char *metadata, const char *key)
+{
+    if (metadata == NULL || strstr(metadata, key) == NULL) return false;
+    json_t *v = parse(metadata);
+    bool has = json_object_get(v, key) != NULL;
+    json_decref(v);
+    return has;
+}
+
+/* A policy is set with the standard alone: no other edit of its memory changes or drops it. */
+static void keep_policy(json_t *metadata, const char *keep)
+{
+    if (!metadata_has(keep, "governance")) return;
+    json_t *before = parse(keep);
+    json_object_set(metadata, "governance", json_object_get(before, "governance"));
+    json_decref(before);
+}
+
 int metadata_stamp(struct op_ctx *c, const json_t *sent, const char *agent_id, const char *scope, const char *keep,
                    const char **ret)
 {
@@ -132,6 +150,7 @@ int metadata_stamp(struct op_ctx *c, const json_t *sent, const char *agent_id, c
     const char *kept = metadata_text(keep, "agent_id", c->arena);
     if (kept || agent_id) put_text(o, "agent_id", kept ? kept : agent_id);
     if (scope) put_text(o, "scope", scope);
+    keep_policy(o, keep);
     *ret = json_arena(c->arena, o, NULL);
     arg_rule fits = c->caller->door == DOOR_MCP ? arg_rule_metadata : arg_rule_metadata_stamped;
     int rc = *ret ? fits(&o, c->now_us, c->err) : err_set(c->err, E_TOO_LARGE, "metadata is too large");

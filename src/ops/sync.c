@@ -28,7 +28,7 @@ const struct arg memory_arg[] = {
     HTTP_TEXT("updated_at", updated_at, arg_rule_updated),
     { "last_accessed_at", ARG_TEXT, AT(last_accessed_at), ARG_OPTION, ON_ALL, .rule = arg_rule_accessed },
     { "expires_at", ARG_TEXT, AT(expires_at), ARG_OPTION, ON_ALL, .rule = arg_rule_expires_any },
-    { "metadata", ARG_OBJECT, AT(metadata), 0, ON_ALL, .rule = arg_rule_metadata_stamped },
+    { "metadata", ARG_OBJECT, AT(metadata), 0, ON_ALL, .rule = arg_rule_metadata_whole },
     { "tier", ARG_WORD, AT(tier), ARG_REQUIRED, ON_ALL, tier_words, .doc = "Its tier" },
     { 0 },
 };
@@ -72,7 +72,7 @@ static int receiver_of(struct op_ctx *c, const char **ret)
     return *ret ? 0 : err_set(c->err, E_TOO_LARGE, "too many texts");
 }
 
-static int to_memory(struct op_ctx *c, const struct memory_args *a, struct memory *m)
+int memory_from_args(struct op_ctx *c, const struct memory_args *a, struct memory *m)
 {
     json_t *tags = strs_json(&a->tags);
     *m = (struct memory){
@@ -132,7 +132,7 @@ static int push_memory(struct op_ctx *c, const struct push_args *a, size_t i, js
     if (why == NULL && a->dry_run)
         what = "noop";
     else if (why == NULL) {
-        rc = to_memory(c, one, &m);
+        rc = memory_from_args(c, one, &m);
         if (rc == 0) rc = change_original(c->change, &m, &applied, &row);
         if (rc == 0) {
             what = applied ? "applied" : "noop";

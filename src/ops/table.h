@@ -22,6 +22,7 @@ int arg_rule_ttl(const void *value, int64_t now_us, struct err *err);
 int arg_rule_metadata(const void *value, int64_t now_us, struct err *err);
 int arg_rule_metadata_stamped(const void *value, int64_t now_us,
                               struct err *err); /* as stored: with room for what we stamp in */
+int arg_rule_metadata_whole(const void *value, int64_t now_us, struct err *err); /* of a row: not counting the stamps */
 int arg_rule_id(const void *value, int64_t now_us, struct err *err);
 int arg_rule_agent(const void *value, int64_t now_us, struct err *err); /* empty is absent */
 int arg_rule_agent_filter(const void *value, int64_t now_us, struct err *err);
@@ -53,6 +54,8 @@ struct bulk_args {
     struct items items;
 };
 extern const struct arg create_arg[], bulk_arg[];
+/* `m` as it is stored over the row of its title: tier, priority and confidence only rise. */
+void memory_over(struct memory *m, const struct memory *old);
 int op_create(struct op_ctx *c, const void *args, struct reply *r);
 int op_create_aside(struct op_ctx *c, const void *args, struct reply *r);
 int op_create_again(struct op_ctx *c, const void *args, struct reply *r);
@@ -92,6 +95,10 @@ extern const struct arg id_arg[], delete_arg[], promote_arg[], update_arg[];
 int op_get(struct op_ctx *c, const void *args, struct reply *r);
 int op_update(struct op_ctx *c, const void *args, struct reply *r);
 int op_update_again(struct op_ctx *c, const void *args, struct reply *r);
+/* Tombstone, and a copy into the archive when that is on. Inside a group of the caller's. */
+int delete_kept(struct op_ctx *c, const struct row *row, const char *reason);
+/* To the long tier, or (to_ns) a copy linked to it in that namespace. Inside a group of the caller's. */
+int promote_row(struct op_ctx *c, const struct row *row, const char *to_ns, struct row *ret);
 int op_delete(struct op_ctx *c, const void *args, struct reply *r);
 int op_delete_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_promote(struct op_ctx *c, const void *args, struct reply *r);
@@ -177,6 +184,7 @@ struct since_args {
     struct str peer, after_id;
 };
 extern const struct arg memory_arg[], push_arg[], since_arg[];
+int memory_from_args(struct op_ctx *c, const struct memory_args *a, struct memory *m); /* borrows; E_TOO_LARGE */
 int op_sync_push(struct op_ctx *c, const void *args, struct reply *r);
 int op_sync_since(struct op_ctx *c, const void *args, struct reply *r);
 
@@ -190,10 +198,11 @@ json_t *metadata_json(const char *text); /* {} when unreadable */
 const char *json_arena(struct arena *a, const json_t *v, size_t *ret_len);
 json_t *strs_json(const struct strs *s);
 /* The metadata to store: what was sent (NULL: {}) with agent_id and scope put in (NULL: not), and `keep`'s agent_id
- * (metadata text of the row there is; NULL: none) over all. In the arena. E_TOO_LARGE; E_INVALID when the result is
- * too big. */
+ * and policy (metadata text of the row there is; NULL: none) over all. In the arena. E_TOO_LARGE; E_INVALID when
+ * the result is too big. */
 int metadata_stamp(struct op_ctx *c, const json_t *sent, const char *agent_id, const char *scope, const char *keep,
                    const char **ret);
+bool metadata_has(const char *metadata, const char *key);
 /* The agent_id (or another text member) of a metadata text, in the arena; NULL: none. */
 const char *metadata_text(const char *metadata, const char *key, struct arena *a);
 

@@ -270,7 +270,8 @@ int known_settle(struct change *c, struct known *k, struct arena *a)
         if (rc == 0) rc = tomb_put(c, m);
         return rc == 0 && was_live ? leave_title(c, k, was_winner, a) : rc;
     }
-    if (k->place == PLACE_SWEPT && !memory_expired(&m->row.m, c->now_us)) {
+    bool as_it_was = k->place == PLACE_SWEPT && stamp_cmp(&k->stored.stamp, &m->row.stamp) == 0;
+    if (as_it_was && !memory_expired(&m->row.m, c->now_us)) { /* the copy is the row that is here again */
         int rc = c->tx->v->archive_remove(c->tx, m->row.m.id, "ttl_expired");
         if (rc != 0) return rc;
     }
