@@ -24,7 +24,7 @@ struct fault_class;
 struct campaign {
     struct world *w;
     struct cycle_options cycle;
-    char id[128], out[WORLD_PATH], bin[WORLD_PATH], ref[128], version[128];
+    char id[128], out[WORLD_PATH], bin[WORLD_PATH], shim[WORLD_PATH], ref[128], version[128];
     unsigned cycles;
     const struct fault_class *class[CAMPAIGN_CLASSES]; unsigned classes;
     bool asked[CAMPAIGN_PHASES + 1];          /* by number of the phase */

@@ -187,6 +187,7 @@ static int course(struct cycle *c, bool *ret_started, struct err *err)
     *ret_started = false;
     int rc = mesh_init(&c->mesh, c->w, &c->mesh_options, c->scratch, err);
     if (rc == 0 && c->class->prepare) c->class->prepare(c);
+    if (rc == 0 && c->strike_err.code != 0) rc = err_set(err, c->strike_err.code, "%s", c->strike_err.msg);
     if (rc == 0) rc = mesh_start(&c->mesh, err);
     if (rc != 0) return rc;
     *ret_started = true;
@@ -319,7 +320,7 @@ int cycle_run(struct world *w, const struct cycle_options *o, const struct fault
         rc = course(&c, &started, &why);
     }
     if (rc != 0) reason(&c, why.msg);
-    if (c.load.odd[0]) reason(&c, c.load.odd);
+    if (c.load.odd[0] && !(class->flags & FAULT_ERRORS)) reason(&c, c.load.odd);
     w->closing++;
     if (cut_end(&c.cut, NULL, &why) != 0) reason(&c, why.msg);
     pass = judge(&c, &verdict, started) && rc == 0 && json_array_size(c.reasons) == 0;

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "fault.h"
 #include "proxy.h"
 
@@ -193,33 +192,12 @@ static void skew_prepare(struct cycle *c)
     c->plan.strike = cycle_strike_here;
 }
 
-/* How far a node's clock is from ours, by the creation time it stamps. */
-static int clock_of(struct cycle *c, int node, int64_t *ret_s, struct err *err)
-{
-    json_t *answer = NULL;
-    struct reply r = { 0 };
-    char path[128];
-    int64_t at = 0, now = clock_wall_us(NULL);
-    int rc = cycle_write(c, node, NULL, &answer, err);
-    const char *id = json_string_value(json_object_get(answer, "id"));
-    snprintf(path, sizeof path, "/api/v1/memories/%.64s", id ? id : "");
-    if (rc == 0) rc = node_ask(&c->mesh.node[node], "GET", path, NULL, 5000, &r, err);
-    const json_t *memory = json_object_get(r.json, "memory");
-    const char *text = json_string_value(json_object_get(memory ? memory : r.json, "created_at"));
-    if (rc == 0 && (text == NULL || time_parse(text, strlen(text), &at) != 0))
-        rc = err_set(err, E_PROTOCOL, "node %d does not say when it created a memory", node);
-    *ret_s = (at - now) / 1000000;
-    json_decref(answer);
-    reply_release(&r);
-    return rc;
-}
-
 static int skew_run(struct cycle *c, struct err *err)
 {
     int64_t ahead = 0, behind = 0;
     cycle_fault(c, c->class->variant[c->variant], true, NULL);
-    int rc = clock_of(c, 1, &ahead, err);
-    if (rc == 0) rc = clock_of(c, 2, &behind, err);
+    int rc = fault_clock_seen(c, 1, &ahead, err);
+    if (rc == 0) rc = fault_clock_seen(c, 2, &behind, err);
     if (rc != 0) return rc;
     cycle_proof(c, "seconds node 1 is ahead", ahead > SKEW_S / 2 ? (uint64_t)ahead : 0);
     cycle_proof(c, "seconds node 2 is behind", behind < -SKEW_S / 2 ? (uint64_t)-behind : 0);

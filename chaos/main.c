@@ -209,6 +209,16 @@ static void place(struct campaign *c, const char *out)
     snprintf(c->id, sizeof c->id, "%.120s", slash ? slash + 1 : c->out);
 }
 
+/* The preload library lies beside this program. */
+static void note_shim(struct campaign *c)
+{
+    ssize_t n = readlink("/proc/self/exe", c->shim, sizeof c->shim - 1);
+    c->shim[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(c->shim, '/');
+    size_t at = slash ? (size_t)(slash + 1 - c->shim) : 0;
+    snprintf(c->shim + at, sizeof c->shim - at, "ai-memory-chaos-shim.so");
+}
+
 static int prepare(struct campaign *c, const struct args *a, struct err *err)
 {
     static const char *const ports[] = { "N0_PORT", "N1_PORT", "N2_PORT" };
@@ -219,8 +229,9 @@ static int prepare(struct campaign *c, const struct args *a, struct err *err)
     if (access(c->bin, X_OK) != 0)
         return err_set(err, E_NOT_FOUND, "no program to test: %s: %s", a->bin, strerror(errno));
     c->cycle = (struct cycle_options){
-        .bin = c->bin, .writes = a->writes, .timeout_ms = a->timeout_ms, .settle_ms = a->settle_ms, .shim = ""
+        .bin = c->bin, .writes = a->writes, .timeout_ms = a->timeout_ms, .settle_ms = a->settle_ms, .shim = c->shim
     };
+    note_shim(c);
     c->cycles = a->cycles;
     c->seed = a->seed;
     c->keep = a->keep;

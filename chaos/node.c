@@ -229,6 +229,17 @@ int node_ready(struct node *n, int64_t ms, struct err *err)
     }
 }
 
+bool node_maps(const struct node *n, const char *library)
+{
+    char path[64];
+    struct buf b;
+    snprintf(path, sizeof path, "/proc/%d/maps", n->process.pid);
+    buf_init(&b, (size_t)4 << 20);
+    bool found = n->running && file_read(path, &b, NULL) == 0 && strstr(buf_str(&b), library) != NULL;
+    buf_release(&b);
+    return found;
+}
+
 static const char *const companions[] = { "", "-wal", "-shm", "-journal", ".lock", "-lock" };
 
 void node_wipe(struct node *n)

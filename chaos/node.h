@@ -77,6 +77,8 @@ int node_gone(struct node *n, int64_t ms, struct err *err);   /* waits for the e
 int node_pause(struct node *n, struct err *err);    /* SIGSTOP, and sees that it is stopped */
 void node_resume(struct node *n);
 void node_env(struct node *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Whether the running process has a library of that name mapped. */
+bool node_maps(const struct node *n, const char *library);
 /* Removes the database with all its companions. */
 void node_wipe(struct node *n);
 /* Copies a database with its companions (the node must be down). */
