@@ -15,6 +15,7 @@
 #define NONE UINT32_MAX
 #define NEVER INT64_MAX
 #define VECTOR_MAX 65536u /* streams known */
+#define HEARSAY_MAX 256u  /* streams known by hearsay alone */
 #define TELL_MAX 4096u    /* entries in one vector message */
 #define ASK_MAX 64u       /* streams asked about in one vector message */
 
@@ -101,6 +102,7 @@ struct stream_slot {
     uint32_t tried;        /* peer asked last */
     unsigned tries;
     bool told_ended, forked;
+    bool hearsay; /* nobody said so on our connection to him, and nothing of it is here */
     int64_t want_ms, progress_ms, retry_ms;
 };
 struct told {
@@ -113,6 +115,7 @@ struct vector {
     struct told *told; /* [slot * peers + peer] */
     uint32_t count, cap;
     uint32_t *table, table_mask;
+    uint32_t hearsay; /* such streams */
     uint32_t newest;
     uint64_t version;
     uint32_t *wanted, wanted_count, cursor;

@@ -259,6 +259,35 @@ int64_t core_vector_due(const struct repl_core *core)
     return core->v.pull_wake;
 }
 
+/* ---- hearsay -------------------------------------------------------------------------------------------------
+ * What comes on a connection made to us may come from anybody. It hastens a pull, which proves itself; it neither
+ * fills the table nor parts us from a peer: for that the peer is asked on our own connection. */
+static void confirm(struct vector *v, uint32_t i)
+{
+    if (!v->slot[i].hearsay) return;
+    v->slot[i].hearsay = false;
+    v->hearsay--;
+}
+
+static uint32_t slot_told(struct repl_core *core, unsigned peer, const struct repl_entry *entry, bool sure)
+{
+    struct vector *v = &core->v;
+    uint32_t i = core_vector_find(core, entry->stream);
+    if (i != NONE) {
+        if (sure) confirm(v, i);
+        return i;
+    }
+    if (!sure && v->hearsay >= HEARSAY_MAX) {
+        core->link[peer].ask_whole = true;
+        return NONE;
+    }
+    i = core_vector_slot(core, entry->stream, entry->node);
+    if (i == NONE || sure) return i;
+    v->slot[i].hearsay = true;
+    v->hearsay++;
+    return i;
+}
+
 /* ---- knowing ------------------------------------------------------------------------------------------------- */
 void core_vector_own(struct repl_core *core, uint64_t pos, uint64_t chain)
 {
@@ -282,6 +311,7 @@ void core_vector_applied(struct repl_core *core, const struct repl_event *e)
     entry->pos = e->entry.pos;
     entry->chain = e->entry.chain;
     entry->ended = e->entry.ended;
+    confirm(v, i);
     v->slot[i].progress_ms = core->now_ms;
     touch(v, i);
     if (v->slot[i].want != NONE) want(core, i);
@@ -297,13 +327,15 @@ void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_e
         for (uint32_t i = 0; i < v->count; i++) told_by(core, i, peer)->pos = told_by(core, i, peer)->sure;
     for (size_t k = 0; k < e->vector_count; k++) {
         const struct repl_entry *entry = &e->vector[k];
-        uint32_t i = core_vector_slot(core, entry->stream, entry->node);
+        uint32_t i = slot_told(core, peer, entry, sure);
         if (i == NONE) continue;
         if (i == 0) { /* nobody has more of our own life than we do */
-            if (entry->pos > core_own(core)->pos) {
+            if (entry->pos <= core_own(core)->pos) continue;
+            if (sure) {
                 core_link_fork(core, peer, entry);
                 return;
             }
+            core->link[peer].ask_whole = true;
             continue;
         }
         struct stream_slot *s = &v->slot[i];
@@ -311,8 +343,12 @@ void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_e
         if (v->entry[i].node == 0) v->entry[i].node = entry->node;
         s->told_ended = s->told_ended || entry->ended;
         if (entry->pos == v->entry[i].pos && entry->chain != v->entry[i].chain && entry->pos > 0) {
-            if (!s->forked) core_emit(core, REPL_ALARM_FORK, peer)->entry = *entry;
-            s->forked = true;
+            if (s->forked) continue;
+            s->forked = sure;
+            if (sure)
+                core_emit(core, REPL_ALARM_FORK, peer)->entry = *entry;
+            else
+                core->link[peer].ask_whole = true;
             continue;
         }
         if (sure) told->sure = entry->pos;

@@ -299,10 +299,52 @@ static void nobody_has_more_of_our_own_life(void **state)
     rig_up(&r, 2);
     rig_commit(&r, 3);
     struct repl_entry ahead = line(OWN_STREAM, OWN_NODE, 4);
-    told(&r, 3, &ahead, 1);
+    told(&r, 3, &ahead, 1); /* by whoever says he is node 3: it is asked itself */
+    assert_null(rig_find(&r, REPL_ALARM_FORK, REPL_NO_PEER));
+    assert_int_equal(rig_state(&r, 1), REPL_UP);
+    const struct repl_effect *f = rig_find(&r, REPL_SEND_VECTOR, 1);
+    assert_non_null(f);
+    assert_true(f->whole);
+    struct repl_event e = rig_event(&r, REPL_PONG, 1);
+    e.vector = &ahead;
+    e.vector_count = 1;
+    e.whole = true;
+    rig_step(&r, e);
     assert_non_null(rig_find(&r, REPL_ALARM_FORK, 1));
     assert_int_equal(rig_state(&r, 1), REPL_FORKED);
     assert_int_equal(rig_state(&r, 0), REPL_UP);
+    rig_close(&r);
+}
+
+/* Anybody can tell of streams in a peer's name: they take little room, and none from those that are there. */
+static void hearsay_fills_no_table(void **state)
+{
+    (void)state;
+    struct rig r;
+    size_t before, count;
+    static struct repl_entry many[5000];
+    rig_open(&r, 2, 2);
+    rig_up(&r, 2);
+    struct repl_event pong = rig_event(&r, REPL_PONG, 1);
+    rig_step(&r, pong); /* of the vector the peers are told of each other */
+    (void)repl_vector(r.core, &before);
+    for (size_t i = 0; i < ARRAY_LEN(many); i++) many[i] = line(5000 + i, 3, 9);
+    told(&r, 3, many, ARRAY_LEN(many));
+    (void)repl_vector(r.core, &count);
+    assert_in_range(count, before, before + 300);
+    rig_until(&r, r.now + 1);
+    rig_step(&r, pong);
+    rig_until(&r, r.now + 300);
+    pong.vector = many;
+    pong.vector_count = ARRAY_LEN(many);
+    pong.whole = true;
+    rig_step(&r, pong); /* its own word on our connection */
+    (void)repl_vector(r.core, &count);
+    assert_in_range(count, 5000, 5000 + before);
+    struct repl_entry more = line(90000, 3, 1);
+    told(&r, 3, &more, 1); /* none of them is hearsay any more */
+    (void)repl_vector(r.core, &before);
+    assert_int_equal(before, count + 1);
     rig_close(&r);
 }
 
@@ -333,6 +375,7 @@ int main(void)
         cmocka_unit_test(what_was_told_before_the_hello_came_is_asked_for),
         cmocka_unit_test(a_retry_waits_for_the_first_attempt),
         cmocka_unit_test(nobody_has_more_of_our_own_life),
+        cmocka_unit_test(hearsay_fills_no_table),
         cmocka_unit_test(streams_are_capped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
