@@ -68,7 +68,11 @@ static void answer_cb(void *data, int error, const struct client_answer *a)
         return;
     }
     if (a->status != 200) {
-        snprintf(why, sizeof why, "status %d: %.*s", a->status, (int)(a->body_len > 120 ? 120 : a->body_len), a->body);
+        if (a->status == 404) /* one line, however many streams it is asked for */
+            snprintf(why, sizeof why, "it no longer has some of what it told of");
+        else
+            snprintf(why, sizeof why, "status %d: %.*s", a->status, (int)(a->body_len > 120 ? 120 : a->body_len),
+                     a->body);
         peer_error(p, "asking it for ops: %s", why);
         if (a->status == 410) snapshot_want(p->c, p, "its log begins behind what this node has");
         pull_end(p, false, p->pull_job->from.pos, false);
