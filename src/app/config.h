@@ -23,7 +23,7 @@ struct config {
     const char *durability;              /* "full", "normal" */
     /* the server's */
     const char *host, *api_key, *cluster_name, *log;
-    int64_t port, grace_secs, quorum_writes, quorum_timeout_ms;
+    int64_t port, grace_secs, quorum_writes, quorum_timeout_ms, catchup_secs;
     struct config_list quorum_peers;
     const char *tls_cert, *tls_key, *mtls_allowlist, *client_cert, *client_key;
     /* where it came from */

@@ -256,6 +256,7 @@ static int open_all(struct server *s, struct err *err)
         .peers = c->quorum_peers.item,
         .peers_count = c->quorum_peers.count,
         .timeout_ms = (uint32_t)c->quorum_timeout_ms,
+        .catchup_ms = (uint32_t)c->catchup_secs * 1000,
         .name = c->cluster_name,
         .api_key = c->api_key,
     };

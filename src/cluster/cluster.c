@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
-#include "cluster/internal.h"
+#include "cluster/original.h"
 
 #define RING_BYTES (8u << 20)
 #define POLL_MS 100
@@ -285,6 +285,7 @@ struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, co
         peer->index = i;
         peer->url = mem_strdup(p->url[i]);
         CHECK(client_url_parse(peer->url, &peer->parsed, NULL) == 0);
+        peer->original_state = original_new(peer);
     }
     uv_timer_init(loop, &c->timer);
     uv_timer_init(loop, &c->poll);
@@ -346,7 +347,8 @@ static void poll_cb(uv_timer_t *t)
     check_ready(c);
     snapshot_poll(c);
     pull_poll_file(c);
-    original_save(c);
+    original_save(c, false);
+    for (unsigned i = 0; i < c->peers; i++) mixed_tick(&c->peer[i], clock_mono_ms());
 }
 
 /* The vector of the file and the cursors of originals, read before the first hello. */
@@ -410,7 +412,10 @@ static void free_all(struct cluster *c)
 {
     repl_free(c->core);
     ring_free(c->ring);
-    for (unsigned i = 0; i < c->peers; i++) mem_free(c->peer[i].url);
+    for (unsigned i = 0; i < c->peers; i++) {
+        original_free(c->peer[i].original_state);
+        mem_free(c->peer[i].url);
+    }
     json_decref(c->warnings);
     mem_free((char *)(uintptr_t)c->o.name);
     mem_free((char *)(uintptr_t)c->o.api_key);
@@ -454,6 +459,7 @@ void cluster_close(struct cluster *c, void (*closed)(void *data), void *data)
     c->closed = closed;
     c->closed_data = data;
     cluster_stop(c);
+    original_save(c, true);
     c->closing = true;
     c->ready = NULL;
     deliver_answers(c);
@@ -461,6 +467,7 @@ void cluster_close(struct cluster *c, void (*closed)(void *data), void *data)
     for (unsigned i = 0; i < c->peers; i++) {
         link_close(&c->peer[i], false);
         pull_stop(&c->peer[i]);
+        mixed_stop(&c->peer[i]);
     }
     snapshot_stop(c);
     maybe_closed(c);

@@ -24,6 +24,7 @@ struct cluster_options {
     uint32_t timeout_ms;
     const char *name;                      /* cluster name: peers of another name are refused; "" matches "" */
     const char *api_key;                   /* sent to peers; NULL: none */
+    uint32_t catchup_ms;                   /* nodes of the original are asked for their rows so often; 0: never */
     uint32_t slow_commit_ms;               /* 102 every so many ms while a peer's batch is on disk: 200 */
 };
 /* Folds duplicate URLs, cuts W to N, says what it did: `warnings` gets a JSON array of texts. E_INVALID names the bad
@@ -74,6 +75,9 @@ struct cluster_request {
 void cluster_serve(struct cluster *c, struct cluster_request *r);
 /* The asker went away before the reply: r is not touched any more (what it sent is applied all the same). */
 void cluster_serve_gone(struct cluster *c, struct cluster_request *r);
+/* Is a node of the original among the configured peers, or was one when last heard of? Then tombstones stay: it knows
+ * none and offers deleted rows again. True until what was known of them is read from the file. */
+bool cluster_has_originals(const struct cluster *c);
 /* Facts for /health, /api/v1/sync/status, metrics: a new object. */
 json_t *cluster_status(struct cluster *c);
 

@@ -4,7 +4,7 @@
  *   link.c      one peer's long-lived connection: hello, ops, vectors
  *   pull.c      asking a peer for another stream's ops, on a connection of its own; finding out what is new in our file
  *   receive.c   the other side: what peers send us
- *   original.c  a peer that is a node of the original: one JSON push per op
+ *   original.c  a peer that is a node of the original: one JSON push per op; mixed.c: what it lacks, and what it has
  *   snapshot.c  what the log does not hold: a peer's whole state merged into ours; giving ours
  *   source.c    our stream's ops for sending: from the ring, else paged from the log by a reader */
 #ifndef AIM_CLUSTER_INTERNAL_H
@@ -36,14 +36,10 @@ struct peer {
     unsigned asked_count;
     struct client *pull;             /* NULL: none */
     struct pull_job *pull_job;       /* the one on its way */
-    uint64_t original_pos;           /* seq of our stream the original has been offered up to */
-    uint64_t original_saved;         /* what of it is on disk */
-    uint64_t original_seq[ASKED_MAX];/* seqs of the unanswered pushes, oldest first */
-    char original_id[ASKED_MAX][129];/* an id each of them sent; "": none */
-    unsigned original_count;
+    struct original *original_state; /* owned */
     uint64_t node;                   /* as its hello said */
     int64_t last_ok_ms;
-    uint64_t sent_ops, refused_rows;
+    uint64_t sent_ops;
     char last_error[200];
 };
 
@@ -91,6 +87,7 @@ struct cluster {
     unsigned snapshot_failures;
     uint64_t snapshots;              /* merged in this life */
     bool saving;                     /* cursors of originals are on their way to disk */
+    int64_t save_due_ms;             /* not again before */
 
     void (*ready)(void *data);
     void *ready_data;
@@ -135,7 +132,7 @@ void pull_poll_file(struct cluster *c);
 
 /* original.c */
 void original_send(struct peer *p, const struct log_op *op, size_t count, uint64_t chain_before);
-void original_save(struct cluster *c);
+void original_save(struct cluster *c, bool now);
 int original_load(struct cluster *c, struct store_tx *tx, struct arena *a);
 
 /* receive.c: a batch of a stream on its way through the lane */

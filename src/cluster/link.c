@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "cluster/internal.h"
+#include "cluster/original.h"
 
 #define ANSWER_BYTES_MAX (4u << 20)
 
@@ -71,6 +71,7 @@ void link_close(struct peer *p, bool abort)
 static void hello_answer(struct peer *p, const struct wire_message *m)
 {
     p->node = m->head.node;
+    original_not(p);
     struct repl_event e = {
         .type = REPL_HELLO_OK, .peer = p->index, .gen = p->gen, .node = m->head.node, .live = m->head.stream
     };
@@ -113,7 +114,7 @@ static void hello_status(struct peer *p, const struct client_answer *a)
     if (a->status == 404 || a->status == 405) {
         p->original = true;
         struct repl_event e = { .type = REPL_HELLO_ORIGINAL, .peer = p->index, .gen = p->gen };
-        e.entry = (struct repl_entry){ .stream = p->c->own.stream, .node = p->c->own.node, .pos = p->original_pos };
+        e.entry = (struct repl_entry){ .stream = p->c->own.stream, .node = p->c->own.node, .pos = original_met(p) };
         cluster_feed(p->c, &e);
         return;
     }

@@ -1,6 +1,6 @@
 /* status.c - the facts of federation as one JSON object: for /health, /api/v1/sync/status and metrics. */
 #include "base/clock.h"
-#include "cluster/internal.h"
+#include "cluster/original.h"
 
 static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
 {
@@ -12,9 +12,11 @@ static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
                   c->core == NULL ? "down" : repl_link_name(v.state), "original", v.original, "counts", v.counts,
                   "acked", (json_int_t)v.acked, "lag", (json_int_t)(c->own.seq > v.acked ? c->own.seq - v.acked : 0),
                   "rtt_us", (json_int_t)v.rtt_us, "dials", (json_int_t)v.dials, "stalls", (json_int_t)v.stalls,
-                  "sent_ops", (json_int_t)p->sent_ops, "refused_rows", (json_int_t)p->refused_rows);
+                  "sent_ops", (json_int_t)p->sent_ops, "refused_rows", (json_int_t)p->original_state->refused);
     json_object_set_new(o, "node", p->node == 0 ? json_null() : json_integer((json_int_t)p->node));
     json_object_set_new(o, "last_success_ms_ago", p->last_ok_ms == 0 ? json_null() : json_integer(now - p->last_ok_ms));
+    if (c->core != NULL && (v.original || p->original_state->remembered))
+        json_object_set_new(o, "exchange", original_status(p));
     json_object_set_new(o, "last_error", p->last_error[0] == 0 ? json_null() : json_string(p->last_error));
     return o;
 }

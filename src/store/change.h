@@ -122,7 +122,7 @@ int change_shadows(struct store_tx *tx, const char *after_id, size_t limit, stru
  * they are. At most `limit` rows. */
 int change_adopt(struct change *c, size_t limit, bool *ret_more);
 
-/* ---- foreign changes ------------------------------------------------------------------------------------------- */
+/* ---- foreign changes --------------------------------------------------------------------------------------------- */
 struct foreign_batch {                   /* ops of one stream, in order, as they came */
     uint64_t stream, node;               /* node: whose life the stream is */
     uint64_t first_seq, chain_before;
@@ -137,8 +137,8 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
 /* Applies logged ops again that are held (at each start: this program may know more now), those beyond the side row
  * after_id. *ret_last: where to go on, in scratch; NULL: these were the last. */
 int change_held_retry(struct change *c, const char *after_id, size_t limit, const char **ret_last);
-/* What a row of a node of the original is to this one. NEWS: it changes something. ECHO: here already, or older than what
- * is here. GONE: deleted here since, by its id or, if that is unknown, by its title. Reads only: any transaction.
+/* What a row of a node of the original is to this one. NEWS: it changes something. ECHO: here already, or older than
+ * what is here. GONE: deleted here since, by its id or, if that is unknown, by its title. Reads only: any transaction.
  * E_INVALID: unreadable updated_at. */
 enum original_kind { ORIGINAL_NEWS, ORIGINAL_ECHO, ORIGINAL_GONE };
 int change_original_look(struct store_tx *tx, const struct memory *m, int64_t now_us, struct arena *a,

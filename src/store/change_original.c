@@ -1,5 +1,5 @@
-/* change_original.c - rows that a node of the original offers. It knows neither ids of other nodes nor deletes: it names
- * one title by an id of its own, and offers again what was deleted here. */
+/* change_original.c - rows that a node of the original offers. It knows neither ids of other nodes nor deletes: it
+ * names one title by an id of its own, and offers again what was deleted here. */
 #include "store/change_private.h"
 
 #include <string.h>
