@@ -70,7 +70,7 @@ static void sweep(struct local *l, const struct call *before)
 
 int local_run(struct local *l, struct call *c)
 {
-    if (c->op->sweeps && l->node.lane) sweep(l, c);
+    if ((c->op->sweeps >> c->caller.door & 1) && l->node.lane) sweep(l, c);
     return engine_run(l->engine, &l->loop, c);
 }
 

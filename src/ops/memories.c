@@ -19,6 +19,8 @@
             .rule = arg_rule_agent, .doc = "Who asks"                                           \
     }
 
+#define PREFIX_MIN 4
+
 const struct arg none_arg[] = { { 0 } };
 const struct arg id_arg[] = { ID_ARG(id_args), { 0 } };
 const struct arg delete_arg[] = { ID_ARG(delete_args), AGENT_ARG(delete_args), { 0 } };
@@ -159,7 +161,8 @@ int op_delete(struct op_ctx *c, const void *args, struct reply *r)
     const struct delete_args *a = args;
     struct row row;
     const char *agent;
-    int rc = memory_find(c, &a->id, true, &row);
+    bool prefix = c->caller->door != DOOR_MCP || a->id.len >= PREFIX_MIN; /* a tool may not delete by a guess */
+    int rc = memory_find(c, &a->id, prefix, &row);
     if (rc == 0) rc = op_agent(c, &a->agent_id, &agent);
     if (rc) return rc;
     struct guard g = { .action = GUARD_DELETE, .ns = row.m.ns, .agent_id = agent, .memory = &row.m };

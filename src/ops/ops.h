@@ -209,7 +209,7 @@ struct op {
     struct http_route http[2];
     struct mcp_tool mcp;
     struct cli_verb cli;
-    bool sweeps;     /* without a server expired rows are swept before it, when that is due */
+    unsigned sweeps; /* doors: without a server expired rows are swept before it, when that is due */
     bool anonymous;  /* HTTP: X-Agent-Id is not looked at (reads, update) */
     bool tells_acks; /* the engine puts quorum_acks into doc when caller.quorum_on */
 };

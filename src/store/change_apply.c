@@ -82,6 +82,13 @@ int row_rank(const struct row *a, const struct row *b)
     return order != 0 ? order : strcmp(a->m.id, b->m.id);
 }
 
+bool row_unstamped(const struct row *r)
+{
+    int64_t us;
+    const char *at = r->m.updated_at;
+    return r->stamp.ver == 0 || at == NULL || time_parse(at, strlen(at), &us) != 0 || us != stamp_us(r->stamp.ver);
+}
+
 uint64_t row_floor(const struct row *r)
 {
     int64_t us;
@@ -95,6 +102,13 @@ static bool may_have_touches(const struct row *r)
     return r->m.access_count != r->own.count_base || r->m.last_accessed_at != NULL || r->m.access_count >= 1000000;
 }
 
+/* Of a row the original wrote all that was not counted here is a base. */
+static void count_base(const struct row *stored, struct merged *m)
+{
+    int64_t more = stored->m.access_count - m->count_sum;
+    if (!stored->own_differs && more > 0 && row_unstamped(stored)) m->row.own.count_base = more;
+}
+
 int known_load(struct change *c, const char *id, bool touched, struct arena *a, struct known *ret)
 {
     struct hidden h;
@@ -104,7 +118,9 @@ int known_load(struct change *c, const char *id, bool touched, struct arena *a, 
     if (rc == 0) {
         ret->place = PLACE_VISIBLE;
         merge_start(&ret->merged, &ret->stored);
-        return touched || may_have_touches(&ret->stored) ? touches_load(c->tx, id, a, &ret->merged) : 0;
+        rc = touched || may_have_touches(&ret->stored) ? touches_load(c->tx, id, a, &ret->merged) : 0;
+        if (rc == 0 && !touched) count_base(&ret->stored, &ret->merged);
+        return rc;
     }
     if (rc != E_NOT_FOUND) return rc;
     rc = c->tx->v->side_get(c->tx, SIDE_TOMBSTONE, id, a, &side);

@@ -72,18 +72,23 @@ static int check_title(struct change *c, const struct memory *m, const struct ro
 static int own_fields(struct change *c, const struct memory *m, const struct row *before, uint64_t *floor,
                       struct own *ret, bool *fresh)
 {
+    struct known k;
     own_of(m, ret);
     *fresh = false;
     if (before != NULL) {
-        int64_t more = m->access_count - before->m.access_count;
+        int64_t more = m->access_count - before->m.access_count, base = before->own.count_base;
+        if (row_unstamped(before)) { /* all that was not counted here is its base */
+            int rc = known_load(c, m->id, false, &c->priv->work, &k);
+            if (rc != 0) return rc;
+            base = k.merged.row.own.count_base;
+        }
         ret->count_seen = count_plus(before->m.access_count, more > 0 ? more : 0);
-        ret->count_base = count_plus(before->own.count_base, more > 0 ? more : 0);
+        ret->count_base = count_plus(base, more > 0 ? more : 0);
         ret->base_ver = before->stamp.ver;
         ret->base_stream = before->stamp.stream;
         *floor = row_floor(before);
         return 0;
     }
-    struct known k;
     int rc = known_load(c, m->id, false, &c->priv->work, &k);
     if (rc != 0) return rc;
     if (k.place == PLACE_VISIBLE) return err_set(c->tx->err, E_CONFLICT, "id '%s' already exists", m->id);

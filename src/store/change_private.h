@@ -72,6 +72,7 @@ int known_await(struct change *c, const char *id);                /* marks an un
 int change_apply(struct change *c, const struct version *v, const struct stamp *s);
 /* who shows under one title: (ver, stream), then id */
 int row_rank(const struct row *a, const struct row *b);
+bool row_unstamped(const struct row *r);                          /* the original wrote it last */
 uint64_t row_floor(const struct row *r);                          /* the version an edit must beat */
 bool text_same(const char *a, const char *b);
 /* Counts come from files and other nodes: their sum stays one. */

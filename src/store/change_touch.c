@@ -78,6 +78,18 @@ static int reshow(struct change *c, const char *id, struct arena *a)
     return rc;
 }
 
+/* A row the original wrote keeps its count as a base: once it is touched here the two cannot be told apart. */
+static int keep_base(struct change *c, const char *id, struct arena *a)
+{
+    struct known k;
+    int rc = known_load(c, id, false, a, &k);
+    if (rc != 0 || k.place != PLACE_VISIBLE || k.stored.own_differs || k.merged.row.own.count_base == 0) return rc;
+    struct row row = k.stored;
+    row.own.count_base = k.merged.row.own.count_base;
+    row.own_differs = true;
+    return c->tx->v->put(c->tx, &row, &k.stored);
+}
+
 int touch_apply(struct change *c, const struct version *v)
 {
     struct arena *a = &c->priv->work;
@@ -94,7 +106,8 @@ int touch_apply(struct change *c, const struct version *v)
     if (known && t.count == before.count && t.last_us == before.last_us && t.expires_us == before.expires_us &&
         t.to_long == before.to_long)
         return 0;
-    rc = touch_write(c, &t, known ? side.key : 0, a);
+    rc = known ? 0 : keep_base(c, t.id, a);
+    if (rc == 0) rc = touch_write(c, &t, known ? side.key : 0, a);
     return rc == 0 ? reshow(c, t.id, a) : rc;
 }
 
@@ -122,7 +135,8 @@ int change_touch(struct change *c, const char *id, int64_t now_us, int64_t times
     touch_join(&t, &more);
     t.id = id;
     t.node = c->origin.node;
-    rc = touch_write(c, &t, DIRTY, a);
+    rc = k.merged.row.own.count_base != k.stored.own.count_base ? keep_base(c, id, a) : 0;
+    if (rc == 0) rc = touch_write(c, &t, DIRTY, a);
     if (rc == 0) rc = reshow(c, id, a);
     arena_release(a);
     return rc;
