@@ -55,7 +55,7 @@ class Gate(unittest.TestCase):
             self.assertIn(words, self.text)
 
 
-KILL = ('--phases', '4', '--faults', 'kill_primary_mid_write', '--cycles', '1', '--writes', '100')
+KILL = ('--phases', '4', '--faults', 'kill_primary_mid_write', '--cycles', '1', '--writes', '100', '--seed', '4')
 
 
 class Stubs(Gate):

@@ -3,6 +3,7 @@ import json, os, subprocess, unittest
 
 from test_gate import CHAOS, PROGRAM, Gate
 
+PLANTED = os.environ.get('CHAOS_PLANTED_BIN')
 RUN_CHAOS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../chaos/run-chaos.sh')
 
 
@@ -30,6 +31,29 @@ class Smoke(Gate):
         kills = os.path.join(self.out, 'phase4-kill_primary_mid_write.jsonl')
         with open(kills) as f:
             self.assertTrue(all(json.loads(line)['in_flight_at_strike'] >= 8 for line in f))
+
+
+class Planted(Gate):
+    """Bugs in the program itself, and a disk that lies: each must be found, and none where nothing is planted."""
+    def run_class(self, name, plant='', cycles=1, **env):
+        self.assertTrue(PLANTED)
+        return self.gate('--phases', '4', '--faults', name, '--cycles', str(cycles), '--settle-ms', '1500' if plant else '8000', bin=PLANTED,
+                         env=dict(env, CHAOS_STUB_PLANT=plant))
+
+    def test_nothing_planted(self):
+        self.assertEqual(self.run_class('lonely_writer_dies,kill_primary_mid_write,power_cut'), 0, self.text)
+
+    def test_acknowledged_before_a_peer_has_committed(self):
+        self.refused(self.run_class('lonely_writer_dies', 'cursor-on-send'), 'acknowledged writes lost')
+
+    def test_sends_cancelled_at_quorum(self):
+        self.refused(self.run_class('kill_primary_mid_write', 'cancel', cycles=2))
+
+    def test_a_dead_writers_ops_not_asked_for(self):
+        self.refused(self.run_class('kill_primary_mid_write', 'no-pull', cycles=6))
+
+    def test_acknowledged_before_the_disk_has_it(self):
+        self.refused(self.run_class('power_cut', CHAOS_LYING_DISK='1'), 'acknowledged writes lost')
 
 
 class Classic(Gate):
