@@ -13,7 +13,7 @@
 #include "base/clock.h"
 
 #define READER_CACHE_KIB 2048
-#define WRITER_CACHE_KIB 24576
+#define WRITER_CACHE_KIB 4096 /* SQLite walks all of it at each commit; the system's cache is one call away */
 #define PROGRESS_STEPS 2000
 
 static const char *const statement_sql[SQ_STATEMENT_COUNT] = {
