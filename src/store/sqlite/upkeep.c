@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 
-#define CHECKPOINT_BYTES (16 << 20)
+#define CHECKPOINT_BYTES (32 << 20)
 #define TRUNCATE_BYTES (256 << 20)
 #define PAGE_BYTES 4096
 #define MERGE_STEPS 4
