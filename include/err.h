@@ -35,7 +35,8 @@
     X(INTERNAL,    -25,  500, 0, "internal server error")            \
     X(MISSING,     -26,  400, 0, "missing argument")                 /* a required query or CLI argument is absent */ \
     X(AGAIN,       -27,  503, 1, "try again")                        /* internal: run the operation once more */ \
-    X(GONE,        -28,  410, 0, "gone")                             /* trimmed: only a snapshot has it */
+    X(GONE,        -28,  410, 0, "gone")                             /* trimmed: only a snapshot has it */ \
+    X(NEED,        -29,  503, 1, "another node's word is needed")    /* internal: ask, then run it once more */
 
 enum err_code {
     E_OK = 0,

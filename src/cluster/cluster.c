@@ -277,6 +277,7 @@ struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, co
     c->ring = ring_new(RING_BYTES);
     c->answered_tail = &c->answered;
     list_init(&c->pos_waits);
+    list_init(&c->asks);
     list_init(&c->serving);
     c->peers = p->urls;
     for (unsigned i = 0; i < p->urls; i++) {
@@ -286,6 +287,7 @@ struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, co
         peer->url = mem_strdup(p->url[i]);
         CHECK(client_url_parse(peer->url, &peer->parsed, NULL) == 0);
         peer->original_state = original_new(peer);
+        peer->asker = asker_new();
     }
     uv_timer_init(loop, &c->timer);
     uv_timer_init(loop, &c->poll);
@@ -343,6 +345,7 @@ static void poll_cb(uv_timer_t *t)
 {
     struct cluster *c = t->data;
     check_pos_waits(c, 0, 0);
+    ask_tick(c, clock_mono_ms());
     serve_busy(c, clock_mono_ms());
     check_ready(c);
     snapshot_poll(c);
@@ -414,6 +417,7 @@ static void free_all(struct cluster *c)
     ring_free(c->ring);
     for (unsigned i = 0; i < c->peers; i++) {
         original_free(c->peer[i].original_state);
+        asker_free(c->peer[i].asker);
         mem_free(c->peer[i].url);
     }
     json_decref(c->warnings);
@@ -464,6 +468,7 @@ void cluster_close(struct cluster *c, void (*closed)(void *data), void *data)
     c->ready = NULL;
     deliver_answers(c);
     list_each_safe (it, tmp, &c->pos_waits) end_pos_wait(c, container_of(it, struct pos_wait, link), E_STOPPING);
+    ask_stop(c);
     for (unsigned i = 0; i < c->peers; i++) {
         link_close(&c->peer[i], false);
         pull_stop(&c->peer[i]);

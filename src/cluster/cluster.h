@@ -62,6 +62,15 @@ int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct sta
 int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t deadline_mono_ms,
     void (*cb)(void *data, int status), void *data);
 
+/* Reads of the newest of R nodes. R in force: N - W + 1, at least 2, at most N. */
+unsigned cluster_reads(const struct cluster *c);
+/* Asks the peers for their row of an id until `need` have answered. 0: cb later, once: status 0 and at least `need`
+ * answers of /api/v1/sync/row (borrowed; objects, otherwise unchecked), or E_QUORUM with the reason ("timeout",
+ * "unreachable") and those that came, or E_STOPPING. E_UNREACHABLE: too few are there; E_BUSY, E_STOPPING. */
+typedef void (*cluster_ask_cb)(void *data, int status, const json_t *rows, const char *reason);
+int cluster_ask(struct cluster *c, const char *id, unsigned need, int64_t deadline_mono_ms, cluster_ask_cb cb,
+                void *data);
+
 /* POST and GET /api/v1/sync/ops: the HTTP door hands the bytes over and gets bytes back. Borrowed until the reply.
  * `progress` (102) may be called before. reply: status, body (mem_alloc'ed, taken by the callee's caller). */
 enum cluster_what { CLUSTER_OPS, CLUSTER_SNAPSHOT };

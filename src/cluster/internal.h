@@ -6,6 +6,7 @@
  *   receive.c   the other side: what peers send us
  *   original.c  a peer that is a node of the original: one JSON push per op; mixed.c: what it lacks, and what it has
  *   snapshot.c  what the log does not hold: a peer's whole state merged into ours; giving ours
+ *   ask.c       what peers hold of one id, for a read of several nodes
  *   source.c    our stream's ops for sending: from the ring, else paged from the log by a reader */
 #ifndef AIM_CLUSTER_INTERNAL_H
 #define AIM_CLUSTER_INTERNAL_H
@@ -37,6 +38,7 @@ struct peer {
     struct client *pull;             /* NULL: none */
     struct pull_job *pull_job;       /* the one on its way */
     struct original *original_state; /* owned */
+    struct asker *asker;             /* owned */
     uint64_t node;                   /* as its hello said */
     int64_t last_ok_ms;
     uint64_t sent_ops;
@@ -75,6 +77,9 @@ struct cluster {
     uv_idle_t deliver;               /* answers that came inside the caller's own call */
     struct list pos_waits;
     size_t pos_waits_count;
+    struct list asks;
+    size_t asks_count;
+    uint64_t ask_serial;
     struct list serving;             /* requests whose batch is in the lane: told 102 while they wait */
     unsigned busy;                   /* jobs that will call back */
     bool polling;                    /* a look at the file's streams is on its way */
@@ -134,6 +139,12 @@ void pull_poll_file(struct cluster *c);
 void original_send(struct peer *p, const struct log_op *op, size_t count, uint64_t chain_before);
 void original_save(struct cluster *c, bool now);
 int original_load(struct cluster *c, struct store_tx *tx, struct arena *a);
+
+/* ask.c */
+struct asker *asker_new(void);
+void asker_free(struct asker *a);               /* after ask_stop */
+void ask_tick(struct cluster *c, int64_t now_ms);
+void ask_stop(struct cluster *c);
 
 /* receive.c: a batch of a stream on its way through the lane */
 struct apply_job {

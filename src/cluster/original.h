@@ -2,7 +2,8 @@
  *
  * It is told of our changes on two ways. Live: each op of our stream is one push, on the link, answered in order
  * (original.c). All else - what was written while it was away, by earlier lives, by commands, by other nodes - is
- * offered by an exchange that comes round every few seconds on a connection of its own and also asks for its rows (mixed.c).
+ * offered by an exchange that comes round every few seconds on a connection of its own; it also asks for its rows
+ * (mixed.c).
  *
  *   our stream:   |---- offered by the exchange ----|.... not yet ....|---- offered live ----|
  *                 0                       offered[own]           live_from               live */

@@ -171,9 +171,10 @@ static void quorum_not_met(struct ask *a, struct call *c)
     struct headers h = { .count = 0 };
     snprintf(add_header(&h, "retry-after"), HEADER_BYTES, "2");
     position_header(c, &h);
-    json_t *doc =
-        json_pack("{s:s, s:i, s:i, s:s, s:s}", "error", "quorum_not_met", "got", (int)c->got, "needed", (int)c->needed,
-                  "reason", c->reason ? c->reason : "timeout", "outcome", c->outcome ? c->outcome : "pending");
+    json_t *doc = json_pack("{s:s, s:i, s:i, s:s}", "error", "quorum_not_met", "got", (int)c->got, "needed",
+                            (int)c->needed, "reason", c->reason ? c->reason : "timeout");
+    if (c->op->effect == OP_WRITE)
+        json_object_set_new(doc, "outcome", json_string(c->outcome ? c->outcome : "pending"));
     send_json(a, 503, &h, doc);
 }
 

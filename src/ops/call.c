@@ -28,6 +28,7 @@ void call_free(struct call *c)
     json_decref(c->reply.doc);
     json_decref(p->carry);
     json_decref(p->carry_before);
+    json_decref(p->given);
     mem_free(c->text);
     mem_free(c->out);
     arena_release(&c->arena);

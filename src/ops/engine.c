@@ -98,6 +98,8 @@ static void context(struct call_private *p, struct store_tx *tx, struct change *
         .touches = &p->touches,
         .progress = &p->progress,
         .carry = &p->carry,
+        .need_row = &p->need_row,
+        .given = p->given,
         .err = err,
     };
 }
@@ -111,7 +113,7 @@ static void forget_reply(struct call *c)
 /* Operations say more in err; the store's text is the next best. */
 static int said(int rc, struct op_ctx *ctx)
 {
-    if (rc == 0 || rc == E_AGAIN || ctx->err->code == rc) return rc;
+    if (rc == 0 || rc == E_AGAIN || rc == E_NEED || ctx->err->code == rc) return rc;
     const struct err *store = ctx->tx->err;
     if (store && store->code == rc)
         *ctx->err = *store;
@@ -151,6 +153,44 @@ static int read_run(struct read_item *item, struct store_tx *tx, struct err *err
     return rc == 0 && c->render ? c->render(c) : rc;
 }
 
+static int read_start(struct call_private *p);
+
+static void asked(void *data, int status, const json_t *rows, const char *reason)
+{
+    struct call_private *p = data;
+    struct call *c = p->call;
+    c->got = 1 + (unsigned)json_array_size(rows);
+    c->reason = reason;
+    p->given = status == 0 ? json_deep_copy(rows) : NULL;
+    if (status == 0) status = p->gone ? E_CANCELLED : read_start(p);
+    if (status) engine_finish(p, status);
+}
+
+/* Alone, this node is all there are. */
+static void ask_nodes(struct call_private *p)
+{
+    struct engine *e = p->engine;
+    struct call *c = p->call;
+    if (p->gone) {
+        engine_finish(p, E_CANCELLED);
+        return;
+    }
+    int64_t deadline = clock_mono_ms() + e->limits.quorum_timeout_ms;
+    c->got = c->needed = e->cluster ? cluster_reads(e->cluster) : 1;
+    p->state = CALL_ASKING;
+    json_t *none = json_array();
+    int rc = 0;
+    if (c->needed < 2)
+        asked(p, 0, none, NULL);
+    else
+        rc = cluster_ask(e->cluster, p->need_row, c->needed - 1, deadline, asked, p);
+    if (rc == E_UNREACHABLE)
+        asked(p, E_QUORUM, none, "unreachable");
+    else if (rc)
+        engine_finish(p, rc);
+    json_decref(none);
+}
+
 static void read_done(struct read_item *item, int status)
 {
     struct call_private *p = of_read(item);
@@ -159,6 +199,10 @@ static void read_done(struct read_item *item, int status)
         p->state = CALL_WAIT_POS;
         list_add_tail(&p->engine->polling, &p->wait);
         engine_arm(p->engine);
+        return;
+    }
+    if (status == E_NEED) {
+        ask_nodes(p);
         return;
     }
     if (status) c->err = item->err;

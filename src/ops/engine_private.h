@@ -22,6 +22,7 @@ enum call_state {
     CALL_DECODING,
     CALL_WAIT_POS,
     CALL_READING,
+    CALL_ASKING,
     CALL_TOUCHING,
     CALL_QUEUED,
     CALL_SETTLING,
@@ -56,6 +57,8 @@ struct call_private {
     bool committed_some; /* an earlier slice is on disk */
     bool run_ok;         /* the last run succeeded: a failure now is the commit's */
     bool late;           /* its deadline passed before its batch */
+    const char *need_row; /* a READ wants other nodes' rows of this id */
+    json_t *given;        /* their rows */
 };
 
 struct touch_entry {

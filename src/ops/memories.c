@@ -1,4 +1,4 @@
-/* memories.c - operations on one memory: get, update, delete, promote. */
+/* memories.c - operations that change one memory: update, delete, promote. */
 #include <stdio.h>
 #include <string.h>
 
@@ -56,20 +56,6 @@ const struct arg update_arg[] = {
     { 0 },
 };
 #undef AT
-
-/* ---- get --------------------------------------------------------------------------------------------------------- */
-int op_get(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct id_args *a = args;
-    struct row row;
-    struct links links;
-    int rc = memory_find(c, &a->id, true, &row);
-    if (rc == 0) rc = c->tx->v->links_of(c->tx, row.m.id, c->arena, &links);
-    if (rc) return rc;
-    json_t *list = json_array();
-    for (size_t i = 0; i < links.count; i++) json_array_append_new(list, link_json(&links.item[i]));
-    return reply_set(r, "{s:o, s:o}", "memory", memory_json(&row.m), "links", list);
-}
 
 /* ---- update ------------------------------------------------------------------------------------------------------ */
 static int reply_updated(struct reply *r, const struct row *row)

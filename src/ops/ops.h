@@ -176,6 +176,8 @@ struct op_ctx {
     struct touches *touches;
     uint64_t *progress; /* a long write's place between slices (E_AGAIN); starts at 0 */
     json_t **carry;     /* what earlier slices answered (owned by the call) */
+    const char **need_row; /* a READ that wants other nodes' rows of an id names it here and returns E_NEED; */
+    const json_t *given;   /* then it is run again with their answers to /api/v1/sync/row, unchecked; NULL: not yet */
     struct err *err;
 };
 

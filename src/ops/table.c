@@ -14,7 +14,7 @@ const struct op op_table[] = {
       .cli = { "store", "Store a memory" }, .sweeps = ON_CLI, .tells_acks = true },
     { "bulk", "Store many memories, each for itself", OP_WRITE, ARGS(bulk_arg, bulk_args), op_bulk,
       .again = op_bulk_again, .http = { { HTTP_POST, "/api/v1/memories/bulk", 200, true } } },
-    { "get", "Read one memory with its links", OP_READ, ARGS(id_arg, id_args), op_get,
+    { "get", "Read one memory with its links", OP_READ, ARGS(get_arg, get_args), op_get,
       .http = { { HTTP_GET, "/api/v1/memories/{id}", 200, false } },
       .mcp = { "memory_get", "Read one memory with its links, by id or unique prefix.", MCP_READ_ONLY },
       .cli = { "get", "Show one memory" }, .anonymous = true },
@@ -143,6 +143,8 @@ const struct op op_table[] = {
       .http = { { HTTP_POST, "/api/v1/sync/push", 200, true } } },
     { "sync_since", "Read what changed since a moment", OP_TOUCH, ARGS(since_arg, since_args), op_sync_since,
       .http = { { HTTP_GET, "/api/v1/sync/since", 200, false } } },
+    { "sync_row", "What this node knows of one id, for a read of several nodes", OP_READ, ARGS(sync_row_arg, id_args),
+      op_sync_row, .http = { { HTTP_GET, "/api/v1/sync/row", 200, false } }, .anonymous = true },
     { 0 },
 };
 

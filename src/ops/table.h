@@ -62,6 +62,15 @@ int op_create_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_bulk(struct op_ctx *c, const void *args, struct reply *r);
 int op_bulk_again(struct op_ctx *c, const void *args, struct reply *r);
 
+/* ---- reading one memory (get.c) ---------------------------------------------------------------------------------- */
+struct get_args {
+    struct args_head h;
+    struct str id, consistency;
+};
+extern const struct arg get_arg[], sync_row_arg[];
+int op_get(struct op_ctx *c, const void *args, struct reply *r);
+int op_sync_row(struct op_ctx *c, const void *args, struct reply *r); /* what a peer asks for the same */
+
 /* ---- one memory (memories.c) ------------------------------------------------------------------------------------- */
 struct id_args {
     struct args_head h;
@@ -92,7 +101,6 @@ struct update_args {
     json_t *metadata;
 };
 extern const struct arg id_arg[], delete_arg[], promote_arg[], update_arg[];
-int op_get(struct op_ctx *c, const void *args, struct reply *r);
 int op_update(struct op_ctx *c, const void *args, struct reply *r);
 int op_update_again(struct op_ctx *c, const void *args, struct reply *r);
 /* Tombstone, and a copy into the archive when that is on. Inside a group of the caller's. */

@@ -1,5 +1,5 @@
-"""Nodes of the original as peers: what is written here reaches them, what is written there reaches us, nothing goes round
-for ever."""
+"""Nodes of the original as peers: what is written here reaches them, what is written there reaches us, nothing goes
+round for ever."""
 import contextlib
 import unittest
 
