@@ -21,6 +21,7 @@ struct parser {
     const char *text, *end, *at; /* borrowed */
     struct buf scratch;          /* decoded strings, a stack: a key waits there while its value is read */
     int depth;
+    size_t values, values_max;
     char *dup; /* borrowed; NULL: nobody asks, or found */
     size_t dup_size;
     struct err *err;
@@ -432,10 +433,18 @@ static json_t *parse_object(struct parser *p)
     return NULL;
 }
 
+static json_t *too_many(struct parser *p)
+{
+    fail(p, p->at, "too many values");
+    if (p->err != NULL) p->err->code = E_TOO_LARGE;
+    return NULL;
+}
+
 static json_t *parse_value(struct parser *p)
 {
     const char *s = skip_blank(p);
     if (s >= p->end) return fail(p, s, "EOF while parsing a value");
+    if (++p->values > p->values_max) return too_many(p);
     struct span text;
     json_t *v;
     switch (*s) {
@@ -458,8 +467,20 @@ static json_t *parse_value(struct parser *p)
 
 json_t *json_parse(const char *text, size_t len, char *ret_dup, size_t dup_size, struct err *err)
 {
+    return json_parse_limited(text, len, SIZE_MAX, ret_dup, dup_size, err);
+}
+
+json_t *json_parse_limited(const char *text, size_t len, size_t values_max, char *ret_dup, size_t dup_size,
+                           struct err *err)
+{
     if (text == NULL) text = "";
-    struct parser p = { .text = text, .end = text + len, .at = text, .dup = ret_dup, .dup_size = dup_size, .err = err };
+    struct parser p = { .text = text,
+                        .end = text + len,
+                        .at = text,
+                        .values_max = values_max,
+                        .dup = ret_dup,
+                        .dup_size = dup_size,
+                        .err = err };
     if (ret_dup != NULL) ret_dup[0] = '\0';
     buf_init(&p.scratch, len + 1);
     json_t *v = parse_value(&p);

@@ -21,6 +21,10 @@ struct buf;
  * E_SYNTAX. Returns a new reference, or NULL with err set: err->arg is then the path of the value at fault
  * ("memories[0].tier", cut to fit, "" at the top). */
 json_t *json_parse(const char *text, size_t len, char *ret_dup, size_t dup_size, struct err *err);
+/* The same for text of strangers: more than values_max values are E_TOO_LARGE. A value takes up to some 350 bytes of
+ * memory, and two or three of text. */
+json_t *json_parse_limited(const char *text, size_t len, size_t values_max, char *ret_dup, size_t dup_size,
+                           struct err *err);
 
 /* Appends compact text: keys sorted bytewise at every level, non-ASCII raw, '/' unescaped, doubles in their shortest
  * form that reads back the same and always with '.' or exponent (1.0, 0.9, 1e+300; plain from 1e-5 to below 1e16; null

@@ -13,6 +13,7 @@
 #include "memory/utf8.h"
 
 #define LOOP_BODY_MAX 16384
+#define BODY_VALUES_MAX 131072 /* a thousand memories of fifty tags have half as many */
 #define KEY_MAX 255
 #define WAIT_POS_MS 5000
 #define WAIT_POS_MS_MAX 30000
@@ -161,18 +162,30 @@ static int check(struct call *c)
     return args_check(c->op->args, DOOR_HTTP, clock_wall_us(NULL), &c->arena, c->args, &c->err);
 }
 
+/* What nobody asked for is let go at once: a call may wait long, and many of them together. */
+static void drop_unknown(const struct arg *args, json_t *body)
+{
+    const char *name;
+    json_t *value;
+    void *next;
+    size_t i;
+    json_array_foreach (body, i, value) drop_unknown(args, value);
+    json_object_foreach_safe(body, next, name, value) if (!known_field(args, name)) json_object_del(body, name);
+}
+
 /* Loop or pool. */
 static int decode_body(struct call *c, const char *text, size_t len)
 {
     char twice[64];
     fingerprint(c, text, len);
-    c->body = json_parse(text, len, twice, sizeof(twice), &c->err);
+    c->body = json_parse_limited(text, len, BODY_VALUES_MAX, twice, sizeof(twice), &c->err);
     if (c->body == NULL) return bad_body(c);
     if (twice[0] && known_field(c->op->args, twice)) {
         err_set(&c->err, E_TYPE, "duplicate field `%s`", twice);
         return bad_body(c);
     }
     int rc = args_from_json(c->op->args, DOOR_HTTP, c->body, &c->arena, c->args, &c->err);
+    drop_unknown(c->op->args, c->body);
     return rc ? bad_body(c) : check(c);
 }
 

@@ -367,6 +367,19 @@ static void printing_stops_at_the_maximum(void **state)
     json_decref(v);
 }
 
+static void values_are_counted(void **state)
+{
+    struct err err = { 0 };
+    (void)state;
+    static const char text[] = "{\"a\":[1,null,{}],\"b\":\"x\"}"; /* six values */
+    json_t *v = json_parse_limited(text, strlen(text), 6, NULL, 0, &err);
+    assert_non_null(v);
+    json_decref(v);
+    assert_null(json_parse_limited(text, strlen(text), 5, NULL, 0, &err));
+    assert_int_equal(err.code, E_TOO_LARGE);
+    assert_string_equal(err.arg, "b");
+}
+
 static void what_is_no_utf8_is_printed_readably(void **state)
 {
     static const struct {
@@ -455,6 +468,7 @@ int main(void)
         cmocka_unit_test(doubles_read_back),
         cmocka_unit_test(orders_and_layouts),
         cmocka_unit_test(printing_stops_at_the_maximum),
+        cmocka_unit_test(values_are_counted),
         cmocka_unit_test(what_is_no_utf8_is_printed_readably),
         cmocka_unit_test(kinds_in_words),
         cmocka_unit_test(mutations_are_survived),
