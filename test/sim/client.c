@@ -157,8 +157,8 @@ static struct edit draw_edit(struct sim *s)
 {
     struct edit e = { .id = (unsigned)pick(s, 12), .title = (unsigned)pick(s, 5), .text = (unsigned)pick(s, 1000) };
     static const enum edit_kind kinds[] = {
-        EDIT_CREATE, EDIT_CREATE, EDIT_CREATE, EDIT_CREATE, EDIT_UPDATE, EDIT_UPDATE,
-        EDIT_UPDATE, EDIT_UPDATE, EDIT_DELETE, EDIT_TOUCH,  EDIT_LINK,   EDIT_UNLINK,
+        EDIT_CREATE, EDIT_CREATE, EDIT_CREATE, EDIT_PUT,  EDIT_PUT,   EDIT_UPDATE, EDIT_UPDATE, EDIT_RENAME,
+        EDIT_QUIET,  EDIT_DELETE, EDIT_DELETE, EDIT_JOIN, EDIT_TOUCH, EDIT_LINK,   EDIT_UNLINK, EDIT_STANDARD,
     };
     e.kind = kinds[pick(s, ARRAY_LEN(kinds))];
     return e;
@@ -203,6 +203,7 @@ void client_event(struct sim *s, struct event *e)
     struct edit edit = draw_edit(s);
     uint64_t stream = n->disk->v->command(n->disk, e->a, &edit, node_wall(n));
     check_disk(n->disk);
+    s->commands++;
     s->goal[GOAL_FOREIGN_PROCESS] = true;
     sim_log(s, "a command on node %u: stream %llx", n->i, (unsigned long long)stream);
     sim_at(s, (int64_t)pick(s, 100000),

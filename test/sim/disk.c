@@ -185,14 +185,6 @@ static bool model_key(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64
     return *ret_seq != 0;
 }
 
-static uint64_t model_digest(struct disk *d)
-{
-    struct model *m = model_of(d);
-    uint64_t sum = 0;
-    for (size_t i = 0; i < m->count; i++) sum += m->log[i].chain;
-    return sum;
-}
-
 static void model_copy(struct disk *d)
 {
     struct model *m = model_of(d);
@@ -242,7 +234,6 @@ struct disk *disk_model(struct sim *s, unsigned index)
         .page = model_page,
         .chain = model_chain,
         .key = model_key,
-        .digest = model_digest,
     };
     struct model *m = mem_alloc(sizeof(*m));
     m->d.v = &verbs;

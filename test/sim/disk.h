@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 #include "repl.h"
+#include "store.h"
 
-#define KEYS_MAX 160
+#define KEYS_MAX 260
 #define STREAMS_MAX 256
 
 struct sim;
@@ -28,7 +29,15 @@ struct op *sim_bind(struct sim *s, uint64_t stream, uint64_t seq, uint64_t chain
 struct op *sim_op(struct sim *s, uint64_t stream, uint64_t seq);   /* NULL: never seen */
 
 /* ---- disks --------------------------------------------------------------------------------------------------- */
-enum edit_kind { EDIT_CREATE, EDIT_UPDATE, EDIT_DELETE, EDIT_TOUCH, EDIT_LINK, EDIT_UNLINK };
+enum edit_kind {
+    EDIT_CREATE,                 /* by title: of an id of its own, or an edit of the row that has the title */
+    EDIT_PUT,                    /* by id, deleted ones too: made if it is not there */
+    EDIT_UPDATE, EDIT_RENAME,
+    EDIT_QUIET,                  /* an edit nobody asked for: the version after the row's, so that versions tie */
+    EDIT_DELETE,
+    EDIT_JOIN,                   /* two rows end and one begins, in one op */
+    EDIT_TOUCH, EDIT_LINK, EDIT_UNLINK, EDIT_STANDARD,
+};
 struct edit { enum edit_kind kind; unsigned id, title, text; };
 
 enum work_result { WORK_DONE, WORK_REWIND, WORK_FORK, WORK_FAILED };
@@ -60,7 +69,7 @@ struct disk_verbs {
     size_t (*page)(struct disk *d, uint64_t stream, uint64_t from, uint64_t to, struct op **ret);
     bool (*chain)(struct disk *d, uint64_t stream, uint64_t seq, uint64_t *ret);   /* false: not here */
     bool (*key)(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_t *ret_seq);
-    uint64_t (*digest)(struct disk *d);                                /* of the rows */
+    char *(*dump)(struct disk *d);                                     /* the rows as text, mem_free; NULL: has none */
 };
 struct disk {
     const struct disk_verbs *v;
@@ -75,6 +84,8 @@ struct disk {
 };
 struct disk *disk_model(struct sim *s, unsigned index);
 struct disk *disk_real(struct sim *s, unsigned index);
+/* The rows that all ops of these streams come to, one stream after the other; mem_free. */
+char *disk_replay(struct sim *s, const struct repl_entry *v, size_t count);
 bool disk_has(struct disk *d, const struct op *op);
 uint64_t disk_pos(struct disk *d, uint64_t stream, uint64_t *ret_chain);
 

@@ -114,8 +114,9 @@ static void machine(struct sim *s, enum fault f)
         sim_log(s, "node %u: slow disk", i);
         return;
     default: {
-        static const int64_t jumps[] = { 1000000, 300000000, 600000000, 10000 };
+        static const int64_t jumps[] = { 1000000, 300000000, 600000000, 10000, 40000000000000 };
         int64_t us = jumps[pick(s, ARRAY_LEN(jumps))];
+        sim_log(s, "node %u: its clock jumps", i);
         n->clock_us += chance(s, 50) ? -us : us;
         return;
     }
@@ -134,6 +135,7 @@ void fault_event(struct sim *s, struct event *e)
     }
     if (s->quiet) return;
     enum fault f = (enum fault)pick(s, FAULT_KINDS);
+    s->faults += s->fault_on[f];
     bool between = f >= FAULT_CUT && f <= FAULT_DISCARD;
     if (s->fault_on[f] && between)
         network(s, f);

@@ -16,7 +16,7 @@ static uint64_t pack(uint32_t gen, unsigned peer, unsigned count)
 
 int64_t node_wall(const struct node *n)
 {
-    int64_t us = n->s->now_us + n->clock_us;
+    int64_t us = n->s->now_us + n->clock_us + n->s->now_us * n->drift_ppm / 1000000;
     return n->s->coarse ? us - us % COARSE_US : us;
 }
 

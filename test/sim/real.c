@@ -86,21 +86,42 @@ static int put(struct change *c, struct arena *a, const char *id, const struct e
     m.tier = TIER_MID;
     m.priority = 5;
     m.confidence = 1.0;
-    int rc = e->kind == EDIT_CREATE ? c->tx->v->by_title(c->tx, title, "n", a, &before)
-                                    : change_find(c->tx, id, false, a, &before, c->tx->err);
+    bool creates = e->kind == EDIT_CREATE || e->kind == EDIT_JOIN;
+    int rc = creates ? c->tx->v->by_title(c->tx, title, "n", a, &before)
+                     : change_find(c->tx, id, false, a, &before, c->tx->err);
     if (rc == 0) {
         m = before.m;
         m.content = text;
-        if (e->kind == EDIT_UPDATE && e->text % 3 == 0) m.title = title;
-    } else if (rc != E_NOT_FOUND || e->kind == EDIT_UPDATE) {
+        if (e->kind == EDIT_RENAME) m.title = title;
+    } else if (rc != E_NOT_FOUND || (!creates && e->kind != EDIT_PUT)) {
         return rc;
     }
+    if (e->kind == EDIT_QUIET) return change_memory_quietly(c, &m, &before, NULL);
     return change_memory(c, &m, rc == 0 ? &before : NULL, NULL);
+}
+
+static int end_row(struct change *c, struct arena *a, const char *id)
+{
+    struct row row;
+    int rc = change_find(c->tx, id, false, a, &row, c->tx->err);
+    return rc == 0 ? change_delete(c, &row) : rc;
+}
+
+static int join(struct change *c, struct arena *a, uint64_t key, const char *one, const char *two, const struct edit *e)
+{
+    char id[32];
+    snprintf(id, sizeof(id), "id-%llu", (unsigned long long)key);
+    change_group_begin(c);
+    int rc = end_row(c, a, one);
+    if (rc == 0) rc = end_row(c, a, two);
+    if (rc == E_NOT_FOUND) rc = 0;
+    if (rc == 0) rc = put(c, a, id, e);
+    int end = change_group_end(c);
+    return rc != 0 ? rc : end;
 }
 
 static int edit(struct change *c, struct arena *a, uint64_t key, const struct edit *e)
 {
-    struct row row;
     char id[32], other[32];
     bool more;
     snprintf(id, sizeof(id), "id-%llu", (unsigned long long)(e->kind == EDIT_CREATE ? key : e->id + 1));
@@ -109,15 +130,18 @@ static int edit(struct change *c, struct arena *a, uint64_t key, const struct ed
     int rc = 0;
     switch (e->kind) {
     case EDIT_CREATE:
-    case EDIT_UPDATE: return put(c, a, id, e);
-    case EDIT_DELETE:
-        rc = change_find(c->tx, id, false, a, &row, c->tx->err);
-        return rc == 0 ? change_delete(c, &row) : rc;
+    case EDIT_PUT:
+    case EDIT_UPDATE:
+    case EDIT_RENAME:
+    case EDIT_QUIET: return put(c, a, id, e);
+    case EDIT_DELETE: return end_row(c, a, id);
+    case EDIT_JOIN: return join(c, a, key, id, other, e);
     case EDIT_TOUCH:
         rc = change_touch(c, id, c->now_us, 1 + e->text % 3);
         return rc == 0 ? change_touch_flush(c, &more) : rc;
     case EDIT_LINK: return change_link(c, &l);
     case EDIT_UNLINK: return change_unlink(c, &l);
+    case EDIT_STANDARD: return change_standard(c, "n", id, NULL);
     }
     return E_INVALID;
 }
@@ -192,6 +216,8 @@ static void real_run(struct disk *d, struct work **work, size_t count, int64_t w
     d->pos = r->c.origin.seq;
     d->chain = r->c.origin.chain;
     if (r->c.held > 0) sim_fail(d->s, "node %u holds an op", d->index);
+    if (r->c.far_future > 0) d->s->goal[GOAL_FAR_FUTURE] = true;
+    if (r->c.unseen > 0) d->s->goal[GOAL_UNSEEN] = true;
     check_clock(r);
 }
 
@@ -291,15 +317,55 @@ static bool real_key(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_
     return rc == 0;
 }
 
-static uint64_t real_digest(struct disk *d)
+static char *real_dump(struct disk *d)
 {
     struct buf b;
     buf_init(&b, DUMP_MAX);
     memstore_dump(real_of(d)->store, true, &b);
     if (strstr(buf_str(&b), "shadow ") != NULL) d->s->goal[GOAL_TITLE_SHARED] = true;
-    uint64_t sum = hash64(b.data, b.len, 1);
-    buf_release(&b);
-    return sum;
+    return buf_take(&b, NULL);
+}
+
+/* Every op of one stream, as it was first made, into a store that has seen nothing else. */
+static void replay_stream(struct real *r, const struct repl_entry *v)
+{
+    struct log_op *ops = mem_alloc((size_t)(v->pos + 1) * sizeof(*ops));
+    struct foreign_batch f = { .stream = v->stream, .node = v->node, .first_seq = 1, .op = ops };
+    enum foreign_result result;
+    struct stream_pos pos;
+    struct err err = { 0 };
+    for (f.count = 0; f.count < v->pos; f.count++) {
+        const struct op *op = sim_op(r->d.s, v->stream, f.count + 1);
+        if (op == NULL) break;
+        ops[f.count] = (struct log_op){ .seq = op->seq, .body = op->body, .body_len = op->len };
+    }
+    int rc = change_savepoint(&r->c, &err);
+    if (rc == 0) rc = change_foreign(&r->c, &f, &result, &pos);
+    if (rc == 0) rc = change_savepoint_end(&r->c, true, &err);
+    if (rc != 0 || result != FOREIGN_APPLIED || pos.pos != v->pos || pos.chain != v->chain)
+        sim_fail(r->d.s, "stream %llx cannot be replayed", (unsigned long long)v->stream);
+    mem_free(ops);
+}
+
+char *disk_replay(struct sim *s, const struct repl_entry *v, size_t count)
+{
+    struct disk *d = disk_real(s, NODES_MAX);
+    struct real *r = real_of(d);
+    struct store_tx *tx = NULL;
+    struct err err = { 0 };
+    uint64_t streams = s->streams;
+    change_start(r, &r->c, r->writer, -START_US + 1000); /* a stream of a time when nobody lived */
+    s->streams = streams;
+    r->alive = true;
+    if (r->store->b->begin(r->writer, &tx, &err) != 0) WRONG("a store in memory");
+    change_begin(&r->c, tx, START_US);
+    for (size_t i = 0; i < count && !s->failed; i++)
+        if (v[i].pos > 0) replay_stream(r, &v[i]);
+    if (change_finish(&r->c) != 0 || r->store->b->commit(r->writer, true, &err) != 0)
+        sim_fail(s, "replay: %s", err.msg);
+    char *text = real_dump(d);
+    d->v->close(d);
+    return text;
 }
 
 static void real_copy(struct disk *d)
@@ -338,7 +404,7 @@ struct disk *disk_real(struct sim *s, unsigned index)
         .page = real_page,
         .chain = real_chain,
         .key = real_key,
-        .digest = real_digest,
+        .dump = real_dump,
     };
     struct real *r = mem_alloc(sizeof(*r));
     struct err err = { 0 };

@@ -185,13 +185,23 @@ static void set_targets(struct sim *s, struct node *n)
     if (odd == 11) s->goal[GOAL_TWIN_URL] = s->twins = true;
 }
 
+/* Up to ten minutes off, and gaining or losing; or in step with the others, so that versions tie. */
+static void set_clock(struct sim *s, struct node *n)
+{
+    static const int64_t drifts[] = { 0, 200, -200, 50000, -50000 };
+    if (s->coarse || chance(s, 40)) return;
+    n->clock_us = (int64_t)pick(s, 1200) * 1000000 - 600000000;
+    n->drift_ppm = drifts[pick(s, ARRAY_LEN(drifts))];
+    s->goal[GOAL_CLOCKS_APART] = true;
+}
+
 static void set_up(struct sim *s)
 {
     s->n = 3;
     if (chance(s, 60)) s->n = 1 + (unsigned)pick(s, NODES_MAX);
     s->w = 1 + (s->n > 1 ? 1 : 0);
     if (chance(s, 50)) s->w = 1 + (unsigned)pick(s, s->n);
-    s->real = chance(s, 25);
+    s->real = chance(s, 60);
     s->coarse = chance(s, 30);
     for (unsigned k = 0; k < FAULT_KINDS; k++) s->fault_on[k] = chance(s, 45);
     sim_log(s, "%u nodes, W %u, %s store", s->n, s->w, s->real ? "real" : "model");
@@ -201,12 +211,13 @@ static void set_up(struct sim *s)
         n->i = i;
         n->disk = s->real ? disk_real(s, i) : disk_model(s, i);
         set_targets(s, n);
+        set_clock(s, n);
     }
     for (unsigned i = 0; i < s->n; i++) node_start(&s->node[i]);
-    s->planned = 10 + (size_t)pick(s, s->real ? 60 : 90);
+    s->planned = 40 + (size_t)pick(s, 200);
     int64_t at = 0;
     for (size_t k = 0; k < s->planned; k++) {
-        at += chance(s, 20) ? (int64_t)pick(s, 400000) : (int64_t)pick(s, 4000);
+        at += chance(s, 10) ? (int64_t)pick(s, 400000) : (int64_t)pick(s, 4000);
         sim_at(s, at, (struct event){ .kind = EV_CLIENT });
     }
     sim_at(s, (int64_t)pick(s, 300000), (struct event){ .kind = EV_FAULT });
@@ -236,7 +247,9 @@ static void fresh_write(struct sim *s, unsigned nodes)
     unsigned i = 0;
     while ((nodes >> i & 1) == 0) i++;
     run_until(s, s->now_us + 6000000); /* links that were refused or forked for a while come back slowly */
-    uint64_t c = client_issue(s, i, ++s->keys, &(struct edit){ .kind = EDIT_CREATE, .id = 90, .title = 90 }, 0, 0);
+    uint64_t key = ++s->keys;
+    struct edit e = { .kind = EDIT_PUT, .id = 9000 + (unsigned)key, .title = 9000 + (unsigned)key };
+    uint64_t c = client_issue(s, i, key, &e, 0, 0);
     run_until(s, s->now_us + 2500000);
     if (!s->failed && !s->client[c].met) sim_fail(s, "a fresh write on a healthy core of W did not meet W");
 }

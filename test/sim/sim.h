@@ -23,7 +23,7 @@
 
 #define NODES_MAX 5
 #define TARGETS_MAX 6            /* configured peers of one node: the others, and one of its own or twice */
-#define CLIENT_OPS_MAX 160
+#define CLIENT_OPS_MAX 260
 #define CHOICES_MAX 60000
 #define LANE_MAX 64
 #define NODE_BIT(i) (1u << (i))
@@ -56,7 +56,7 @@ struct node {
     bool lost;                   /* its disk was lost or set back once */
     int64_t since_us;            /* up, or down, since then */
     int64_t paused_until;
-    int64_t clock_us;            /* wall clock's offset */
+    int64_t clock_us, drift_ppm; /* wall clock: how far off, and what it gains or loses */
     struct disk *disk;
     struct repl_entry ghost[STREAMS_MAX];   /* what it had before that */
     size_t ghosts;
@@ -160,7 +160,8 @@ void fault_heal(struct sim *s);
     X(MET) X(UNREACHABLE) X(TIMED_OUT) X(NOT_APPLIED) X(LATER_EVERYWHERE) X(MET_THROUGH_RECONNECT) \
     X(RETRY_ELSEWHERE_MET) X(REWIND) X(PULLED_TAIL) X(STALL) X(SUSPECT) X(CHECK_CHAIN) X(SURVIVED_UNTOLD) \
     X(VANISHED) X(DISK_FULL) X(DISK_LOST) X(DISK_SET_BACK) X(OWN_URL) X(TWIN_URL) X(FOREIGN_PROCESS) X(OLD_BYTES) \
-    X(PAUSED) X(BUSY) X(SUBSET_SURVIVES) X(TITLE_SHARED) X(ROWS_COMPARED)
+    X(PAUSED) X(BUSY) X(SUBSET_SURVIVES) X(TITLE_SHARED) X(ROWS_COMPARED) X(ROWS_REPLAYED) X(FAR_FUTURE) X(UNSEEN) \
+    X(CLOCKS_APART)
 enum goal {
 #define X(name) GOAL_##name,
     GOALS(X)
@@ -174,9 +175,10 @@ struct sim {
     uint32_t *choice;
     size_t choices, used;
     bool verbose, failed;
-    char why[300];
+    char why[1200];
     int64_t now_us;
     uint64_t ties, trace, events;
+    uint64_t faults, commands;                  /* how many there were */
     struct event *heap;
     size_t heap_count, heap_cap;
     unsigned n, w;
@@ -210,6 +212,7 @@ void check_met(struct sim *s, const struct op *op, unsigned disks);
 /* A client was told that W cannot be reached, or (timed_out) nothing: was that so? */
 void check_refusal(struct sim *s, const struct node *self, const struct op *op, unsigned need, bool timed_out);
 void check_caps(struct sim *s);
+/* Nodes whose vectors agree: each has the rows that all those ops come to. */
 void check_rows(struct sim *s, unsigned nodes);
 bool check_equal(struct sim *s, unsigned nodes);                   /* all vectors of these nodes (bits) agree */
 void check_promises(struct sim *s, unsigned nodes, bool everywhere);
