@@ -254,13 +254,12 @@ static void stopped(struct conn *c)
             conn_refuse(c, 413, "request body too large");
             break;
         }
-        mem_free(r->body);
-        r->body = NULL;
-        r->body_len = r->body_cap = 0;
+        request_body_drop(r);
         r->too_large = true;
         c->discard = true;
         handle(c);
         break;
+    case STOP_CROWDED: conn_refuse(c, 503, "too much is on its way to this server"); break;
     case STOP_NONE: conn_refuse(c, 400, "malformed request"); break;
     }
 }
@@ -356,7 +355,7 @@ static void alloc_cb(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
     if (c->state != CONN_BODY || r->chunked || r->skip_body || r->replied) return;
     size_t left = (size_t)r->content_length - r->body_len;
     if (r->body_len == 0 || left < CONN_READ_BYTES) return;
-    request_body_reserve(r, CONN_READ_BYTES);
+    if (!request_body_reserve(r, CONN_READ_BYTES)) return; /* where it is taken over it is refused */
     size_t room = r->body_cap - 1 - r->body_len;
     *ret = uv_buf_init(r->body + r->body_len, (unsigned)(room < left ? room : left));
 }

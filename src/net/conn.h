@@ -29,6 +29,7 @@ enum conn_stop {
     STOP_URL,       /* 414 */
     STOP_HEADERS,   /* 431 */
     STOP_TOO_LARGE, /* the body passed its cap */
+    STOP_CROWDED,   /* 503: all bodies together passed theirs */
 };
 
 /* One waiting list per kind of deadline. Within a kind all waits are equally long, so each list is in order of
@@ -88,6 +89,7 @@ struct http_server {
     int handles; /* open ones beside the connections' */
     uint32_t connections;
     uint64_t requests;
+    size_t bodies_bytes; /* capacity of all bodies the connections hold */
     struct list conns, ready, waits[WAIT_COUNT];
     uint64_t wait_ms[WAIT_COUNT];
     struct buf always; /* ready header lines */
@@ -123,8 +125,10 @@ void reply_header(struct buf *b, const char *name, const char *value);
 void request_init(struct http_req *r, const struct http_limits *l);
 void request_reset(struct http_req *r, const struct http_limits *l); /* for the next one; keeps small buffers */
 void request_release(struct http_req *r);
-/* Room for `more` bytes of body (the growth is bounded by the cap and what the client announced). */
-void request_body_reserve(struct http_req *r, size_t more);
+/* Room for `more` bytes of body (the growth is bounded by the cap and what the client announced). False: the bodies of
+ * all connections take too much already. */
+bool request_body_reserve(struct http_req *r, size_t more);
+void request_body_drop(struct http_req *r);
 
 /* http.c */
 void http_server_forget(struct http_server *s, struct conn *c); /* the connection's handle is closed */

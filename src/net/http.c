@@ -20,6 +20,7 @@ void http_limits_default(struct http_limits *l)
         .header_bytes_max = 65536,
         .url_bytes_max = 65534,
         .body_bytes_max = 2 * 1024 * 1024,
+        .bodies_bytes_max = 256u << 20,
         .connections_max = 10000,
         .header_timeout_ms = 10000,
         .body_timeout_ms = 30000,
@@ -94,7 +95,7 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_limits *l
 static void handle_closed(struct http_server *s)
 {
     if (s->handles > 0 || s->connections > 0 || !s->closing) return;
-    CHECK(list_empty(&s->conns) && list_empty(&s->ready));
+    CHECK(list_empty(&s->conns) && list_empty(&s->ready) && s->bodies_bytes == 0);
     void (*closed)(void *data) = s->closed;
     void *data = s->closed_data;
     buf_release(&s->always);

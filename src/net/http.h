@@ -28,6 +28,7 @@ struct http_limits {
     size_t header_bytes_max;       /* 65536: more is 431 */
     size_t url_bytes_max;          /* 65534: more is 414 */
     size_t body_bytes_max;         /* default cap; a route may say otherwise in the head callback */
+    size_t bodies_bytes_max;       /* 256 MiB: of all bodies being read or handled; then those over 16 KiB are 503 */
     uint32_t connections_max;      /* 10000: beyond, accept and close after a bare 503 */
     uint32_t header_timeout_ms;    /* 10000: from the first byte (or accept) to the end of the headers: 408 and close */
     uint32_t body_timeout_ms;      /* 30000 without a byte of the body: 408 and close */

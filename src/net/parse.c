@@ -136,7 +136,7 @@ static int body_cb(llhttp_t *p, const char *at, size_t len)
     }
     if (len > r->body_max - r->body_len) return stop(c, STOP_TOO_LARGE);
     if (r->body == NULL || at != r->body + r->body_len) { /* else it was read straight into its place */
-        request_body_reserve(r, len);
+        if (!request_body_reserve(r, len)) return stop(c, STOP_CROWDED);
         memcpy(r->body + r->body_len, at, len);
     }
     r->body_len += len;

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "net/conn.h"
 
+#define BODY_SMALL_BYTES 16384        /* such a body is read in any crowd */
 #define BODY_FIRST_BYTES (256 * 1024) /* reserved on a client's word alone; more only as bytes arrive */
 
 void request_init(struct http_req *r, const struct http_limits *l)
@@ -13,13 +14,33 @@ void request_init(struct http_req *r, const struct http_limits *l)
     head_init(&r->head, l->url_bytes_max, l->header_bytes_max);
 }
 
+static struct http_server *server_of(struct http_req *r)
+{
+    return container_of(r, struct conn, req)->server;
+}
+
+static void forget_body(struct http_req *r)
+{
+    struct http_server *s = server_of(r);
+    CHECK(s->bodies_bytes >= r->body_cap);
+    s->bodies_bytes -= r->body_cap;
+    r->body = NULL;
+    r->body_len = r->body_cap = 0;
+}
+
+void request_body_drop(struct http_req *r)
+{
+    mem_free(r->body);
+    forget_body(r);
+}
+
 void request_reset(struct http_req *r, const struct http_limits *l)
 {
     struct http_req fresh = { .body_max = l->body_bytes_max };
     head_reset(&r->head);
     fresh.head = r->head;
     if (r->body_cap > HEAD_KEEP_BYTES) {
-        mem_free(r->body);
+        request_body_drop(r);
     } else {
         fresh.body = r->body;
         fresh.body_cap = r->body_cap;
@@ -30,22 +51,26 @@ void request_reset(struct http_req *r, const struct http_limits *l)
 void request_release(struct http_req *r)
 {
     head_release(&r->head);
-    mem_free(r->body);
-    r->body = NULL;
+    request_body_drop(r);
 }
 
-void request_body_reserve(struct http_req *r, size_t more)
+bool request_body_reserve(struct http_req *r, size_t more)
 {
+    struct http_server *s = server_of(r);
     size_t need = r->body_len + more + 1;
-    if (need <= r->body_cap) return;
+    if (need <= r->body_cap) return true;
     size_t cap = r->body_cap < 1024 ? 1024 : r->body_cap * 2;
     if (!r->chunked) {
         size_t whole = (size_t)r->content_length + 1; /* checked against the cap before any byte is taken */
         if (cap > whole || whole <= BODY_FIRST_BYTES) cap = whole;
     }
     if (cap < need) cap = need;
+    size_t all = s->bodies_bytes + cap - r->body_cap;
+    if (cap > BODY_SMALL_BYTES && all > s->limits.bodies_bytes_max) return false;
+    s->bodies_bytes = all;
     r->body = mem_realloc(r->body, cap);
     r->body_cap = cap;
+    return true;
 }
 
 const char *http_method(const struct http_req *r)
@@ -98,11 +123,7 @@ char *http_body_take(struct http_req *r, size_t *ret_len)
 {
     char *body = r->body_len > 0 ? r->body : mem_alloc(1);
     *ret_len = r->body_len;
-    if (r->body_len > 0) {
-        r->body = NULL;
-        r->body_cap = 0;
-        r->body_len = 0;
-    }
+    if (r->body_len > 0) forget_body(r);
     return body;
 }
 

@@ -158,6 +158,48 @@ static void bodies_have_a_cap(void **state)
     kit_stop(&k);
 }
 
+static void little_room(struct http_limits *l)
+{
+    l->bodies_bytes_max = 100000;
+}
+
+/* What many send together is bounded too; who asks for little is still served. */
+static void all_bodies_have_a_cap(void **state)
+{
+    struct kit k;
+    struct raw r[4], more;
+    struct buf b;
+    (void)state;
+    kit_start(&k, little_room);
+    buf_init(&b, 1 << 20);
+    buf_puts(&b, "POST /x HTTP/1.1\r\nContent-Length: 30000\r\n\r\n");
+    for (int i = 0; i < 29999; i++) buf_putc(&b, 'b');
+    for (int i = 0; i < 3; i++) {
+        raw_open(&k, &r[i]);
+        raw_send(&r[i], b.data, b.len);
+    }
+    KIT_UNTIL(&k, ask(&k, "POST /x HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok") == 200);
+    raw_open(&k, &more);
+    raw_send(&more, b.data, b.len);
+    KIT_UNTIL(&k, more.eof);
+    assert_int_equal(more.statuses[0], 503);
+    raw_close(&k, &more);
+    for (int i = 0; i < 3; i++) {
+        raw_puts(&r[i], "!");
+        KIT_UNTIL(&k, r[i].count == 1);
+        assert_int_equal(r[i].statuses[0], 200);
+    }
+    raw_open(&k, &more); /* there is room again */
+    raw_send(&more, b.data, b.len);
+    raw_puts(&more, "!");
+    KIT_UNTIL(&k, more.count == 1);
+    assert_int_equal(more.statuses[0], 200);
+    raw_close(&k, &more);
+    for (int i = 0; i < 3; i++) raw_close(&k, &r[i]);
+    buf_release(&b);
+    kit_stop(&k);
+}
+
 /* The parser reads nothing behind such a message: whoever waits for an answer to it would wait for ever. */
 static void a_trailer_may_end_the_connection(void **state)
 {
@@ -431,6 +473,7 @@ int main(void)
         cmocka_unit_test(malformed_is_400_and_close),
         cmocka_unit_test(heads_have_limits),
         cmocka_unit_test(bodies_have_a_cap),
+        cmocka_unit_test(all_bodies_have_a_cap),
         cmocka_unit_test(a_trailer_may_end_the_connection),
         cmocka_unit_test(refused_before_the_body),
         cmocka_unit_test(slow_heads_and_bodies),
