@@ -18,6 +18,7 @@
 #include "net/http.h"
 #include "ops/engine.h"
 #include "ops/node.h"
+#include "store/sqlite/sqlite.h"
 
 #define READERS_MIN 2
 #define READERS_MAX 8
@@ -248,6 +249,12 @@ static void open_signals(struct server *s)
     CHECK(uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS) == 0);
 }
 
+static bool life_held(void *data, uint64_t stream)
+{
+    const struct server *s = data;
+    return sqlite_life_held(s->node.store, stream);
+}
+
 static int open_all(struct server *s, struct err *err)
 {
     const struct config *c = s->config;
@@ -256,6 +263,10 @@ static int open_all(struct server *s, struct err *err)
         .peers = c->quorum_peers.item,
         .peers_count = c->quorum_peers.count,
         .timeout_ms = (uint32_t)c->quorum_timeout_ms,
+        .alive = life_held,
+        .alive_data = s,
+        .log_ops_max = (uint64_t)c->log_ops_max,
+        .gone_keep_secs = (uint32_t)c->tombstone_secs,
         .catchup_ms = (uint32_t)c->catchup_secs * 1000,
         .name = c->cluster_name,
         .api_key = c->api_key,

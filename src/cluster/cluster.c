@@ -217,6 +217,7 @@ void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool forei
 
 void cluster_committed(struct cluster *c, const struct lane_commit *commit)
 {
+    members_leave(c, commit->c->left, commit->c->left_count);
     if (commit->made_count == 0) return;
     ring_add(c->ring, commit->made, commit->made_count, commit->bodies);
     const struct made_op *last = &commit->made[commit->made_count - 1];
@@ -334,6 +335,16 @@ static void check_ready(struct cluster *c)
     cb(c->ready_data);
 }
 
+struct repl_entry *cluster_vector(const struct cluster *c, size_t *ret_count)
+{
+    size_t count;
+    const struct repl_entry *v = repl_vector(c->core, &count);
+    struct repl_entry *copy = mem_alloc((count + 1) * sizeof *copy);
+    memcpy(copy, v, count * sizeof *copy);
+    *ret_count = members_filter(c, copy, count);
+    return copy;
+}
+
 void cluster_lacks(struct cluster *c, bool lacks)
 {
     if (lacks == c->lacks) return;
@@ -349,6 +360,7 @@ static void poll_cb(uv_timer_t *t)
     serve_busy(c, clock_mono_ms());
     check_ready(c);
     snapshot_poll(c);
+    members_poll(c);
     pull_poll_file(c);
     original_save(c, false);
     for (unsigned i = 0; i < c->peers; i++) mixed_tick(&c->peer[i], clock_mono_ms());
@@ -369,6 +381,7 @@ static int start_run(struct read_item *item, struct store_tx *tx, struct err *er
     struct start_job *j = container_of(item, struct start_job, item);
     int rc = tx->v->streams(tx, &j->arena, &j->pos, &j->count);
     if (rc == 0) rc = original_load(j->c, tx, &j->arena);
+    if (rc == 0) rc = members_load(j->c, tx, &j->arena);
     if (rc == 0) rc = change_lacks(tx, &j->arena, &j->lacks);
     return rc == 0 ? 0 : err_set(err, rc, "reading the replication state: %s", tx->err == NULL ? "" : tx->err->msg);
 }
@@ -413,6 +426,7 @@ int cluster_start(struct cluster *c, void (*ready)(void *data), void *data, stru
 
 static void free_all(struct cluster *c)
 {
+    members_free(c);
     repl_free(c->core);
     ring_free(c->ring);
     for (unsigned i = 0; i < c->peers; i++) {

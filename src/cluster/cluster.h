@@ -25,6 +25,10 @@ struct cluster_options {
     const char *name;                      /* cluster name: peers of another name are refused; "" matches "" */
     const char *api_key;                   /* sent to peers; NULL: none */
     uint32_t catchup_ms;                   /* nodes of the original are asked for their rows so often; 0: never */
+    bool (*alive)(void *data, uint64_t stream);   /* does a process of this machine write this stream? Pool; NULL: yes */
+    void *alive_data;
+    uint64_t log_ops_max;                  /* ops of one stream kept for members that lack them; 0: all */
+    uint32_t gone_keep_secs;               /* deletions are remembered that long at least */
     uint32_t slow_commit_ms;               /* 102 every so many ms while a peer's batch is on disk: 200 */
 };
 /* Folds duplicate URLs, cuts W to N, says what it did: `warnings` gets a JSON array of texts. E_INVALID names the bad

@@ -5,6 +5,7 @@
  *   pull.c      asking a peer for another stream's ops, on a connection of its own; finding out what is new in our file
  *   receive.c   the other side: what peers send us
  *   original.c  a peer that is a node of the original: one JSON push per op; mixed.c: what it lacks, and what it has
+ *   members.c   who belongs to the mesh, what each told, what may be forgotten therefore
  *   snapshot.c  what the log does not hold: a peer's whole state merged into ours; giving ours
  *   ask.c       what peers hold of one id, for a read of several nodes
  *   source.c    our stream's ops for sending: from the ring, else paged from the log by a reader */
@@ -24,6 +25,19 @@
 #define EVENTS_MAX 256
 #define ASKED_MAX 8
 #define POS_WAITS_MAX 4096
+#define NODES_MAX 64
+#define REMOVED_TEXT "this node was removed from the mesh"
+
+/* A node that was heard of, other than this one. */
+struct known_node {
+    uint64_t node;
+    enum member_state state;         /* 0: no row yet */
+    char *url;                       /* owned; NULL: it only calls us */
+    struct stream_pos *told;         /* owned; what it told in this life of ours, by stream */
+    size_t told_count, told_cap;
+    bool whole;                      /* it told all */
+    int64_t first_ms, heard_ms, since_ms;
+};
 
 struct peer {
     struct cluster *c;
@@ -83,6 +97,17 @@ struct cluster {
     struct list serving;             /* requests whose batch is in the lane: told 102 while they wait */
     unsigned busy;                   /* jobs that will call back */
     bool polling;                    /* a look at the file's streams is on its way */
+    struct known_node known[NODES_MAX];
+    unsigned known_count;
+    bool removed;                    /* this node was removed from the mesh */
+    uint64_t *left;                  /* owned: streams that left the vector, ascending */
+    size_t left_count, left_cap;
+    bool caring;                     /* upkeep of members, streams and log is on its way */
+    int64_t care_due_ms, gone_due_ms;
+    struct cover cover[NODES_MAX];   /* owned: what every member told at one moment */
+    unsigned covers;
+    bool cover_taken;
+    uint64_t gone_rows;              /* deletions forgotten in this life */
     struct fetch *fetch;             /* a snapshot on its way to us; NULL: none */
     bool lacks;                      /* a stream left the vector that is not whole here */
     bool snapshot_wanted;
@@ -109,6 +134,8 @@ void cluster_feed(struct cluster *c, struct repl_event *e);     /* sets now_ms; 
 void cluster_feed_link(struct peer *p, enum repl_event_type type);
 void cluster_head(const struct cluster *c, struct wire_head *h);
 void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool foreign_process);
+/* Our vector without the streams that left: a copy, to mem_free. */
+struct repl_entry *cluster_vector(const struct cluster *c, size_t *ret_count);
 void cluster_lacks(struct cluster *c, bool lacks);
 void cluster_job_done(struct cluster *c);                       /* pairs with c->busy++ */
 void peer_error(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -170,6 +197,18 @@ struct cluster_request *serve_end(struct serve *s);
 void reply_error(struct cluster_request *r, int status, const char *text);
 void reply_message(struct cluster_request *r, struct buf *b);   /* 200; b is taken */
 bool query_number(const char *query, const char *name, uint64_t *ret);
+
+/* members.c */
+void members_told(struct cluster *c, const struct wire_head *h, const char *url, const struct wire_vector *v);
+struct known_node *members_find(struct cluster *c, uint64_t node);
+bool members_removed(struct cluster *c, uint64_t node);
+bool members_left(const struct cluster *c, uint64_t stream);
+void members_leave(struct cluster *c, const uint64_t *stream, size_t count);
+size_t members_filter(const struct cluster *c, struct repl_entry *v, size_t count);   /* in place; how many stay */
+void members_poll(struct cluster *c);
+int members_load(struct cluster *c, struct store_tx *tx, struct arena *a);
+void members_free(struct cluster *c);
+json_t *members_status(struct cluster *c);
 
 /* snapshot.c */
 void snapshot_want(struct cluster *c, struct peer *from, const char *why);   /* from NULL: anyone; why is constant */

@@ -68,10 +68,25 @@ void link_close(struct peer *p, bool abort)
 /* ---- answers
  * ---------------------------------------------------------------------------------------------------------- */
 
-static void hello_answer(struct peer *p, const struct wire_message *m)
+/* What it told, without the streams that left. */
+static void heard(struct peer *p, struct wire_message *m)
+{
+    m->vector.count = members_filter(p->c, m->vector.entry, m->vector.count);
+    members_told(p->c, &m->head, p->url, &m->vector);
+}
+
+static void hello_answer(struct peer *p, struct wire_message *m)
 {
     p->node = m->head.node;
     original_not(p);
+    if (members_removed(p->c, p->node)) {
+        peer_error(p, "its node %llu was removed from the mesh", (unsigned long long)p->node);
+        link_close(p, false);
+        cluster_feed_link(p, REPL_HELLO_REFUSED);
+        return;
+    }
+    m->vector.whole = true;
+    heard(p, m);
     struct repl_event e = {
         .type = REPL_HELLO_OK, .peer = p->index, .gen = p->gen, .node = m->head.node, .live = m->head.stream
     };
@@ -93,8 +108,9 @@ static void position_answer(struct peer *p, const struct wire_message *m)
     cluster_feed(p->c, &e);
 }
 
-static void pong_answer(struct peer *p, const struct wire_message *m)
+static void pong_answer(struct peer *p, struct wire_message *m)
 {
+    heard(p, m);
     struct repl_event e = { .type = REPL_PONG, .peer = p->index, .gen = p->gen, .node = m->head.node };
     e.vector = m->vector.entry;
     e.vector_count = m->vector.count;
@@ -214,10 +230,11 @@ void link_hello(struct peer *p)
     struct wire_head head;
     struct buf b;
     size_t count;
-    const struct repl_entry *v = repl_vector(p->c->core, &count);
+    struct repl_entry *v = cluster_vector(p->c, &count);
     cluster_head(p->c, &head);
     buf_init(&b, WIRE_BODY_MAX);
     wire_put_hello(&b, &head, v, count);
+    mem_free(v);
     if (post(p, WIRE_HELLO, &b) != 0) link_lost(p);
 }
 
@@ -230,9 +247,12 @@ void link_vector(struct peer *p, const struct repl_entry *v, size_t count, bool 
         cluster_feed(p->c, &e);
         return;
     }
+    struct repl_entry *told = mem_alloc((count + 1) * sizeof *told);
+    if (count > 0) memcpy(told, v, count * sizeof *told);
     cluster_head(p->c, &head);
     buf_init(&b, WIRE_BODY_MAX);
-    wire_put_vector(&b, &head, v, count, whole);
+    wire_put_vector(&b, &head, told, members_filter(p->c, told, count), whole);
+    mem_free(told);
     if (post(p, WIRE_VECTOR, &b) != 0) link_lost(p);
 }
 

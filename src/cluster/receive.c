@@ -176,6 +176,10 @@ static void pushed(struct apply_job *j, int status)
 
 static void serve_ops(struct cluster *c, struct cluster_request *r)
 {
+    if (members_removed(c, wire_sender(r->body, r->body_len))) {
+        reply_error(r, 403, REMOVED_TEXT);
+        return;
+    }
     char *copy = mem_alloc(r->body_len + 1);
     memcpy(copy, r->body, r->body_len);
     struct serve *s = serve_new(c, r);
@@ -193,8 +197,11 @@ static const struct repl_entry *find_entry(const struct repl_entry *v, size_t co
     return NULL;
 }
 
-static void told(struct cluster *c, const struct wire_message *m)
+static void told(struct cluster *c, struct wire_message *m)
 {
+    if (m->head.node == c->own.node) return;
+    m->vector.count = members_filter(c, m->vector.entry, m->vector.count);
+    members_told(c, &m->head, NULL, &m->vector);
     inbound(c, &m->head);
     struct repl_event e = { .type = REPL_VECTOR, .peer = REPL_NO_PEER, .node = m->head.node };
     e.vector = m->vector.entry;
@@ -203,12 +210,12 @@ static void told(struct cluster *c, const struct wire_message *m)
     cluster_feed(c, &e);
 }
 
-static void serve_hello(struct cluster *c, struct cluster_request *r, const struct wire_message *m)
+static void serve_hello(struct cluster *c, struct cluster_request *r, struct wire_message *m)
 {
     struct wire_head head;
     struct buf b;
     size_t count;
-    const struct repl_entry *v = repl_vector(c->core, &count);
+    struct repl_entry *v = cluster_vector(c, &count);
     const struct repl_entry *at = find_entry(v, count, m->head.stream);
     struct wire_pos p = { .stream = m->head.stream,
                           .pos = at == NULL ? 0 : at->pos,
@@ -216,21 +223,21 @@ static void serve_hello(struct cluster *c, struct cluster_request *r, const stru
     cluster_head(c, &head);
     buf_init(&b, WIRE_BODY_MAX);
     wire_put_answer_hello(&b, &head, &p, v, count);
-    if (m->head.node != c->own.node) told(c, m);
+    mem_free(v);
+    told(c, m);
     reply_message(r, &b);
 }
 
-static void serve_vector(struct cluster *c, struct cluster_request *r, const struct wire_message *m)
+static void serve_vector(struct cluster *c, struct cluster_request *r, struct wire_message *m)
 {
     struct wire_head head;
     struct buf b;
     size_t count, named = 0;
-    const struct repl_entry *v = repl_vector(c->core, &count);
     struct repl_entry *mine = m->vector.entry; /* answered in place: it is ours to change */
+    told(c, m);
+    struct repl_entry *v = cluster_vector(c, &count);
     cluster_head(c, &head);
     buf_init(&b, WIRE_BODY_MAX);
-    if (m->head.node != c->own.node) told(c, m);
-    v = repl_vector(c->core, &count);
     if (!m->vector.whole) {
         for (size_t i = 0; i < m->vector.count; i++) {
             const struct repl_entry *e = find_entry(v, count, mine[i].stream);
@@ -240,6 +247,7 @@ static void serve_vector(struct cluster *c, struct cluster_request *r, const str
     } else {
         wire_put_pong(&b, &head, v, count, true);
     }
+    mem_free(v);
     reply_message(r, &b);
 }
 
@@ -254,6 +262,8 @@ static void serve_message(struct cluster *c, struct cluster_request *r)
         reply_error(r, 400, err.msg);
     else if (strcmp(m.head.name, c->o.name) != 0)
         reply_error(r, 403, "another cluster's name");
+    else if (members_removed(c, m.head.node))
+        reply_error(r, 403, REMOVED_TEXT);
     else if (m.head.kind == WIRE_HELLO)
         serve_hello(c, r, &m);
     else if (m.head.kind == WIRE_VECTOR)

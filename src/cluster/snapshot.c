@@ -94,7 +94,7 @@ static void fetch_done(struct fetch *f)
     c->snapshot_wanted = c->lacks = false;
     c->snapshot_from = NULL;
     for (size_t i = 0; i < f->from.count; i++)
-        if (f->from.v[i].stream != c->own.stream) cluster_applied(c, &f->from.v[i], false);
+        if (f->from.v[i].stream != c->own.stream && !f->from.v[i].left) cluster_applied(c, &f->from.v[i], false);
     fetch_rest(f);
 }
 
@@ -187,7 +187,7 @@ static bool must_forget(const struct fetch *f)
 {
     const struct cluster *c = f->c;
     for (size_t i = 0; i < f->from.count; i++)
-        if (f->from.v[i].trimmed > repl_position(c->core, f->from.v[i].stream)) return true;
+        if (!f->from.v[i].left && f->from.v[i].trimmed > repl_position(c->core, f->from.v[i].stream)) return true;
     return c->lacks;
 }
 
@@ -361,13 +361,45 @@ struct give_job {
     struct buf records;
 };
 
-/* Streams that left are in the rows; of the held ops the first many. */
+static int by_stream(const void *a, const void *b)
+{
+    const struct stream_pos *x = a, *y = b;
+    return x->stream < y->stream ? -1 : x->stream > y->stream;
+}
+
+/* The streams of the vector, and those that left it: whoever has rows of them has nothing newer. */
+static int read_streams(struct give_job *j, struct store_tx *tx)
+{
+    const char *after = NULL;
+    struct stream_pos *now, *all;
+    size_t count;
+    int rc = tx->v->streams(tx, &j->arena, &now, &count);
+    all = arena_alloc(&j->arena, WIRE_VECTOR_MAX * sizeof *all);
+    if (rc != 0 || all == NULL || count > WIRE_VECTOR_MAX) return rc != 0 ? rc : E_TOO_LARGE;
+    memcpy(all, now, count * sizeof *all);
+    do {
+        uint64_t *left;
+        size_t n;
+        rc = change_streams_left(tx, after, &j->arena, &left, &n, &after);
+        for (size_t i = 0; rc == 0 && i < n && count < WIRE_VECTOR_MAX; i++) {
+            rc = tx->v->stream_get(tx, left[i], &all[count]);
+            if (rc == 0) count += all[count].left;
+            if (rc == E_NOT_FOUND) rc = 0;
+        }
+    } while (rc == 0 && after != NULL);
+    qsort(all, count, sizeof *all, by_stream);
+    j->from.v = all;
+    j->from.count = count;
+    return rc;
+}
+
+/* With the held ops, the first many. */
 static int read_vector(struct give_job *j, struct store_tx *tx)
 {
     struct side_row *side;
     const char *after = NULL;
     size_t n = HELD_PAGE;
-    int rc = tx->v->streams(tx, &j->arena, &j->from.v, &j->from.count);
+    int rc = read_streams(j, tx);
     j->from.held = arena_alloc(&j->arena, WIRE_OPS_MAX * sizeof *j->from.held);
     if (rc != 0 || j->from.held == NULL) return rc != 0 ? rc : E_TOO_LARGE;
     while (rc == 0 && n == HELD_PAGE && j->from.held_count + HELD_PAGE <= WIRE_OPS_MAX) {

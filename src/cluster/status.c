@@ -44,6 +44,7 @@ json_t *cluster_status(struct cluster *c)
                   (json_int_t)(c->core == NULL ? 0 : repl_trackers(c->core)), "behind",
                   (json_int_t)(c->core == NULL ? 0 : repl_behind(c->core)), "batches_in", (json_int_t)c->batches_in,
                   "ops_in", (json_int_t)c->ops_in, "forks", (json_int_t)c->forks);
+    json_object_set_new(o, "members", members_status(c));
     json_object_set_new(o, "snapshots", json_integer((json_int_t)c->snapshots));
     return o;
 }

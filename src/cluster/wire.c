@@ -103,7 +103,7 @@ void wire_put_snapshot(struct buf *b, const struct wire_head *h, const struct wi
         buf_u64(b, s->v[i].pos);
         buf_u64(b, s->v[i].chain);
         buf_u64(b, s->v[i].trimmed);
-        buf_u8(b, s->v[i].ended);
+        buf_u8(b, s->v[i].left ? 2 : s->v[i].ended);
     }
     buf_u32(b, (uint32_t)s->held_count);
     for (size_t i = 0; i < s->held_count; i++) {
@@ -229,7 +229,9 @@ static int read_snapshot(struct reader *r, struct arena *a, struct wire_snapshot
         p->pos = read_u64(r);
         p->chain = read_u64(r);
         p->trimmed = read_u64(r);
-        p->ended = read_u8(r) != 0;
+        uint8_t ended = read_u8(r);
+        p->ended = ended != 0;
+        p->left = ended == 2;
         if (p->stream == 0 || p->stream > ID_MAX || p->node > ID_MAX || p->pos > ID_MAX || p->trimmed > p->pos ||
             (i > 0 && p->stream <= s->v[i - 1].stream))
             return err_set(err, E_PROTOCOL, "snapshot's vector entry %zu is out of range", i);
@@ -248,6 +250,17 @@ static int read_page(struct reader *r, struct arena *a, struct wire_page *p, str
     if (hash64(p->records, p->len, p->at.section) != sum)
         return err_set(err, E_PROTOCOL, "page was altered on its way");
     return 0;
+}
+
+uint64_t wire_sender(const void *data, size_t len)
+{
+    struct reader r;
+    size_t name;
+    reader_init(&r, data, len);
+    (void)read_u64(&r); /* magic, format, kind */
+    (void)read_blob(&r, &name);
+    uint64_t node = read_u64(&r);
+    return r.failed ? 0 : node;
 }
 
 int wire_read(const void *data, size_t len, struct arena *a, struct wire_message *ret, struct err *err)

@@ -68,6 +68,8 @@ void wire_put_answer_pos(struct buf *b, const struct wire_head *h, const struct 
 void wire_put_pong(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count, bool whole);
 void wire_put_snapshot(struct buf *b, const struct wire_head *h, const struct wire_snapshot *s);
 void wire_put_page(struct buf *b, const struct wire_head *h, const struct wire_page *p);
+/* The node a message says it is from; 0 when it is too short to tell. Nothing else is checked. */
+uint64_t wire_sender(const void *data, size_t len);
 /* Decodes any message. E_PROTOCOL with the reason for anything torn, oversized, of another format, or out of range
  * (ids and sequences below 2^63, chains checked over the bodies). Nothing is believed half. Pure; loop or pool. */
 int wire_read(const void *data, size_t len, struct arena *a, struct wire_message *ret, struct err *err);

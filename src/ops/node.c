@@ -22,6 +22,9 @@ static int open_parts(struct node *n, const struct node_options *o, struct err *
     if (!o->reads_only) {
         rc = lane_open(&n->lane, n->loop, n->store, &n->change, NULL, o->committed, o->data, err);
         if (rc) return rc;
+        /* says that this life goes on; without it, the server of the file would say that its stream has ended */
+        rc = sqlite_life_hold(n->store, lane_origin(n->lane)->stream, err);
+        if (rc) return rc;
     }
     return readers_open(&n->readers, n->loop, n->store, o->readers, o->readers_queue, err);
 }

@@ -191,7 +191,12 @@ struct since_args {
     int64_t limit;
     struct str peer, after_id;
 };
-extern const struct arg memory_arg[], push_arg[], since_arg[];
+struct member_args { /* members.c */
+    struct args_head h;
+    struct str node;
+};
+extern const struct arg memory_arg[], push_arg[], since_arg[], member_arg[];
+int op_member_remove(struct op_ctx *c, const void *args, struct reply *r);
 int memory_from_args(struct op_ctx *c, const struct memory_args *a, struct memory *m); /* borrows; E_TOO_LARGE */
 int op_sync_push(struct op_ctx *c, const void *args, struct reply *r);
 int op_sync_since(struct op_ctx *c, const void *args, struct reply *r);

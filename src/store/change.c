@@ -107,9 +107,11 @@ void change_close(struct change *c)
     buf_release(&p->bodies);
     buf_release(&p->version);
     mem_free(c->made);
+    mem_free(c->left);
     mem_free(p);
     c->made = NULL;
-    c->made_count = 0;
+    c->left = NULL;
+    c->made_count = c->left_count = 0;
     c->bodies = NULL;
     c->scratch = NULL;
     c->priv = NULL;
@@ -125,6 +127,7 @@ static void mark_take(const struct change *c, struct change_mark *m)
     m->origin = c->origin;
     m->made_count = c->made_count;
     m->bodies_len = c->bodies->len;
+    m->left_count = c->left_count;
     m->far_future = c->far_future;
     m->unseen = c->unseen;
     m->held = c->held;
@@ -137,6 +140,7 @@ static void mark_back(struct change *c, const struct change_mark *m)
     c->origin = m->origin;
     c->made_count = m->made_count;
     c->bodies->len = m->bodies_len;
+    c->left_count = m->left_count;
     c->bodies->failed = false;
     c->far_future = m->far_future;
     c->unseen = m->unseen;
@@ -149,7 +153,7 @@ void change_begin(struct change *c, struct store_tx *tx, int64_t now_us)
     CHECK(p != NULL);
     c->tx = tx;
     c->now_us = now_us;
-    c->made_count = 0;
+    c->made_count = c->left_count = 0;
     buf_clear(c->bodies);
     arena_release(c->scratch);
     p->now = (struct change_mark){ .bound = p->now.bound, .bound_us = p->now.bound_us };

@@ -35,6 +35,7 @@ struct change {
     /* what the batch made, read by the lane after commit */
     struct made_op *made; size_t made_count;
     struct buf *bodies;
+    uint64_t *left; size_t left_count;   /* streams that left the vector in this batch */
     bool lacks;                          /* a stream left the vector that is not whole here: a snapshot is due */
     /* counted: ops beyond the clock's reach; concurrent edits replaced; ops held */
     uint64_t far_future, unseen, held;
@@ -100,9 +101,17 @@ int change_pending(struct change *c, const struct pending *p);
 /* Rows of our own without a table: KIND_PENDING, KIND_ARCHIVE, KIND_MEMBER by key; the last writer's bytes are kept as
  * the body of the side row of that kind. */
 int change_side(struct change *c, enum change_kind kind, const char *key, const void *body, size_t body_len);
+/* Nodes of the mesh: rows of KIND_MEMBER by node id. Made when a node is first heard of; removed by command only. */
+enum member_state { MEMBER_ACTIVE = 1, MEMBER_REMOVED = 2 };
+struct member { uint64_t node; enum member_state state; const char *url; int64_t since_ms; };   /* url: "" unknown */
+int change_member(struct change *c, const struct member *m);
+int change_members(struct store_tx *tx, struct arena *a, struct member **ret, size_t *ret_count);
+int change_member_get(struct store_tx *tx, uint64_t node, struct arena *a, struct member *ret);   /* E_NOT_FOUND */
 /* Says of streams of this file, whose writers are gone, that they ended where they stand; or of ended ones which every
  * member holds that they leave the vector. One op for all, 4096 at most; none when nothing is new. */
 enum stream_end { STREAM_ENDED = 1, STREAM_LEFT = 2 };
+int change_streams_left(struct store_tx *tx, const char *after, struct arena *a, uint64_t **ret, size_t *ret_count,
+                        const char **ret_last);   /* a page of those that left; last NULL: the end */
 int change_streams_end(struct change *c, const uint64_t *stream, size_t count, enum stream_end what);
 /* Takes an expired row out of sight (no op, stamp kept): a later touch or edit brings it back. 0 also when it is not
  * expired. */
@@ -147,6 +156,18 @@ int change_original_look(struct store_tx *tx, const struct memory *m, int64_t no
  * ahead; an echo is a no-op, and so is a row deleted here since. *ret_applied: 1 changed something, 0 nothing to do
  * (*ret, may be NULL, is the visible row where there is one). Makes an op of ours. */
 int change_original(struct change *c, const struct memory *m, int *ret_applied, struct row *ret);
+
+/* ---- trimming (change_trim.c) ------------------------------------------------------------------------------------ */
+/* Ops of a stream up to `to` leave the log, some thousands at a time; more: call again. */
+int change_trim_log(struct change *c, uint64_t stream, uint64_t to, bool *ret_more);
+struct cover { const struct stream_pos *v; size_t count; };           /* positions, by stream */
+bool cover_has(const struct cover *v, uint64_t stream, uint64_t seq);
+/* Deletions of one kind (SIDE_TOMBSTONE, SIDE_LINK_GONE) made before `before` that all members cover are forgotten,
+ * those beyond the row `after`. *ret_last: where to go on, in scratch; NULL: these were the last. That this store holds
+ * all which the members' positions held is the caller's to know. */
+struct trim_gone { uint16_t kind; uint64_t before; const struct cover *member; size_t count; };
+int change_trim_gone(struct change *c, const struct trim_gone *t, const char *after, size_t limit, const char **ret_last,
+                     size_t *ret_gone);
 
 /* ---- snapshots (change_page.c, change_snapshot.c) ----------------------------------------------------------------
  * All replicated state as records, in pages; each page may be of a transaction of its own. See change_page.c. */

@@ -16,7 +16,7 @@
 struct change_mark {
     struct hlc hlc;
     struct origin origin;
-    size_t made_count, bodies_len;
+    size_t made_count, bodies_len, left_count;
     uint64_t far_future, unseen, held;
     bool open;                            /* an op is being made: its body begins at `offset` of bodies */
     bool group, joined;                   /* inside a group; the open op is the group's */
@@ -34,7 +34,7 @@ struct change_private {
     struct change_mark now;               /* from `open` on; the rest lives in struct change */
     struct arena scratch, work, decode;   /* work: one version's apply */
     struct buf bodies, version;
-    size_t made_cap;
+    size_t made_cap, left_cap;
     bool fresh;                           /* the version recorded next is of an unknown id under a free title */
 };
 

@@ -63,15 +63,8 @@ static bool covered(const struct page_span *s, const struct stamp *stamp)
 {
     for (size_t i = 0; i < s->held_count; i++)
         if (s->held[i].stream == stamp->stream && s->held[i].seq == stamp->seq) return false;
-    size_t low = 0, high = s->count;
-    while (low < high) {
-        size_t mid = (low + high) / 2;
-        if (s->v[mid].stream < stamp->stream)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return stamp->seq != 0 && low < s->count && s->v[low].stream == stamp->stream && s->v[low].pos >= stamp->seq;
+    const struct cover all = { s->v, s->count };
+    return stamp->seq != 0 && cover_has(&all, stamp->stream, stamp->seq);
 }
 
 /* Keys of one section that came with the page, ascending as they came. */
@@ -228,6 +221,10 @@ int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t cou
         if (rc != 0 && rc != E_NOT_FOUND) return rc;
         rc = 0;
         if (here.left) continue;
+        if (v[i].left) {
+            rc = c->tx->v->stream_put(c->tx, &v[i]);
+            continue;
+        }
         if (here.pos < v[i].pos) {
             rc = jump(c, &v[i], here.node);
         } else if (!known || (v[i].ended && !here.ended && here.pos == v[i].pos)) {

@@ -16,6 +16,7 @@
 
 #define FORM 1
 #define KEY_HEX 17
+#define LEFT_PAGE 1024
 static const char lacks_key[] = "lacks";
 
 struct end {
@@ -61,13 +62,23 @@ int change_lacks(struct store_tx *tx, struct arena *a, bool *ret)
 
 /* ---- applying -------------------------------------------------------------------------------------------------- */
 
-static int leave(struct change *c, const struct end *e, const struct stream_pos *here, bool known)
+static int leave_put(struct change *c, const struct stream_pos *at)
 {
-    struct stream_pos left = e->at;
-    if (known && here->pos > e->at.pos) return 0; /* that was not its end */
+    struct stream_pos left = *at;
     left.ended = left.left = true;
     left.trimmed = left.pos;
-    int rc = c->tx->v->stream_put(c->tx, &left);
+    if (c->left_count == c->priv->left_cap) {
+        c->priv->left_cap = c->priv->left_cap == 0 ? 64 : c->priv->left_cap * 2;
+        c->left = mem_realloc(c->left, c->priv->left_cap * sizeof(*c->left));
+    }
+    c->left[c->left_count++] = left.stream;
+    return c->tx->v->stream_put(c->tx, &left);
+}
+
+static int leave(struct change *c, const struct end *e, const struct stream_pos *here, bool known)
+{
+    if (known && here->pos > e->at.pos) return 0; /* that was not its end */
+    int rc = leave_put(c, &e->at);
     if (rc != 0 || (known && here->pos == e->at.pos) || e->at.pos == 0) return rc;
     c->lacks = true;
     return lacks_put(c, true);
@@ -118,6 +129,7 @@ static int say(struct change *c, uint64_t stream, enum stream_end what)
     int rc = c->tx->v->stream_get(c->tx, stream, &pos);
     if (rc == E_NOT_FOUND || stream == c->origin.stream) return 0;
     if (rc != 0 || (what == STREAM_ENDED ? pos.ended : pos.left || !pos.ended)) return rc;
+    if (pos.pos == 0) return leave_put(c, &pos); /* a life that wrote nothing: nobody else knows it */
     key_of(stream, key);
     buf_init(&b, 64);
     buf_u8(&b, FORM);
@@ -137,4 +149,23 @@ int change_streams_end(struct change *c, const uint64_t *stream, size_t count, e
     for (size_t i = 0; rc == 0 && i < count && i < OP_VERSIONS_MAX; i++) rc = say(c, stream[i], what);
     int end = change_group_end(c);
     return rc != 0 ? rc : end;
+}
+
+int change_streams_left(struct store_tx *tx, const char *after, struct arena *a, uint64_t **ret, size_t *ret_count,
+                        const char **ret_last)
+{
+    struct side_row *side;
+    struct end e;
+    size_t n;
+    *ret_count = 0;
+    *ret_last = NULL;
+    int rc = tx->v->side_scan(tx, SIDE_STREAM, NULL, after, LEFT_PAGE, a, &side, &n);
+    if (rc != 0) return rc;
+    *ret = arena_alloc(a, (n + 1) * sizeof(**ret));
+    if (*ret == NULL) return E_TOO_LARGE;
+    for (size_t i = 0; i < n; i++)
+        if (end_read(side[i].id, side[i].body, side[i].body_len, &e) && e.what == STREAM_LEFT)
+            (*ret)[(*ret_count)++] = e.at.stream;
+    if (n == LEFT_PAGE) *ret_last = side[n - 1].id;
+    return 0;
 }

@@ -22,6 +22,27 @@ def trim(node):
     db.close()
 
 
+def rows(node, sql, *args):
+    """What a query finds in a node's file, beside its server."""
+    db = sqlite3.connect('file:%s?mode=ro' % node.db, uri=True, timeout=10)
+    try:
+        return db.execute(sql, args).fetchall()
+    finally:
+        db.close()
+
+
+def log_ops(node):
+    return rows(node, 'SELECT count(*) FROM repl_op')[0][0]
+
+
+def tombstones(node):
+    return rows(node, 'SELECT count(*) FROM repl_row WHERE kind = 1')[0][0]
+
+
+def members(node):
+    return {m['node']: m['state'] for m in node.status()['members']}
+
+
 class Writers:
     """Writes without end to one node, until stopped; keeps what was acknowledged."""
     def __init__(self, node, threads=4, ns='flow'):
@@ -89,6 +110,144 @@ class EmptyNodeJoins(unittest.TestCase):
 
     def test_by_the_log(self):
         self.join(False)
+
+
+class Members(unittest.TestCase):
+    def test_a_first_handshake_makes_a_member_and_a_command_removes_it(self):
+        with Mesh() as m:
+            ids = {n.name: n.status()['node'] for n in m.nodes}
+            self.assertEqual(len(set(ids.values())), 3)
+            for n in m.nodes:
+                others = {i: 'active' for name, i in ids.items() if name != n.name}
+                until('%s has rows of the others' % n.name, lambda: members(n) == others)
+            a, b, c = m.nodes
+            self.assertEqual(a.post('/api/v1/sync/members/%d/remove' % 12345, b'').status, 404)
+            self.assertEqual(a.post('/api/v1/sync/members/x/remove', b'').status, 400)
+            self.assertEqual(a.post('/api/v1/sync/members/%d/remove' % ids['n0'], b'').status, 400)
+            out = b.cli('sync-member', 'remove', str(ids['n2']))
+            self.assertIn(str(ids['n2']), out.stdout)
+            until('it is removed everywhere', lambda: all(members(n)[ids['n2']] == 'removed' for n in (a, b)))
+            self.assertEqual(a.create('after', headers={'X-Write-Quorum': '2'}).status, 201)
+            c.kill()
+            c.start()
+            until('it is refused', lambda: {p['state'] for p in c.status()['peers']} == {'refused'})
+            self.assertIn('removed', c.status()['peers'][0]['last_error'])
+            self.assertEqual(c.create('alone').status, 503)
+            self.assertNotIn('alone', [x['title'] for x in a.memories().values()])
+
+
+class Trimming(unittest.TestCase):
+    COUNT = 5000
+
+    def test_the_log_goes_when_every_member_has_it_and_not_before(self):
+        with Mesh(writes=1) as m:
+            a, b, c = m.nodes
+            until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
+            load(a, self.COUNT)
+            until('all logs are short', lambda: all(log_ops(n) < 2100 for n in m.nodes), 30)
+            c.kill()
+            load(a, self.COUNT, ns='away')
+            m.agreed(nodes=[a, b])
+            time_to_care = time.monotonic() + 5     # two rounds of upkeep
+            until('upkeep came round', lambda: time.monotonic() > time_to_care, 10)
+            self.assertGreaterEqual(min(log_ops(a), log_ops(b)), self.COUNT)
+            c.start()
+            m.agreed()
+            self.assertEqual(c.status()['snapshots'], 0)
+            until('all logs are short again', lambda: all(log_ops(n) < 2100 for n in m.nodes), 30)
+            self.assertEqual(a.create('goes on', headers={'X-Write-Quorum': '3'}).status, 201)
+
+    def test_a_removed_member_holds_nothing_back(self):
+        with Mesh(writes=1) as m:
+            a, b, c = m.nodes
+            until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
+            gone = c.status()['node']
+            c.kill()
+            load(a, self.COUNT)
+            self.assertGreaterEqual(log_ops(a), self.COUNT)
+            self.assertEqual(a.post('/api/v1/sync/members/%d/remove' % gone, b'').status, 200)
+            until('the logs are short', lambda: all(log_ops(n) < 2100 for n in (a, b)), 30)
+            os.unlink(c.db)
+            for end in ('-wal', '-shm', '-lock'):
+                if os.path.exists(c.db + end):
+                    os.unlink(c.db + end)
+            c.start()
+            m.agreed()
+            self.assertEqual(c.status()['snapshots'], 1)
+
+    def test_the_cap_costs_a_snapshot_never_data(self):
+        with Mesh(writes=1, serve=['--log-ops-max', '2000']) as m:
+            a, b, c = m.nodes
+            until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
+            only = c.create('only there')
+            m.agreed()
+            c.kill()
+            load(a, self.COUNT)
+            until('the logs are short', lambda: all(log_ops(n) < 3100 for n in (a, b)), 30)
+            c.start()
+            m.agreed()
+            self.assertEqual(c.status()['snapshots'], 1)
+            self.assertIn(only.json['id'], a.ids())
+
+    def test_streams_of_commands_end_and_leave(self):
+        with Mesh() as m:
+            a = m.nodes[0]
+            until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
+            for i in range(5):
+                a.cli('store', '-T', 'by command %d' % i, '-c', 'typed', '-n', 'cli')
+            m.agreed()
+            until('the vectors know of five more writers', lambda: all(len([v for v in n.status()['vector'] if v['pos'] > 0]) >= 6 for n in m.nodes))
+            until('they left', lambda: all(len(rows(n, 'SELECT 1 FROM repl_stream WHERE ended = 2 AND pos > 0')) == 5 for n in m.nodes), 40)
+            self.assertEqual(rows(a, 'SELECT count(*) FROM repl_op WHERE stream IN (SELECT stream FROM repl_stream WHERE ended = 2) AND seq < (SELECT pos FROM repl_stream s WHERE s.stream = repl_op.stream)')[0][0], 0)
+            for n in m.nodes:
+                n.stop()
+            for n in m.nodes:
+                n.start(wait=False)
+            for n in m.nodes:
+                n.ready()
+            m.linked()
+            m.agreed()
+            self.assertTrue(all(n.status()['snapshots'] == 0 for n in m.nodes))
+            self.assertEqual({len(n.ids('cli')) for n in m.nodes}, {5})
+            # A fresh node cannot have them from the log.
+            c = m.nodes[2]
+            c.stop()
+            for end in ('', '-wal', '-shm', '-lock'):
+                if os.path.exists(c.db + end):
+                    os.unlink(c.db + end)
+            c.start()
+            m.agreed()
+            self.assertEqual(len(c.ids('cli')), 5)
+
+
+class TombstoneOutlivesLateNode(unittest.TestCase):
+    def test_deletions_wait_for_who_is_away(self):
+        with Mesh(serve=['--tombstone-keep-secs', '1']) as m:
+            a, b, c = m.nodes
+            until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
+            early = a.create('deleted with all there').json['id']
+            late = a.create('deleted while one is away').json['id']
+            kept = a.create('kept').json['id']
+            m.agreed()
+            a.request('DELETE', '/api/v1/memories/' + early)
+            until('forgotten by all', lambda: [tombstones(n) for n in m.nodes] == [0, 0, 0], 30)
+            c.stop()
+            self.assertEqual(a.request('DELETE', '/api/v1/memories/' + late).status, 200)
+            c.cli('update', late, '--content', 'an edit that had not seen the deletion')
+            c.cli('update', kept, '--content', 'an edit that counts')
+            wait = time.monotonic() + 8     # long past its second, several rounds of upkeep
+            until('rounds of upkeep', lambda: time.monotonic() > wait, 12)
+            self.assertEqual([tombstones(n) for n in (a, b)], [1, 1])
+            c.start()
+            m.agreed()
+            # The edit was the later one: it wins, and everywhere alike.
+            self.assertEqual({n.get('/api/v1/memories/' + kept).json['memory']['content'] for n in m.nodes}, {'an edit that counts'})
+            self.assertEqual(len({n.get('/api/v1/memories/' + late).status for n in m.nodes}), 1)
+            again = a.create('deleted at the end').json['id']
+            a.request('DELETE', '/api/v1/memories/' + again)
+            until('forgotten by all', lambda: [tombstones(n) for n in m.nodes] == [0, 0, 0], 30)
+            m.agreed()
+            self.assertEqual({n.get('/api/v1/memories/' + again).status for n in m.nodes}, {404})
 
 
 if __name__ == '__main__':

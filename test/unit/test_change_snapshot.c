@@ -457,6 +457,111 @@ static void ops_beyond_an_end_go_on(void **state)
     node_close(&twin);
 }
 
+/* ---- trimming -------------------------------------------------------------------------------------------------- */
+
+static void the_log_is_trimmed_to_where_all_have_it(void **state)
+{
+    (void)state;
+    struct node a, b, late;
+    struct log_op *op;
+    size_t count;
+    bool more;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_open(&late, 3);
+    for (int i = 0; i < 9; i++) node_store(&a, "a", "t", i % 2 ? "x" : "y");
+    uint64_t stream = a.c.origin.stream;
+    node_begin(&a);
+    assert_int_equal(change_trim_log(&a.c, stream, 6, &more), 0);
+    assert_false(more);
+    node_commit(&a);
+    node_store(&a, "a", "t", "z"); /* the position and the trimmed part move on by themselves */
+    assert_int_equal(stream_of(&a, stream).trimmed, 6);
+    assert_int_equal(stream_of(&a, stream).pos, 10);
+    node_begin(&a);
+    assert_int_equal(a.tx->v->op_page(a.tx, stream, 1, 99, 1u << 20, &a.arena, &op, &count), 0);
+    assert_int_equal(count, 4);
+    assert_int_equal(op->seq, 7);
+    assert_int_equal(change_trim_log(&a.c, stream, 99, &more), 0); /* never beyond its end */
+    node_commit(&a);
+    assert_int_equal(stream_of(&a, stream).trimmed, 10);
+    node_store(&a, "b", "u", "after");
+    assert_int_equal(node_pull(&b, &a, stream, 11, 9), FOREIGN_REWIND);
+    snapshot(&b, &a, 4, true);
+    assert_same(&a, &b);
+    node_close(&a);
+    node_close(&b);
+    node_close(&late);
+}
+
+static size_t forget(struct node *n, uint16_t kind, uint64_t before, const struct cover *member, size_t count)
+{
+    struct trim_gone t = { .kind = kind, .before = before, .member = member, .count = count };
+    const char *last;
+    size_t gone;
+    node_begin(n);
+    assert_int_equal(change_trim_gone(&n->c, &t, NULL, 99, &last, &gone), 0);
+    assert_null(last);
+    node_commit(n);
+    return gone;
+}
+
+static void deletions_go_when_old_and_covered_by_every_member(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct side_row side;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "x", "t", "1");
+    node_store(&a, "y", "u", "1");
+    node_link(&a, "x", "y");
+    node_touch(&a, "x", 3, true);
+    struct link l = { .source_id = "x", .target_id = "y", .relation = "related_to" };
+    node_begin(&a);
+    assert_int_equal(change_unlink(&a.c, &l), 0);
+    node_commit(&a);
+    node_delete(&a, "x");
+    uint64_t stream = a.c.origin.stream, seq = a.c.origin.seq;
+    struct stream_pos all = { .stream = stream, .pos = seq }, less = { .stream = stream, .pos = seq - 1 };
+    struct cover two[2] = { { &all, 1 }, { &less, 1 } };
+    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, two, 2), 0);          /* one lacks it */
+    assert_int_equal(forget(&a, SIDE_TOMBSTONE, a.c.hlc.last - 1, two, 1), 0); /* too young */
+    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, (struct cover[]){ { NULL, 0 } }, 1), 0);
+    assert_int_equal(forget(&a, SIDE_LINK_GONE, HLC_MAX, two, 2), 1); /* that came before */
+    two[1] = two[0];
+    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, two, 2), 1);
+    node_begin(&a);
+    assert_int_equal(a.tx->v->side_get(a.tx, SIDE_TOMBSTONE, "x", &a.arena, &side), E_NOT_FOUND);
+    size_t count;
+    struct side_row *rows;
+    assert_int_equal(a.tx->v->side_scan(a.tx, SIDE_TOUCH, NULL, NULL, 9, &a.arena, &rows, &count), 0);
+    assert_int_equal(count, 0);
+    node_abort(&a);
+    /* of a stream that left, every member had all */
+    node_delete(&a, "y");
+    node_restart(&a);
+    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, &(struct cover){ NULL, 0 }, 1), 0);
+    say(&a, stream, STREAM_ENDED);
+    say(&a, stream, STREAM_LEFT);
+    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, &(struct cover){ NULL, 0 }, 1), 1);
+    node_close(&a);
+    node_close(&b);
+}
+
+static void a_life_that_wrote_nothing_leaves_without_a_word(void **state)
+{
+    (void)state;
+    struct node a;
+    node_open(&a, 1);
+    uint64_t stream = a.c.origin.stream;
+    node_restart(&a);
+    say(&a, stream, STREAM_ENDED);
+    assert_true(stream_of(&a, stream).left);
+    assert_int_equal(a.c.origin.seq, 0);
+    node_close(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +575,9 @@ int main(void)
         cmocka_unit_test(streams_end_and_leave),
         cmocka_unit_test(who_lacks_a_stream_that_left_knows_it),
         cmocka_unit_test(ops_beyond_an_end_go_on),
+        cmocka_unit_test(the_log_is_trimmed_to_where_all_have_it),
+        cmocka_unit_test(deletions_go_when_old_and_covered_by_every_member),
+        cmocka_unit_test(a_life_that_wrote_nothing_leaves_without_a_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

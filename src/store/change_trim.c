@@ -1,0 +1,77 @@
+/* change_trim.c - what may be forgotten because everybody has it: ops of the log, and deletions. */
+#include "store/change_private.h"
+
+#include <string.h>
+
+#include "base/check.h"
+
+#define LOG_STEP 4096
+#define TOUCH_PAGE 64
+
+int change_trim_log(struct change *c, uint64_t stream, uint64_t to, bool *ret_more)
+{
+    struct stream_pos pos;
+    *ret_more = false;
+    int rc = c->tx->v->stream_get(c->tx, stream, &pos);
+    if (rc != 0) return rc == E_NOT_FOUND ? 0 : rc;
+    if (to > pos.pos) to = pos.pos;
+    if (to <= pos.trimmed) return 0;
+    *ret_more = to - pos.trimmed > LOG_STEP;
+    pos.trimmed = *ret_more ? pos.trimmed + LOG_STEP : to;
+    return c->tx->v->stream_put(c->tx, &pos);
+}
+
+bool cover_has(const struct cover *v, uint64_t stream, uint64_t seq)
+{
+    size_t low = 0, high = v->count;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (v->v[mid].stream < stream)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < v->count && v->v[low].stream == stream && v->v[low].pos >= seq;
+}
+
+/* What nodes counted of an id nobody knows any more. */
+static int forget_touches(struct change *c, const char *id, struct arena *a)
+{
+    struct side_row *side;
+    size_t n = TOUCH_PAGE;
+    const char *prefix = arena_printf(a, "%s%c", id, SEP);
+    int rc = prefix != NULL ? 0 : E_TOO_LARGE;
+    while (rc == 0 && n == TOUCH_PAGE) {
+        rc = c->tx->v->side_scan(c->tx, SIDE_TOUCH, prefix, NULL, TOUCH_PAGE, a, &side, &n);
+        for (size_t i = 0; rc == 0 && i < n; i++) rc = c->tx->v->side_remove(c->tx, SIDE_TOUCH, side[i].id);
+    }
+    return rc;
+}
+
+int change_trim_gone(struct change *c, const struct trim_gone *t, const char *after, size_t limit,
+                     const char **ret_last, size_t *ret_gone)
+{
+    struct side_row *side;
+    size_t n;
+    CHECK(t->kind == SIDE_TOMBSTONE || t->kind == SIDE_LINK_GONE);
+    *ret_last = NULL;
+    *ret_gone = 0;
+    int rc = c->tx->v->side_scan(c->tx, t->kind, NULL, after, limit, c->scratch, &side, &n);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        const struct stamp *s = &side[i].stamp;
+        bool all = s->ver < t->before && s->seq != 0;
+        for (size_t m = 0; all && m < t->count; m++) all = cover_has(&t->member[m], s->stream, s->seq);
+        if (!all && s->ver < t->before) { /* every member had the whole of a stream before it left */
+            struct stream_pos pos;
+            rc = c->tx->v->stream_get(c->tx, s->stream, &pos);
+            all = rc == 0 && pos.left;
+            if (rc == E_NOT_FOUND) rc = 0;
+        }
+        if (rc != 0 || !all) continue;
+        rc = c->tx->v->side_remove(c->tx, t->kind, side[i].id);
+        if (rc == 0 && t->kind == SIDE_TOMBSTONE) rc = forget_touches(c, side[i].id, c->scratch);
+        ++*ret_gone;
+    }
+    if (rc == 0 && n == limit) *ret_last = side[n - 1].id;
+    return rc;
+}
