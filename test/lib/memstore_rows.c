@@ -208,7 +208,7 @@ static int ms_put_row(struct store_tx *tx, const struct row *next, const struct 
     int64_t rowid = before != NULL ? before->rowid : 0;
     const struct blob *there = ms_lookup(tx, T_ROW, (ms_key_str(&k, next->m.id), &k));
     CHECK((before != NULL) == (there != NULL));
-    CHECK(next->stamp.ver != 0 && next->m.content != NULL);
+    CHECK((next->stamp.ver != 0 || before != NULL) && next->m.content != NULL);
     const struct blob *owner = ms_lookup(tx, T_TITLE, (ms_key_pair(&k, next->m.title, '\0', next->m.ns), &k));
     if (owner != NULL && (owner->len != strlen(next->m.id) || memcmp(owner->data, next->m.id, owner->len) != 0))
         return err_set(tx->err, E_CONFLICT, "title '%s' is taken", next->m.title);

@@ -1,0 +1,269 @@
+/* Keyed rows beside the memories: votes and decisions, the archive, sweeps with a copy, edits with a time of their own,
+ * counts of rows the original wrote. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "change_kit.h"
+
+#define DAY_US INT64_C(86400000000)
+
+static void put_pending(struct node *n, const char *status, const char *who, const char *vote)
+{
+    char at[TIME_TEXT], votes[120] = "[]";
+    time_print(at, n->now_us);
+    if (vote) snprintf(votes, sizeof(votes), "[{\"agent_id\":\"%s\",\"approved_at\":\"%s\"}]", vote, at);
+    struct pending p = { "p", "store",         NULL, "ns", "{\"k\":1}", "bob", "2023-01-01T00:00:00Z", status,
+                         who, who ? at : NULL, votes };
+    node_begin(n);
+    assert_int_equal(change_pending(&n->c, &p), 0);
+    node_commit(n);
+}
+
+static struct pending get_pending(struct node *n)
+{
+    struct pending p;
+    node_begin(n);
+    assert_int_equal(n->tx->v->pending_get(n->tx, "p", &n->arena, &p), 0);
+    node_abort(n);
+    return p;
+}
+
+static void votes_of_two_nodes_join(void **state)
+{
+    (void)state;
+    struct node a, b;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    put_pending(&a, "pending", NULL, NULL);
+    node_sync(&b, &a);
+    put_pending(&a, "pending", NULL, "Ann");
+    b.now_us += 5;
+    put_pending(&b, "pending", NULL, "ben");
+    node_sync(&a, &b);
+    node_sync(&b, &a);
+    struct pending p = get_pending(&a), q = get_pending(&b);
+    assert_string_equal(p.approvals, q.approvals);
+    assert_non_null(strstr(p.approvals, "\"ann\"")); /* in lower case */
+    assert_true(strstr(p.approvals, "ann") < strstr(p.approvals, "ben"));
+    /* the same voter in other letters is no second vote */
+    put_pending(&b, "pending", NULL, "ANN");
+    assert_string_equal(get_pending(&b).approvals, p.approvals);
+    node_sync(&a, &b);
+    assert_string_equal(get_pending(&a).approvals, p.approvals);
+    node_close(&a);
+    node_close(&b);
+}
+
+static void what_was_carried_out_stands(void **state)
+{
+    (void)state;
+    struct node a, b;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    put_pending(&a, "pending", NULL, NULL);
+    node_sync(&b, &a);
+    put_pending(&a, "approved", "ann", NULL);
+    b.now_us += 1000000; /* later, and all the same */
+    put_pending(&b, "rejected", "eve", NULL);
+    node_sync(&a, &b);
+    node_sync(&b, &a);
+    assert_string_equal(get_pending(&a).status, "approved");
+    assert_string_equal(get_pending(&b).status, "approved");
+    assert_string_equal(get_pending(&b).decided_by, "ann");
+    assert_string_equal(get_pending(&b).payload, "{\"k\":1}");
+    node_close(&a);
+    node_close(&b);
+}
+
+static void bytes_of_another_form_are_held(void **state)
+{
+    (void)state;
+    struct node a;
+    node_open(&a, 1);
+    node_begin(&a);
+    assert_int_equal(change_side(&a.c, KIND_PENDING, "p", "{\"id\":\"p\"}", 10), E_INVALID);
+    node_abort(&a);
+    node_close(&a);
+}
+
+/* ---- the archive ------------------------------------------------------------------------------------------------- */
+static bool archived(struct node *n, const char *id, struct archived *ret)
+{
+    node_begin(n);
+    int rc = n->tx->v->archive_get(n->tx, id, &n->arena, ret);
+    node_abort(n);
+    assert_true(rc == 0 || rc == E_NOT_FOUND);
+    return rc == 0;
+}
+
+static void a_copy_travels_and_leaves_everywhere(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct archived kept;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    struct row row = node_store(&a, "m", "t", "text");
+    node_begin(&a);
+    change_group_begin(&a.c);
+    assert_int_equal(change_archive(&a.c, &row, "2023-11-14T00:00:00Z", "forget"), 0);
+    assert_int_equal(change_delete(&a.c, &row), 0);
+    assert_int_equal(change_group_end(&a.c), 0);
+    node_commit(&a);
+    node_sync(&b, &a);
+    assert_true(archived(&b, "m", &kept));
+    assert_string_equal(kept.reason, "forget");
+    assert_string_equal(kept.row.m.content, "text");
+    assert_false(node_find(&b, "m", &row));
+    node_begin(&b);
+    assert_int_equal(change_unarchive(&b.c, "m"), 0);
+    node_commit(&b);
+    node_sync(&a, &b);
+    assert_false(archived(&a, "m", &kept));
+    assert_false(archived(&b, "m", &kept));
+    node_close(&a);
+    node_close(&b);
+}
+
+static void sweep(struct node *n, const char *id)
+{
+    struct row row;
+    node_begin(n);
+    assert_int_equal(n->tx->v->get(n->tx, id, &n->arena, &row), 0);
+    assert_int_equal(change_sweep_copy(&n->c, &row), 0);
+    assert_int_equal(change_position(&n->c).seq, 0);
+    node_commit(n);
+}
+
+static void a_swept_row_leaves_a_copy_until_it_is_back(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct archived kept;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "m", "t", "text");
+    node_sync(&b, &a);
+    a.now_us += 7 * DAY_US + 60000000;
+    sweep(&a, "m");
+    assert_true(archived(&a, "m", &kept));
+    assert_string_equal(kept.reason, "ttl_expired");
+    assert_false(node_find(&a, "m", &row));
+    b.now_us += 7 * DAY_US - 60000000; /* an access elsewhere, just in time */
+    node_touch(&b, "m", 1, true);
+    node_sync(&a, &b);
+    assert_true(node_find(&a, "m", &row));
+    assert_false(memory_expired(&row.m, a.now_us));
+    assert_false(archived(&a, "m", &kept));
+    node_close(&a);
+    node_close(&b);
+}
+
+static void what_was_purged_elsewhere_is_not_archived_again(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct archived kept;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "m", "t", "text");
+    node_sync(&b, &a);
+    a.now_us += 8 * DAY_US;
+    b.now_us += 8 * DAY_US;
+    sweep(&a, "m");
+    node_begin(&a);
+    assert_int_equal(change_unarchive(&a.c, "m"), 0);
+    node_commit(&a);
+    node_sync(&b, &a);
+    sweep(&b, "m");
+    assert_false(archived(&b, "m", &kept));
+    node_close(&a);
+    node_close(&b);
+}
+
+/* ---- edits with a time of their own ------------------------------------------------------------------------------ */
+static struct row import(struct node *n, const char *id, const char *content, const char *at)
+{
+    struct row before, after;
+    struct memory m = kit_memory(id, "t", content);
+    m.created_at = m.updated_at = at;
+    bool known = node_find(n, id, &before);
+    node_begin(n);
+    assert_int_equal(change_memory_dated(&n->c, &m, known ? &before : NULL, &after), 0);
+    node_commit(n);
+    return after;
+}
+
+static void an_import_keeps_its_time_where_it_can(void **state)
+{
+    (void)state;
+    struct node n;
+    node_open(&n, 1);
+    struct row row = import(&n, "m", "first", "2020-01-02T03:04:05Z");
+    assert_string_equal(row.m.updated_at, "2020-01-02T03:04:05Z");
+    uint64_t first = row.stamp.ver;
+    row = import(&n, "m", "again", "2020-01-02T03:04:05Z"); /* comes in later: stands */
+    assert_string_equal(row.m.content, "again");
+    assert_string_equal(row.m.updated_at, "2020-01-02T03:04:05Z");
+    assert_int_equal(row.stamp.ver, first + 1);
+    row = import(&n, "m", "older", "2019-01-01T00:00:00Z");
+    assert_string_equal(row.m.content, "older");
+    assert_int_equal(row.stamp.ver, first + 2);
+    assert_string_not_equal(row.m.updated_at, "2019-01-01T00:00:00Z");
+    node_delete(&n, "m");
+    row = import(&n, "m", "back", "2020-01-02T03:04:05Z"); /* beats the deletion, and says so */
+    assert_true(stamp_us(row.stamp.ver) >= KIT_START);
+    assert_string_not_equal(row.m.updated_at, "2020-01-02T03:04:05Z");
+    row = import(&n, "m", "future", "2999-01-01T00:00:00Z");
+    assert_true(stamp_us(row.stamp.ver) <= n.now_us + 61000000);
+    node_close(&n);
+}
+
+/* ---- rows the original wrote ------------------------------------------------------------------------------------- */
+static void the_counts_of_an_original_row_stay(void **state)
+{
+    (void)state;
+    struct node n;
+    struct row row;
+    struct memory m = kit_memory("m", "t", "x");
+    node_open(&n, 1);
+    m.access_count = 7;
+    m.created_at = m.updated_at = "2023-01-01T00:00:00Z";
+    memstore_original(n.store, &m);
+    node_touch(&n, "m", 2, true);
+    assert_true(node_find(&n, "m", &row));
+    assert_int_equal(row.m.access_count, 9);
+    m.id = "e";
+    m.title = "u";
+    memstore_original(n.store, &m);
+    node_store(&n, "e", "u", "edited");
+    assert_true(node_find(&n, "e", &row));
+    assert_int_equal(row.m.access_count, 7);
+    node_touch(&n, "e", 1, true);
+    assert_true(node_find(&n, "e", &row));
+    assert_int_equal(row.m.access_count, 8);
+    node_close(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(votes_of_two_nodes_join),
+        cmocka_unit_test(what_was_carried_out_stands),
+        cmocka_unit_test(bytes_of_another_form_are_held),
+        cmocka_unit_test(a_copy_travels_and_leaves_everywhere),
+        cmocka_unit_test(a_swept_row_leaves_a_copy_until_it_is_back),
+        cmocka_unit_test(what_was_purged_elsewhere_is_not_archived_again),
+        cmocka_unit_test(an_import_keeps_its_time_where_it_can),
+        cmocka_unit_test(the_counts_of_an_original_row_stay),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
