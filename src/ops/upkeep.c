@@ -1,7 +1,7 @@
 /* upkeep.c - what a server does for its file, in slices that queue behind everybody's writes.
  *
- *   ADOPT   rows of the original's file without a stamp get an op each, so that an upgraded file federates; until
- *   none is left
+ *   ADOPT   rows of the original's file without a stamp get an op each, so that an upgraded file federates; until none
+ *           is left; again when another process wrote, for it may have been the original's program
  *   HELD    ops stored by an older program that could not apply them are tried again; once through
  *   COUNTS  every COUNTS_MS: accesses counted here leave as one op */
 #include <string.h>
@@ -71,8 +71,14 @@ static void tick(uv_timer_t *t)
     start(t->data, COUNTS);
 }
 
+static void others_wrote(void *data)
+{
+    start(data, ADOPT);
+}
+
 void node_upkeep(struct node *n)
 {
+    lane_watch(n->lane, others_wrote, n);
     start(n, ADOPT);
     start(n, HELD);
     CHECK(uv_timer_init(n->loop, &n->timer) == 0);

@@ -128,7 +128,8 @@ int change_find(struct store_tx *tx, const char *id, bool prefix, struct arena *
 int change_shadows(struct store_tx *tx, const char *after_id, size_t limit, struct arena *a, struct rows *ret);
 
 /* Rows of the original without a fitting stamp get an op each (ver from updated_at), with their links and the standards
- * they are. At most `limit` rows. */
+ * they are. At most `limit` rows. *ret_more: some were found, ask again; the store ends what it keeps for adoption when
+ * it is asked and has none. */
 int change_adopt(struct change *c, size_t limit, bool *ret_more);
 
 /* ---- foreign changes --------------------------------------------------------------------------------------------- */

@@ -336,6 +336,6 @@ int change_adopt(struct change *c, size_t limit, bool *ret_more)
     *ret_more = false;
     int rc = c->tx->v->unstamped(c->tx, limit, c->scratch, &rows);
     for (size_t i = 0; rc == 0 && i < rows.count; i++) rc = adopt_row(c, &rows.item[i]);
-    if (rc == 0) *ret_more = rows.more || (rows.count > 0 && rows.count == limit);
+    if (rc == 0) *ret_more = rows.count > 0;
     return rc;
 }

@@ -11,6 +11,7 @@
 #define LOST_MAX 3       /* transactions lost under a batch before all of it fails */
 #define IDLE_FIRST_MS 50 /* upkeep when nothing was queued for so long */
 #define IDLE_REPEAT_MS 5000
+#define WATCH_MS 1000
 
 enum lane_job { JOB_BATCH, JOB_UPKEEP, JOB_CLOSE };
 
@@ -34,6 +35,10 @@ struct lane {
     bool closing, broken;
     int status;              /* the job's */
     bool committed, fsynced; /* the job came to its commit; it asked for an fsync */
+    bool looks, foreign;     /* it looks for commits of other processes; it found one */
+    int64_t looked_ms;
+    void (*watch)(void *data);
+    void *watch_data;
     int64_t took_us;
     uv_work_t work;
     uv_timer_t idle;
@@ -217,6 +222,7 @@ static void lane_work(uv_work_t *work)
     const struct store_backend *b = l->store->b;
     int64_t start = clock_mono_us();
     l->status = 0;
+    if (l->looks) (void)b->foreign(l->conn, &l->foreign);
     /* upkeep comes before a batch, not after it: nobody's answer waits for the upkeep his own write made due */
     if (l->job != JOB_CLOSE && l->upkeep_due) (void)b->upkeep(l->conn, l->job == JOB_UPKEEP, false, NULL);
     if (l->job == JOB_BATCH) {
@@ -305,6 +311,9 @@ static void job_start(struct lane *l, enum lane_job job)
     CHECK(!l->running);
     l->job = job;
     l->running = true;
+    int64_t now_ms = clock_mono_ms();
+    l->looks = l->watch != NULL && job != JOB_CLOSE && now_ms - l->looked_ms >= WATCH_MS;
+    if (l->looks) l->looked_ms = now_ms;
     (void)uv_timer_stop(&l->idle);
     CHECK(uv_queue_work(l->loop, &l->work, lane_work, lane_after) == 0);
 }
@@ -376,9 +385,12 @@ static void lane_after(uv_work_t *work, int status)
         if (l->status == E_IO && l->committed) l->broken = true;
         tell(l);
     }
+    bool foreign = l->foreign;
+    l->foreign = false;
+    if (foreign && !l->closing) l->watch(l->watch_data);
     pump(l);
-    if (!l->running && !l->broken)
-        CHECK(uv_timer_start(&l->idle, idle_cb, batch ? IDLE_FIRST_MS : IDLE_REPEAT_MS, 0) == 0);
+    uint64_t repeat_ms = l->watch != NULL ? WATCH_MS : IDLE_REPEAT_MS;
+    if (!l->running && !l->broken) CHECK(uv_timer_start(&l->idle, idle_cb, batch ? IDLE_FIRST_MS : repeat_ms, 0) == 0);
 }
 
 int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct change *c, const struct lane_limits *l,
@@ -434,6 +446,14 @@ int lane_submit(struct lane *l, struct lane_item *item)
     enqueue(l, item);
     pump(l);
     return 0;
+}
+
+void lane_watch(struct lane *l, void (*cb)(void *data), void *data)
+{
+    CHECK(l->magic == LANE_MAGIC && l->watch == NULL);
+    l->watch = cb;
+    l->watch_data = data;
+    if (!l->running) CHECK(uv_timer_start(&l->idle, idle_cb, WATCH_MS, 0) == 0);
 }
 
 void lane_close(struct lane *l, void (*closed)(void *data), void *data)

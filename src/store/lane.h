@@ -69,6 +69,8 @@ int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct ch
 int lane_submit(struct lane *l, struct lane_item *item);
 /* Runs what is queued, closes, frees the lane; then `closed`, on the loop. Once. */
 void lane_close(struct lane *l, void (*closed)(void *data), void *data);
+/* `cb` runs on the loop when another process committed into the file: looked for once a second, idle or not. Once. */
+void lane_watch(struct lane *l, void (*cb)(void *data), void *data);
 const struct origin *lane_origin(const struct lane *l);   /* node, stream and position at opening; constant ids */
 bool lane_broken(const struct lane *l);
 void lane_figures(const struct lane *l, struct lane_figures *ret);

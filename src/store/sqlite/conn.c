@@ -319,7 +319,7 @@ int sq_commit(struct store_conn *c, bool durable, struct err *err)
         sq_rollback(c);
         return rc;
     }
-    c->in_tx = false;
+    c->in_tx = c->cleared = false;
     sq_words_forget(c);
     sq_turn_give(c);
     return durable && c->file->o.durability == SQLITE_DURABLE_FULL ? sync_log(c, err) : 0;
@@ -330,6 +330,8 @@ void sq_rollback(struct store_conn *c)
     if (!c->in_tx) return;
     if (!sqlite3_get_autocommit(c->db)) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
     c->in_tx = false;
+    if (c->cleared) c->seen_begin = -1; /* it is all there again */
+    c->cleared = false;
     c->lost = c->depth = 0;
     sq_words_forget(c);
     sq_turn_give(c);

@@ -92,6 +92,11 @@ int sq_unstamped(struct store_tx *tx, size_t limit, struct arena *a, struct rows
     /* Nothing is left: the next look can be spared until the original's program comes again. */
     atomic_store(&c->file->adopt_due, false);
     if (!marked || !c->writer) return 0;
+    if (c->seen_words != c->seen_begin) { /* more may have come meanwhile, adopted without its words */
+        rc = sq_words_rebuild(c);
+        if (rc != 0) return rc;
+        c->seen_words = c->seen_begin;
+    }
     s = sq_stmt(c, SQ_LOCAL_REMOVE, &rc);
     if (s == NULL) return rc;
     sq_text(s, 1, "store.adopt");

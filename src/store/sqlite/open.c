@@ -8,9 +8,11 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/clock.h"
 
 #define LIFE_BYTE 16
 #define BUSY_MS 5000
+#define LOOK_MS 60000
 
 static const struct store_verbs verbs = {
     .get = sq_get,
@@ -91,6 +93,7 @@ static int open_conn(struct store *s, bool writer, struct store_conn **ret, stru
     c->tx.v = &verbs;
     c->tx.err = err;
     rc = data_version(c, &c->seen_foreign); /* opens the log, too */
+    c->seen_words = c->seen_foreign;
     c->tx.err = &c->err;
     if (rc == 0 && writer && f->o.serving) rc = sq_checkpoint(c, SQLITE_CHECKPOINT_FULL, err);
     if (rc != 0) {
@@ -101,15 +104,51 @@ static int open_conn(struct store *s, bool writer, struct store_conn **ret, stru
     return 0;
 }
 
-/* Others wrote since the last begin: was it the original's program? */
+static int any(struct store_conn *c, enum sq_stmt which, bool *ret)
+{
+    int rc;
+    sqlite3_stmt *s = sq_stmt(c, which, &rc);
+    if (s == NULL) return rc;
+    if (which == SQ_UNSTAMPED) sq_int(s, 1, 1);
+    rc = sq_step(c, s);
+    *ret = rc == 1;
+    sq_done(s);
+    return rc < 0 ? rc : 0;
+}
+
+/* Did the original's program write? Opening the file it leaves its triggers and its index. Without them - it had the
+ * file open when we cleared them, or somebody wrote by hand - a new row has no stamp, which an index tells; an edited
+ * row has a time that does not fit, which only a look at all rows tells: that is taken now and then. */
+static int strangers(struct store_conn *c, bool *found)
+{
+    struct arena a;
+    struct local_value due;
+    int rc = any(c, SQ_TRACES, found);
+    if (rc != 0 || *found) return rc;
+    arena_init(&a, 4096);
+    rc = sq_local_get(&c->tx, "store.adopt", &a, &due);
+    arena_release(&a);
+    if (rc != E_NOT_FOUND) return rc; /* noticed: their rows are being adopted */
+    rc = any(c, SQ_UNSTAMPED_NEW, found);
+    int64_t now_ms = clock_mono_ms();
+    if (rc != 0 || *found || !c->file->o.serving || (c->looked_ms != 0 && now_ms - c->looked_ms < LOOK_MS)) return rc;
+    c->looked_ms = now_ms;
+    return any(c, SQ_UNSTAMPED, found);
+}
+
+/* Others wrote since the last begin. */
 static int after_foreign(struct store_conn *c)
 {
     int64_t now = 0;
     bool found = false;
     int rc = data_version(c, &now);
     if (rc != 0 || now == c->seen_begin) return rc;
-    rc = sq_traces(c, &found);
-    if (rc == 0 && found) rc = sq_traces_clear(c);
+    rc = strangers(c, &found);
+    if (rc == 0 && found) {
+        rc = sq_traces_clear(c);
+        c->cleared = true;
+        c->seen_words = now;
+    }
     if (rc == 0) c->seen_begin = now;
     return rc;
 }

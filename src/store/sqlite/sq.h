@@ -73,6 +73,9 @@ struct store_conn {
     int64_t deadline_mono_ms;
     int stopped;                      /* E_CANCELLED or E_TIMEOUT, set by the progress handler */
     int64_t seen_foreign, seen_begin; /* data_version when asked last; at the last begin */
+    int64_t seen_words;               /* data_version when the word index was built anew */
+    int64_t looked_ms;                /* when all rows were looked at for a stamp that does not fit */
+    bool cleared;                     /* in this transaction: what the original left */
     int wal_pages, wal_done;          /* frames in the log; of these in the file already */
     bool chores_due;                  /* index segments may be worth merging */
 };
@@ -124,8 +127,9 @@ void sq_turn_give(struct store_conn *c);
 
 /* ---- schema (schema.c, upgrade.c) */
 int sq_schema_prepare(struct store_conn *c, struct err *err); /* creates or upgrades; own transaction */
-int sq_traces(struct store_conn *c, bool *ret_found); /* the original's program was here: its triggers are back */
-int sq_traces_clear(struct store_conn *c);            /* inside a write transaction */
+/* What the original's program left is taken away, the word index built anew, its rows are marked for adoption. Inside a
+ * write transaction. */
+int sq_traces_clear(struct store_conn *c);
 extern const char sq_ddl_original[], sq_ddl_original_indexes[], sq_ddl_ours[], sq_ddl_indexes[], sq_ddl_drop[];
 
 /* ---- upkeep (upkeep.c) */

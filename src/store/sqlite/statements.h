@@ -40,6 +40,7 @@
     X(SINCE, SQ_ROW " WHERE (aim_row_us(m.ver, m.updated_at), m.id) > (?1, ?2)"                                        \
                     " AND (?3 OR aim_live(m.expires_at, ?4)) ORDER BY aim_row_us(m.ver, m.updated_at), m.id LIMIT ?5") \
     X(EXPIRED, SQ_ROW " WHERE +m.id > ?2 AND NOT aim_live(m.expires_at, ?1) ORDER BY m.id LIMIT ?3")                   \
+    X(UNSTAMPED_NEW, "SELECT 1 FROM memories WHERE priority IN (1, 2, 3, 4, 5, 6, 7, 8, 9, 10) AND ver = 0")           \
     X(UNSTAMPED, SQ_ROW " WHERE NOT aim_stamped(m.ver, m.updated_at) LIMIT ?1")                                        \
     X(INSERT,                                                                                                          \
       "INSERT INTO memories (id, tier, namespace, title, content, tags, priority, confidence, source, access_count,"   \

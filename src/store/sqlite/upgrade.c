@@ -283,17 +283,6 @@ int sq_schema_prepare(struct store_conn *c, struct err *err)
 }
 
 /* ---- the original's program came by while we have the file open */
-int sq_traces(struct store_conn *c, bool *ret_found)
-{
-    int rc;
-    sqlite3_stmt *s = sq_stmt(c, SQ_TRACES, &rc);
-    if (s == NULL) return rc;
-    rc = sq_step(c, s);
-    *ret_found = rc == 1;
-    sq_done(s);
-    return rc < 0 ? rc : 0;
-}
-
 int sq_traces_clear(struct store_conn *c)
 {
     struct look l = { 0 };
