@@ -131,7 +131,8 @@ class Memories(Case):
         self.ask('POST', '/api/v1/import', {'memories': [row]})
         swept = self.mesh.nodes[0]
         self.assertEqual(swept.post('/api/v1/gc', {}).json['expired_deleted'], 1)
-        until('the others have it', lambda: all(n.get('/api/v1/memories/old').status == 200 for n in self.mesh.nodes[1:]))
+        others = self.mesh.nodes[1:]
+        until('the others have it', lambda: all(n.get('/api/v1/memories/old').status == 200 for n in others))
         self.assertEqual(swept.get('/api/v1/memories/old').status, 404)
         self.mesh.nodes[1].request('PUT', '/api/v1/memories/old', {'expires_at': None})
         self.assertIn('old', [m['id'] for m in self.alike_but_archive('an edit brings it back')['memories']])
