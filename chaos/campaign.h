@@ -1,8 +1,8 @@
 /* campaign.h - a run of the ship gate: which phases, how much of each, where the evidence goes, and the verdict.
  *
  *   out/phase1-node-{a,b,c}.json  phase2.json  phase4.json  phase4-<class>.jsonl   what each phase found
- *   out/evidence/<class>/c<n>/    history, dumps, verdict and logs of cycles that failed, and of the first of each variant
- *   out/campaign-summary.json     the aggregate; written at the start too (overall_pass false), so that a campaign that is
+ *   out/evidence/<class>/c<n>/    history, dumps, verdict, logs of cycles that failed and of each variant's first
+ *   out/campaign-summary.json     the aggregate; written at the start too (overall_pass false): a campaign that is
  *                                 killed half-way leaves one that says so
  *   out/index.html, out/../index.html   the pages */
 #ifndef AIM_CHAOS_CAMPAIGN_H
@@ -33,7 +33,7 @@ struct campaign {
     int64_t begun_ms;
     json_t *reports;                          /* array of phase reports, in order */
     json_t *not_run;                          /* [{phase, reason}] */
-    char broken[sizeof(((struct err *)0)->msg)];                        /* why the campaign ended early; "" it did not */
+    char broken[sizeof(((struct err *)0)->msg)];   /* why the campaign ended early; "" it did not */
 };
 
 /* Runs the phases asked for, writes everything. Returns whether all of it passed; what went wrong is printed and in the

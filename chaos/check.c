@@ -253,8 +253,8 @@ static bool in_archive(const json_t *archive, const struct op *op)
     return false;
 }
 
-/* An acknowledged edit that began after the final content's own operation was answered, and yet did not win, lost to a clock
- * or to a split: it must lie in every node's archive. (Of overlapping edits nobody can say which saw which.) */
+/* An acknowledged edit that began after the final content's own operation was answered, and yet did not win, lost to a
+ * clock or to a split: it must lie in every node's archive. (Of overlapping edits nobody can say which saw which.) */
 static void judge_lost_edit(struct judge *j, const struct stage *s, const struct op *create, const struct op *op)
 {
     for (int n = 0; n < RECORD_NODES; n++) {

@@ -30,7 +30,7 @@ struct op {
     const char *reason, *outcome, *error;
     int64_t got, needed;
     json_t *invoke, *answer;              /* owned */
-    size_t next;                          /* further operations on the memory, 0: none (edits and deletes hang on creates) */
+    size_t next;                          /* further operations on the memory (they hang on its create); 0: none */
 };
 
 struct dump {

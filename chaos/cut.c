@@ -69,7 +69,8 @@ int cut_possible(struct err *err)
     return 0;
 }
 
-/* A packet of the direction i to j is one to the port of the link i-j, or one from the port of the link j-i (an answer). */
+/* A packet of the direction i to j is one to the port of the link i-j, or one from the port of the link j-i (an
+ * answer). */
 static int cut_tables(struct cut *c, struct err *err)
 {
     char chain[32], text[512];

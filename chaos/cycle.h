@@ -1,4 +1,5 @@
-/* cycle.h - one cycle: a fresh mesh, a burst of writes, a fault in its midst, recovery, agreement, the checker's verdict.
+/* cycle.h - one cycle: a fresh mesh, a burst of writes, a fault in its midst, recovery, agreement, the checker's
+ * verdict.
  *
  *   prepare ─▶ start ─▶ the class's own run: burst ─strike─▶ … healed ─▶ a write at every node ─▶ final stage ─▶ check
  *
@@ -68,7 +69,7 @@ void cycle_proof(struct cycle *c, const char *what, uint64_t count);
 int cycle_write(struct cycle *c, int node, int *ret_status, json_t **ret_answer, struct err *err);
 /* Agreement of these nodes, then their dumps. *ret_ms -1: they did not agree in time. */
 int cycle_stage(struct cycle *c, const char *name, unsigned set, int64_t *ret_ms, struct err *err);
-int cycle_restart(struct cycle *c, unsigned set, struct err *err);   /* starts those nodes and waits until they answer */
+int cycle_restart(struct cycle *c, unsigned set, struct err *err);   /* starts those nodes, waits until they answer */
 void cycle_healed(struct cycle *c);                           /* from here the time to agreement is taken */
 void cycle_kill(struct cycle *c, int node);                   /* SIGKILL now, recorded, with its proof */
 

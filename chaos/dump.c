@@ -28,7 +28,8 @@ static size_t take_page(const json_t *page, json_t *seen, json_t *all)
     return fresh;
 }
 
-/* Reads pages of a list until nothing new comes. Returns the server's total, -1 without one, or a negative error - 1. */
+/* Reads pages of a list until nothing new comes. Returns the server's total, -1 without one, or a negative error - 1.
+ * */
 static int read_list(struct node *n, const char *path, const char *member, json_t *all, int64_t *ret_total,
                      struct err *err)
 {

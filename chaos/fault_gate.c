@@ -106,7 +106,8 @@ const struct fault_class fault_partition = {
 
 enum { STOP, SWALLOW, TRUNCATE };
 
-/* Swallowing makes a link silent, so it strikes one of two, as the stopped node does; the class answers_swallowed has all. */
+/* Swallowing makes a link silent, so it strikes one of two, as the stopped node does; the class answers_swallowed has
+ * all. */
 static void acks_set(struct cycle *c, const struct proxy_fault *f)
 {
     int last = c->variant == SWALLOW ? 1 : MESH_NODES - 1;

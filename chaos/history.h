@@ -8,9 +8,9 @@
  *   {"t":"proof", what, count}: what shows that a fault acted (packets dropped, answers swallowed …); 0: it did not
  *   {"t":"stage", at_us, name, live: [nodes], destroyed: [nodes whose disk was taken away]}
  *
- * Times are microseconds of the monotonic clock since the history began. An invocation without an answer was in flight at
- * the end. At a stage every live node was dumped to dump-<name>-n<node>.json:
- *   {"node", "stage", "namespace", "total", "listed", "complete", "memories": [...], "archive": [...] or null, "error"} */
+ * Times are microseconds of the monotonic clock since the history began. An invocation without an answer was in flight
+ * at the end. At a stage every live node was dumped to dump-<name>-n<node>.json:
+ *   {"node", "stage", "total", "listed", "complete", "memories": [...], "archive": [...] or null, "error"} */
 #ifndef AIM_CHAOS_HISTORY_H
 #define AIM_CHAOS_HISTORY_H
 

@@ -3,8 +3,8 @@
  * A writer has one connection and one operation under way:
  *   resting ─▶ connecting ─▶ asking ─answer─▶ resting … ─nothing left, node given up─▶ done
  *
- * Creators share a number of creates; editors share edits (of the first few acknowledged memories, so that they meet) and
- * deletes (of memories nobody edits). A lost answer is recorded as such and never repeated. */
+ * Creators share a number of creates; editors share edits (of the first few acknowledged memories, so that they meet)
+ * and deletes (of memories nobody edits). A lost answer is recorded as such and never repeated. */
 #ifndef AIM_CHAOS_LOAD_H
 #define AIM_CHAOS_LOAD_H
 
@@ -30,9 +30,9 @@ struct load_plan {
     unsigned agents_count;
     unsigned each;                        /* creates per creator; 0: they share all */
     unsigned pause_ms;                    /* up to so long between two operations of a writer */
-    int64_t patience_ms;                  /* a node that cannot be reached is tried so long; 0: given up once it is dead */
-    /* Once so many creates are acknowledged and so many requests are in flight, strike(data) is called, once, at that very
-     * moment: from inside the loop, before anything else happens. NULL: none. */
+    int64_t patience_ms;                  /* an unreachable node is tried so long; 0: given up once it is dead */
+    /* Once so many creates are acknowledged and so many requests are in flight, strike(data) is called, once, at that
+     * very moment: from inside the loop, before anything else happens. NULL: none. */
     unsigned strike_acks, strike_flight;
     void (*strike)(void *data);
     void *strike_data;

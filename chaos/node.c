@@ -25,8 +25,6 @@
 #define READY_MS 20000
 #define BODY_MAX ((size_t)256 << 20)
 
-extern char **environ;
-
 int child_main(char **argv)
 {
     struct rlimit core = { 0, 0 };

@@ -2,8 +2,9 @@
  *
  *   new ─node_start─▶ running ─node_ready─▶ (answers) ─kill, exit─▶ dead ─node_start─▶ running …
  *
- * A node is started through this program's own `child` command, so that it dies with us. With links, every node reaches
- * every other through a proxy of its own (mesh_link), so one direction between two nodes can be cut; without, directly. */
+ * A node is started through this program's own `child` command, so that it dies with us. With links, every node
+ * reaches every other through a proxy of its own (mesh_link), so one direction between two nodes can be cut; without,
+ * directly. */
 #ifndef AIM_CHAOS_NODE_H
 #define AIM_CHAOS_NODE_H
 
@@ -84,7 +85,8 @@ void node_wipe(struct node *n);
 /* Copies a database with its companions (the node must be down). */
 int node_copy_db(const char *from, const char *to, struct err *err);
 
-/* One request on the node's kept connection (a fresh one when that has ended). 0 when an answer came, whatever its status. */
+/* One request on the node's kept connection (a fresh one when that has ended). 0 when an answer came, whatever its
+ * status. */
 int node_ask(struct node *n, const char *method, const char *path, const json_t *body, int64_t ms, struct reply *ret,
              struct err *err);
 

@@ -85,7 +85,7 @@ void page_plots(struct buf *b, const char *out, const char *class)
     snprintf(path, sizeof path, "%.700s/phase4-%.200s.jsonl", out, class);
     snprintf(dir, sizeof dir, "%.700s/evidence/%.200s", out, class);
     read_cycles(path, &converge, &ok, &found);
-    struct plot_series agreement = { "agreement", PLOT_DOTS, converge.at, converge.count, "#2a62c9" };
+    struct plot_series agreement = { "agreement", "#2a62c9", PLOT_DOTS, converge.at, converge.count };
     plot_print(b, &(struct plot){ .title = "Time from the end of the fault to full agreement",
                                   .x = "cycle",
                                   .y = "ms",
@@ -93,16 +93,16 @@ void page_plots(struct buf *b, const char *out, const char *class)
                                   .count = 1 });
     struct histories h = { .dir = dir };
     dir_each(dir, read_history, &h, NULL);
-    struct plot_series latency[] = { { "201", PLOT_DOTS, h.took.at, h.took.count, "#2a62c9" },
-                                     { "refused", PLOT_DOTS, h.refused.at, h.refused.count, "#c22" } };
+    struct plot_series latency[] = { { "201", "#2a62c9", PLOT_DOTS, h.took.at, h.took.count },
+                                     { "refused", "#c22", PLOT_DOTS, h.refused.at, h.refused.count } };
     if (h.took.count + h.refused.count > 0)
         plot_print(b, &(struct plot){ .title = "Latency of writes around the fault (cycles whose evidence was kept)",
                                       .x = "ms since the fault began",
                                       .y = "ms",
                                       .series = latency,
                                       .count = 2 });
-    struct plot_series counts[] = { { "acknowledged", PLOT_STEPS, ok.at, ok.count, "#d98a00" },
-                                    { "found on both others", PLOT_LINE, found.at, found.count, "#197a3d" } };
+    struct plot_series counts[] = { { "acknowledged", "#d98a00", PLOT_STEPS, ok.at, ok.count },
+                                    { "found on both others", "#197a3d", PLOT_LINE, found.at, found.count } };
     plot_print(
         b,
         &(struct plot){

@@ -1,4 +1,5 @@
-/* phase1.c - the program by itself, on three data directories: store, recall, stats, backup, curator, tools over stdio. */
+/* phase1.c - the program by itself, on three data directories: store, recall, stats, backup, curator, tools over
+ * stdio. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,7 +11,11 @@ enum plot_style { PLOT_DOTS, PLOT_LINE, PLOT_STEPS };
 
 struct plot_point { double x, y; bool bad; };
 
-struct plot_series { const char *name; enum plot_style style; const struct plot_point *point; size_t points; const char *color; };
+struct plot_series {
+    const char *name, *color;
+    enum plot_style style;
+    const struct plot_point *point; size_t points;
+};
 
 struct plot {
     const char *title, *x, *y;            /* texts of the axes, with units */

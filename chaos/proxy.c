@@ -1,4 +1,5 @@
-/* proxy.c - the relay of one link. A connection has two pumps, each a queue of pieces with the moment they may go on. */
+/* proxy.c - the relay of one link. A connection has two pumps, each a queue of pieces with the moment they may go on.
+ * */
 #include <string.h>
 #include <uv.h>
 

@@ -2,10 +2,11 @@
  *
  *   accepted ─no cut─▶ connecting to the target ─▶ relaying both ways ─end, error, truncated─▶ closed
  *
- * What the connecting node sends goes THERE, what it is answered comes BACK; each way has its own fault. A cut holds bytes
- * (they flow on when it is healed, as after a retransmission) and lets no new connection through. A piece is what one read
- * brought: about one message. Swallowed: this piece and everything behind it vanishes while the connection stays open, as
- * TCP knows no hole. Truncated: half of a piece arrives, then the connection ends. What was done is counted. */
+ * What the connecting node sends goes THERE, what it is answered comes BACK; each way has its own fault. A cut holds
+ * bytes (they flow on when it is healed, as after a retransmission) and lets no new connection through. A piece is
+ * what one read brought: about one message. Swallowed: this piece and everything behind it vanishes while the
+ * connection stays open, as TCP knows no hole. Truncated: half of a piece arrives, then the connection ends. What was
+ * done is counted. */
 #ifndef AIM_CHAOS_PROXY_H
 #define AIM_CHAOS_PROXY_H
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One fault class, N cycles of M writes, as scripts of the original's users call it; the real injections of ai-memory-chaos.
+# One fault class, N cycles of M writes, as scripts of the original's users call it; ai-memory-chaos injects for real.
 #
 # Usage:
 #   ./run-chaos.sh [--cycles N] [--fault CLASS] [--writes M] [--verbose]

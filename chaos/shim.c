@@ -1,5 +1,6 @@
-/* shim.c - preloaded into a node under test: its disk as the page of CHAOS_DISK_PAGE says. Files below CHAOS_DISK_DIR whose
- * names end in .db or -wal are concerned, everything else passes. System calls are made directly, so nothing is looked up. */
+/* shim.c - preloaded into a node under test: its disk as the page of CHAOS_DISK_PAGE says. Files below CHAOS_DISK_DIR
+ * whose names end in .db or -wal are concerned, everything else passes. System calls are made directly, so nothing is
+ * looked up. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,9 +21,6 @@
 static struct shim_page *page;
 static char below[PATH_BYTES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset);
-int ftruncate64(int fd, off64_t size);
 
 __attribute__((constructor)) static void start(void)
 {

@@ -14,7 +14,7 @@ enum shim_mode {
     SHIM_SYNC_FAILS = 2,             /* fsync, fdatasync: EIO */
     SHIM_TORN = 4,                   /* the next write to a log gets half through, then the process is gone */
     SHIM_UNDOES = 8,                 /* keeps what unsynced writes replaced, so that a power cut can be played */
-    SHIM_LIES = 16                   /* with UNDOES: a sync answers yes and does nothing, as a disk with a false cache */
+    SHIM_LIES = 16                   /* with UNDOES: a sync answers yes and does nothing, as a false cache */
 };
 
 struct shim_page {

@@ -22,8 +22,6 @@
 
 #define PULSE_MS 2
 
-extern char **environ;
-
 static void pulse_cb(uv_timer_t *t)
 {
     (void)t;

@@ -1,5 +1,5 @@
-/* stub.c - stands in for a node of a mesh so that the gate can be seen to fail: started as the program would be, it keeps all
- * nodes' memories in one file beside the databases, so it converges at once and needs no peers.
+/* stub.c - stands in for a node of a mesh so that the gate can be seen to fail: started as the program would be, it
+ * keeps all nodes' memories in one file beside the databases, so it converges at once and needs no peers.
  *
  *   CHAOS_STUB=honest    keeps everything
  *   CHAOS_STUB=lossy     acknowledges one create in fifty and forgets it

@@ -32,14 +32,15 @@ class Gate(unittest.TestCase):
         return found
 
     def command(self, *args, bin=STUB):
-        return [CHAOS, 'gate', '--bin', bin, '--out', self.out, '--ref', 'test', '--cut', 'proxy', '--settle-ms', '1500', *args]
+        return [CHAOS, 'gate', '--bin', bin, '--out', self.out, '--ref', 'test', '--cut', 'proxy',
+                '--settle-ms', '1500', *args]
 
     def env(self, **more):
         return dict(os.environ, WORKDIR=self.work, **more)
 
     def gate(self, *args, stub='honest', bin=STUB, env=None, seconds=100, before=None):
-        run = subprocess.run((before or []) + self.command(*args, bin=bin), env=self.env(CHAOS_STUB=stub, **(env or {})),
-                             capture_output=True, text=True, timeout=seconds)
+        run = subprocess.run((before or []) + self.command(*args, bin=bin), capture_output=True, text=True,
+                             env=self.env(CHAOS_STUB=stub, **(env or {})), timeout=seconds)
         self.text = run.stdout + run.stderr
         return run.returncode
 
@@ -93,7 +94,8 @@ class Stubs(Gate):
 
 class Injectors(Gate):
     def cut(self, *more, **kw):
-        return self.gate('--phases', '4', '--faults', 'partition_minority', '--cycles', '1', '--writes', '60', *more, **kw)
+        return self.gate('--phases', '4', '--faults', 'partition_minority', '--cycles', '1', '--writes', '60',
+                         *more, **kw)
 
     def test_one_that_touches_nothing(self):
         # The stub speaks to no peer: a cut of its links holds nothing back.
@@ -149,7 +151,8 @@ class BadInput(Gate):
         self.refused(self.gate(*KILL, before=['bash', '-c', 'ulimit -f 8; exec "$@"', '-']), 'cannot write')
 
     def test_wrong_command_lines(self):
-        for args in (['--cycles', 'many'], ['--faults', 'gremlins'], ['--phases', '7'], ['--cut', 'axe'], ['--wat'], ['--seed']):
+        for args in (['--cycles', 'many'], ['--faults', 'gremlins'], ['--phases', '7'], ['--cut', 'axe'],
+                     ['--wat'], ['--seed']):
             self.assertEqual(self.gate(*args), 2, args)
         self.assertEqual(subprocess.run([CHAOS, 'check', self.dir], capture_output=True).returncode, 1)
 

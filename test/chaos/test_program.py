@@ -24,8 +24,8 @@ class Smoke(Gate):
                 lines = [json.loads(line) for line in f]
             self.assertEqual([line['cycle'] for line in lines], [1, 2])
             for line in lines:
-                self.assertEqual(list(line)[:9], ['cycle', 'fault', 'writes', 'ok', 'quorum_not_met', 'fail', 'count_node0',
-                                                  'count_node1', 'count_node2'])
+                self.assertEqual(list(line)[:9], ['cycle', 'fault', 'writes', 'ok', 'quorum_not_met', 'fail',
+                                                  'count_node0', 'count_node1', 'count_node2'])
                 self.assertEqual(line['writes'], line['ok'] + line['quorum_not_met'] + line['fail'])
                 self.assertEqual(line['found'], line['ok'])
         kills = os.path.join(self.out, 'phase4-kill_primary_mid_write.jsonl')
@@ -37,30 +37,36 @@ class Planted(Gate):
     """Bugs in the program itself, and a disk that lies: each must be found, and none where nothing is planted."""
     def run_class(self, name, plant='', cycles=1, **env):
         self.assertTrue(PLANTED)
-        return self.gate('--phases', '4', '--faults', name, '--cycles', str(cycles), '--settle-ms', '1500' if plant else '8000', bin=PLANTED,
-                         env=dict(env, CHAOS_STUB_PLANT=plant))
+        settle = '1500' if plant or env else '8000'
+        return self.gate('--phases', '4', '--faults', name, '--cycles', str(cycles), '--settle-ms', settle,
+                         bin=PLANTED, env=dict(env, CHAOS_STUB_PLANT=plant))
+
+    def lost(self, name):
+        return self.summary()['phases'][0]['details_by_fault'][name]['lost']
 
     def test_nothing_planted(self):
         self.assertEqual(self.run_class('lonely_writer_dies,kill_primary_mid_write,power_cut'), 0, self.text)
 
     def test_acknowledged_before_a_peer_has_committed(self):
-        self.refused(self.run_class('lonely_writer_dies', 'cursor-on-send'), 'acknowledged writes lost')
+        self.refused(self.run_class('lonely_writer_dies', 'cursor-on-send', cycles=4))
+        self.assertGreater(self.lost('lonely_writer_dies'), 0)
 
     def test_sends_cancelled_at_quorum(self):
-        self.refused(self.run_class('kill_primary_mid_write', 'cancel', cycles=2))
+        self.refused(self.run_class('kill_primary_mid_write', 'cancel'))
 
     def test_a_dead_writers_ops_not_asked_for(self):
-        self.refused(self.run_class('kill_primary_mid_write', 'no-pull', cycles=6))
+        self.refused(self.run_class('kill_primary_mid_write', 'no-pull', cycles=4))
 
     def test_acknowledged_before_the_disk_has_it(self):
-        self.refused(self.run_class('power_cut', CHAOS_LYING_DISK='1'), 'acknowledged writes lost')
+        self.refused(self.run_class('power_cut', CHAOS_LYING_DISK='1'))
+        self.assertGreater(self.lost('power_cut'), 0)
 
 
 class Classic(Gate):
     def test_lines_and_summary(self):
         run = subprocess.run([RUN_CHAOS, '--cycles', '2', '--writes', '40', '--fault', 'drop_random_acks'],
-                             env=self.env(AI_MEMORY_BIN=PROGRAM, AI_MEMORY_CHAOS=CHAOS, N0_PORT='0', N1_PORT='0', N2_PORT='0'),
-                             capture_output=True, text=True, timeout=100)
+                             env=self.env(AI_MEMORY_BIN=PROGRAM, AI_MEMORY_CHAOS=CHAOS, N0_PORT='0', N1_PORT='0',
+                                          N2_PORT='0'), capture_output=True, text=True, timeout=100)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         report = os.path.join(self.work, 'chaos-report.jsonl')
         with open(report) as f:
@@ -69,8 +75,8 @@ class Classic(Gate):
         self.assertEqual([line['cycle'] for line in lines], [1, 2])
         self.assertEqual((lines[0]['writes'], lines[0]['ok'], lines[0]['count_node2']), (40, 40, '40'))
         text = run.stdout[run.stdout.index('{'):run.stdout.rindex('}') + 1]
-        self.assertEqual(json.loads(text), {'total_cycles': 2, 'total_writes': 80, 'total_ok': 80, 'total_quorum_not_met': 0,
-                                            'total_fail': 0, 'convergence_bound': 1})
+        self.assertEqual(json.loads(text), {'total_cycles': 2, 'total_writes': 80, 'total_ok': 80,
+                                            'total_quorum_not_met': 0, 'total_fail': 0, 'convergence_bound': 1})
 
     def test_wrong_calls(self):
         for args in (['--fault', 'gremlins'], ['--cycles', 'x'], ['--what']):
