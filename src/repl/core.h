@@ -76,6 +76,7 @@ struct link {
     unsigned batches;
     bool asked;   /* SEND_OPS without SENT yet */
     bool pinging; /* a vector message is on the way */
+    bool starving; /* our log begins behind what it has */
     int64_t starved_ms, progress_ms, vector_ms, whole_ms, hello_ms;
     unsigned stall_shift;
     int64_t dial_ms, retry_ms, refused_ms;
@@ -175,6 +176,7 @@ void core_link_fork(struct repl_core *core, unsigned peer, const struct repl_ent
 int64_t core_link_due(const struct repl_core *core, unsigned peer);
 bool core_link_met(const struct link *l);    /* it said hello on this connection */
 bool core_link_may(const struct link *l);    /* it might still acknowledge */
+void core_link_told(struct repl_core *core, unsigned peer, const struct repl_entry *own); /* while it starves */
 bool core_link_counts(const struct link *l); /* its positions are acknowledgements */
 
 /* core_vector.c */

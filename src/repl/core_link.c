@@ -190,6 +190,7 @@ static void settle(struct repl_core *core, unsigned p, uint64_t pos, uint64_t ch
     l->acked_chain = chain;
     l->next = pos + 1;
     l->starved_ms = core->now_ms;
+    l->starving = false;
     for (unsigned i = 0; i < l->batches; i++) l->batch[i].overtaken = true;
     core_tracker_rebase(core, p, pos);
 }
@@ -275,6 +276,14 @@ static void forget_former(struct repl_core *core, unsigned p, uint64_t node)
     }
 }
 
+/* Our log begins behind what it has: it gets the rest as rows from whomever, and says so when asked. */
+void core_link_told(struct repl_core *core, unsigned p, const struct repl_entry *own)
+{
+    struct link *l = &core->link[p];
+    if (!core_link_counts(l) || !l->starving || l->asked || l->batches > 0 || own->pos <= l->acked) return;
+    if (believe(core, p, NULL, own->pos, own->chain)) settle(core, p, own->pos, own->chain);
+}
+
 static void on_hello(struct repl_core *core, unsigned p, const struct repl_event *e)
 {
     struct link *l = &core->link[p];
@@ -345,7 +354,8 @@ static void on_sent(struct repl_core *core, unsigned p, const struct repl_event 
     struct link *l = &core->link[p];
     if (!l->asked) return;
     l->asked = false;
-    if (e->entry.pos < e->first) {
+    l->starving = e->entry.pos < e->first;
+    if (l->starving) {
         l->starved_ms = core->now_ms + STARVED_MS;
         return;
     }

@@ -330,7 +330,10 @@ void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_e
         uint32_t i = slot_told(core, peer, entry, sure);
         if (i == NONE) continue;
         if (i == 0) { /* nobody has more of our own life than we do */
-            if (entry->pos <= core_own(core)->pos) continue;
+            if (entry->pos <= core_own(core)->pos) {
+                if (sure) core_link_told(core, peer, entry);
+                continue;
+            }
             if (sure) {
                 core_link_fork(core, peer, entry);
                 return;
@@ -391,6 +394,7 @@ void core_vector_send(struct repl_core *core, unsigned peer, bool whole)
         }
     }
     uint32_t asked = 0;
+    if (l->starving && !whole) core_scratch(core, &v->entry[0]); /* where it stands in our stream by now */
     for (uint32_t k = 0; core->t.foreign > 0 && k < v->count && asked < ASK_MAX; k++) {
         if (v->slot[k].waiters == NONE) continue;
         core_scratch(core, &v->entry[k]);

@@ -109,6 +109,50 @@ static void hello_in_the_middle_is_checked(void **state)
     rig_close(&r);
 }
 
+/* Its log begins behind what the peer has: the peer gets rows from somebody, and says where it stands then. */
+static void a_starving_link_asks_where_the_peer_stands(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, 2);
+    rig_up(&r, 1);
+    rig_commit(&r, 10);
+    rig_track(&r, 1, OWN_STREAM, 8, 0);
+    rig_commit(&r, 10);
+    struct repl_event e = rig_event(&r, REPL_SENT, 0);
+    e.first = 1; /* entry.pos 0: nothing there */
+    rig_step(&r, e);
+    const struct repl_effect *f = NULL;
+    while (f == NULL) {
+        rig_until(&r, r.out.wake_ms);
+        if (rig_find(&r, REPL_SEND_OPS, 0)) {
+            const struct repl_effect *asked = rig_find(&r, REPL_SEND_VECTOR, 0);
+            assert_null(asked);
+            rig_step(&r, e);
+        }
+        f = rig_find(&r, REPL_SEND_VECTOR, 0);
+    }
+    bool named = false;
+    for (size_t i = 0; i < f->vector_count; i++) named = named || f->vector[i].stream == OWN_STREAM;
+    assert_true(named);
+    struct repl_entry there = { .stream = OWN_STREAM, .node = OWN_NODE, .pos = 8, .chain = CHAIN(8) };
+    struct repl_event pong = rig_event(&r, REPL_PONG, 0);
+    pong.node = 2;
+    pong.vector = &there;
+    pong.vector_count = 1;
+    rig_step(&r, pong);
+    f = rig_find(&r, REPL_CHECK_CHAIN, 0);
+    assert_non_null(f);
+    assert_int_equal(f->entry.pos, 8);
+    assert_int_equal(r.answers, 0);
+    struct repl_event checked = rig_event(&r, REPL_CHECKED, 0);
+    checked.ok = true;
+    rig_step(&r, checked);
+    assert_answer(&r, 0, 1, REPL_MET, 2);
+    rig_sent(&r, 0, 9, 10);
+    rig_close(&r);
+}
+
 static void forks_are_told_and_do_not_count(void **state)
 {
     (void)state;
@@ -368,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_batch_asked_for_before_a_rewind_moves_nothing),
         cmocka_unit_test(a_position_inside_a_batch_is_looked_up),
         cmocka_unit_test(hello_in_the_middle_is_checked),
+        cmocka_unit_test(a_starving_link_asks_where_the_peer_stands),
         cmocka_unit_test(forks_are_told_and_do_not_count),
         cmocka_unit_test(a_url_of_our_own_never_counts),
         cmocka_unit_test(two_urls_of_one_node_count_once),
