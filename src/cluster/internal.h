@@ -25,6 +25,8 @@
 #define EVENTS_MAX 256
 #define ASKED_MAX 8
 #define POS_WAITS_MAX 4096
+#define HELD_MAX 1000
+#define HELD_POLLS 10
 #define NODES_MAX 64
 #define REMOVED_TEXT "this node was removed from the mesh"
 
@@ -127,6 +129,9 @@ struct cluster {
     unsigned handles;
     bool closing;
     uint64_t batches_in, ops_in, forks;
+    struct { uint64_t far_future, unseen, clock; } counted;   /* of the lane's last commit: ops, edits, its clock */
+    uint64_t held_ops;               /* in the file, HELD_MAX at most; looked for every HELD_POLLS polls */
+    unsigned polls;
 };
 
 /* cluster.c */

@@ -155,13 +155,18 @@ struct look_job {
     struct arena arena;
     struct stream_pos *pos;
     size_t count;
+    bool held; /* the held ops are counted, too */
+    size_t held_count;
 };
 
 static int look_run(struct read_item *item, struct store_tx *tx, struct err *err)
 {
     struct look_job *j = container_of(item, struct look_job, item);
+    struct side_row *side;
     (void)err;
-    return tx->v->streams(tx, &j->arena, &j->pos, &j->count);
+    int rc = tx->v->streams(tx, &j->arena, &j->pos, &j->count);
+    if (rc != 0 || !j->held) return rc;
+    return tx->v->side_scan(tx, SIDE_HELD, NULL, NULL, HELD_MAX, &j->arena, &side, &j->held_count);
 }
 
 static uint64_t known_pos(const struct cluster *c, uint64_t stream)
@@ -178,6 +183,7 @@ static void look_done(struct read_item *item, int status)
     struct look_job *j = container_of(item, struct look_job, item);
     struct cluster *c = j->c;
     c->polling = false;
+    if (status == 0 && j->held) c->held_ops = j->held_count;
     for (size_t i = 0; status == 0 && !c->closing && i < j->count; i++) {
         const struct stream_pos *s = &j->pos[i];
         if (s->node != c->own.node || s->stream == c->own.stream) continue;
@@ -193,6 +199,7 @@ void pull_poll_file(struct cluster *c)
     if (c->polling || c->closing || c->core == NULL) return;
     struct look_job *j = mem_alloc(sizeof *j);
     j->c = c;
+    j->held = c->polls++ % HELD_POLLS == 0;
     j->item.run = look_run;
     j->item.done = look_done;
     arena_init(&j->arena, 64u << 20);

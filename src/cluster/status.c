@@ -32,6 +32,20 @@ static json_t *vector_status(struct cluster *c)
     return list;
 }
 
+static uint64_t refused_rows(const struct cluster *c)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < c->peers; i++) n += c->peer[i].original_state->refused;
+    return n;
+}
+
+/* How far our clock was pulled ahead of the time of day, by what others wrote. */
+static int64_t clock_ahead_ms(const struct cluster *c)
+{
+    int64_t ahead_us = stamp_us(c->counted.clock) - clock_wall_us(NULL);
+    return ahead_us > 0 ? ahead_us / 1000 : 0;
+}
+
 json_t *cluster_status(struct cluster *c)
 {
     int64_t now = clock_mono_ms();
@@ -44,6 +58,11 @@ json_t *cluster_status(struct cluster *c)
                   (json_int_t)(c->core == NULL ? 0 : repl_trackers(c->core)), "behind",
                   (json_int_t)(c->core == NULL ? 0 : repl_behind(c->core)), "batches_in", (json_int_t)c->batches_in,
                   "ops_in", (json_int_t)c->ops_in, "forks", (json_int_t)c->forks);
+    json_object_set_new(o, "clock_ahead_ms", json_integer(clock_ahead_ms(c)));
+    json_object_set_new(o, "far_future_ops", json_integer((json_int_t)c->counted.far_future));
+    json_object_set_new(o, "unseen_edits", json_integer((json_int_t)c->counted.unseen));
+    json_object_set_new(o, "held_ops", json_integer((json_int_t)c->held_ops));
+    json_object_set_new(o, "refused_rows", json_integer((json_int_t)refused_rows(c)));
     json_object_set_new(o, "members", members_status(c));
     json_object_set_new(o, "snapshots", json_integer((json_int_t)c->snapshots));
     return o;
