@@ -10,8 +10,10 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/alloc.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "cluster/cluster.h"
 #include "http/http_door.h"
@@ -30,6 +32,8 @@
 #define PENDING_MS 1000 /* before the grace's end waiting writes are answered */
 #define HANG_MS 5000    /* after it the process ends whatever is left */
 #define FILES_SPARE 64  /* descriptors beside the connections' */
+#define TRIM_MS 5000    /* freed memory beyond TRIM_BYTES goes back to the system */
+#define TRIM_BYTES (64u << 20)
 
 enum server_state { STARTING, SERVING, DRAINING, CLOSING };
 
@@ -50,6 +54,9 @@ struct server {
     uv_signal_t term, interrupt;
     uv_timer_t tick;
     int64_t stopping_ms; /* when it was told to stop */
+    uv_work_t trim;
+    bool trimming;
+    int64_t trimmed_ms;
 };
 
 /* ---- the end, part by part -------------------------------------------------------------------------------------- */
@@ -144,6 +151,20 @@ static void watch_grace(struct server *s)
     end_now(1);
 }
 
+static void trim_work(uv_work_t *work)
+{
+    (void)work;
+    mem_trim(TRIM_BYTES);
+}
+
+static void trim_done(uv_work_t *work, int cancelled)
+{
+    struct server *s = container_of(work, struct server, trim);
+    (void)cancelled;
+    s->trimming = false;
+    s->trimmed_ms = clock_mono_ms();
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct server *s = timer->data;
@@ -152,6 +173,8 @@ static void on_tick(uv_timer_t *timer)
         end_now(1);
     }
     if (s->state >= DRAINING) watch_grace(s);
+    if (s->state != SERVING || s->trimming || clock_mono_ms() - s->trimmed_ms < TRIM_MS) return;
+    s->trimming = uv_queue_work(&s->loop, &s->trim, trim_work, trim_done) == 0;
 }
 
 /* ---- the start, part by part ------------------------------------------------------------------------------------ */

@@ -4,6 +4,7 @@
  * exactly its size, so that the sanitizer sees an overflow of one piece into the next. */
 #include "base/alloc.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -61,6 +62,15 @@ char *mem_strndup(const char *s, size_t len)
 void mem_free(void *p)
 {
     free(p);
+}
+
+void mem_trim(size_t unused_min)
+{
+#ifdef __GLIBC__
+    if (mallinfo2().fordblks > unused_min) (void)malloc_trim(0);
+#else
+    (void)unused_min;
+#endif
 }
 
 void arena_init(struct arena *a, size_t max)

@@ -782,6 +782,25 @@ int json_depth(const json_t *v)
     return deepest + 1;
 }
 
+/* What jansson and the allocator take for them. */
+enum { WEIGHT_SCALAR = 32, WEIGHT_STRING = 64, WEIGHT_ARRAY = 144, WEIGHT_OBJECT = 304, WEIGHT_MEMBER = 80 };
+
+size_t json_weight(const json_t *v)
+{
+    size_t sum = WEIGHT_SCALAR;
+    json_t *object = (json_t *)(uintptr_t)v;
+    if (json_is_string(v)) return WEIGHT_STRING + json_string_length(v);
+    if (json_is_array(v)) {
+        sum = WEIGHT_ARRAY + 8 * json_array_size(v);
+        for (size_t i = 0; i < json_array_size(v); i++) sum += json_weight(json_array_get(v, i));
+    } else if (json_is_object(v)) {
+        sum = WEIGHT_OBJECT;
+        for (void *it = json_object_iter(object); it != NULL; it = json_object_iter_next(object, it))
+            sum += WEIGHT_MEMBER + json_object_iter_key_len(it) + json_weight(json_object_iter_value(it));
+    }
+    return sum;
+}
+
 const char *json_kind(const json_t *v)
 {
     if (v == NULL) return "null";

@@ -41,6 +41,8 @@ void json_print_double(struct buf *b, double v);
 void json_print_string(struct buf *b, const char *s, size_t len);
 /* Container depth: 0 for a scalar, 1 for {} */
 int json_depth(const json_t *v);
+/* About how much memory it takes. */
+size_t json_weight(const json_t *v);
 /* The kind as error messages say it: "string", "integer", "floating point", "boolean", "null", "sequence", "map". */
 const char *json_kind(const json_t *v);
 

@@ -186,6 +186,7 @@ static int decode_body(struct call *c, const char *text, size_t len)
     }
     int rc = args_from_json(c->op->args, DOOR_HTTP, c->body, &c->arena, c->args, &c->err);
     drop_unknown(c->op->args, c->body);
+    c->weight = json_weight(c->body);
     return rc ? bad_body(c) : check(c);
 }
 

@@ -234,6 +234,8 @@ static void position_cb(void *data, int status)
 static int read_submit(struct call_private *p, int64_t now_ms)
 {
     struct call *c = p->call;
+    if (c->text_len > 0 && p->engine->bytes > p->engine->limits.bytes_max)
+        return err_set(&c->err, E_BUSY, "too many large requests are waiting");
     p->deadline_ms = c->deadline_mono_ms ? c->deadline_mono_ms : now_ms + READ_DEFAULT_MS;
     p->until_ms = c->wait_ms > 0 && now_ms + c->wait_ms < p->deadline_ms ? now_ms + c->wait_ms : p->deadline_ms;
     if (c->op->effect == OP_TOUCH) {
@@ -450,7 +452,7 @@ static int lane_start(struct call_private *p)
     p->item = (struct lane_item){ .run = write_run,
                                   .done = write_done,
                                   .class = p->call->op->effect == OP_LOCAL ? LANE_UPKEEP : LANE_CLIENT,
-                                  .bytes = p->bytes };
+                                  .bytes = p->bytes - p->call->weight };
     p->state = CALL_QUEUED;
     return p->engine->lane ? lane_submit(p->engine->lane, &p->item) : E_READ_ONLY;
 }
@@ -464,8 +466,14 @@ static void decode_work(uv_work_t *work)
 static void decode_after(uv_work_t *work, int cancelled)
 {
     struct call_private *p = container_of(work, struct call_private, decode);
-    int status = cancelled ? E_CANCELLED : p->call->status;
-    p->call->status = 0;
+    struct call *c = p->call;
+    struct engine *e = p->engine;
+    int status = cancelled ? E_CANCELLED : c->status;
+    c->status = 0;
+    p->bytes += c->weight;
+    e->bytes += c->weight;
+    if (status == 0 && e->bytes > BODIES_SHARE * e->limits.bytes_max)
+        status = err_set(&c->err, E_BUSY, "too many writes are waiting");
     if (status == 0) status = lane_start(p);
     if (status) engine_finish(p, status);
 }
@@ -514,7 +522,7 @@ void engine_submit(struct engine *e, struct call *c)
     struct call_private *p = c->priv;
     CHECK(e->magic == ENGINE_MAGIC && p->magic == CALL_MAGIC && p->state == CALL_NEW && c->done != NULL);
     p->engine = e;
-    p->bytes = sizeof(*c) + c->arena.used + c->text_len;
+    p->bytes = sizeof(*c) + c->arena.used + c->text_len + c->weight;
     list_add_tail(&e->calls, &p->all);
     e->count++;
     e->bytes += p->bytes;

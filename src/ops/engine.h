@@ -25,6 +25,7 @@ struct call {
     json_t *body;       /* owned: args borrow from it */
     char *text;
     size_t text_len; /* owned (mem_alloc): raw body when decoding is left to the pool (bodies over 16 KiB) */
+    size_t weight;   /* memory the decoded body takes, about; set by who decodes */
     void *args;      /* args_size bytes in the arena, zeroed */
     struct caller caller;
     int (*decode)(struct call *); /* pool or loop, before run, when not NULL: text -> body -> args, checks; sets err */

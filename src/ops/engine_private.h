@@ -14,6 +14,7 @@
 #define ASIDE_SHARE 50     /* they take a fiftieth of one core's time, */
 #define ASIDE_SAVED_US 100000 /* saved up to this much */
 #define TICK_MS 10         /* while something waits by time */
+#define BODIES_SHARE 4     /* decoded bodies may take so many times the bytes at which none is accepted any more */
 #define TOUCH_IDS_MAX 8192 /* ids gathered for one commit; further ones are not counted */
 #define SEEN_MAX 256
 
