@@ -19,9 +19,11 @@ void check_disk(struct disk *d)
             from = d->seen[k].pos;
             chain = d->seen[k].chain;
         }
+        uint64_t trimmed = disk_trimmed(d, v[i].stream);
         if (v[i].pos < from || (v[i].pos == from && v[i].chain != chain))
             sim_fail(s, "node %u: position in %llx went from %llu to %llu", d->index, (unsigned long long)v[i].stream,
                      (unsigned long long)from, (unsigned long long)v[i].pos);
+        if (trimmed > from) from = trimmed;
         if (s->failed || v[i].pos == from) continue;
         size_t want = (size_t)(v[i].pos - from);
         struct op **ops = mem_alloc((want + 1) * sizeof(struct op *));
@@ -94,7 +96,7 @@ void check_caps(struct sim *s)
     }
     for (unsigned i = 0; i < s->n; i++) {
         struct node *n = &s->node[i];
-        if (open[i] > 2 * n->targets) sim_fail(s, "node %u has %u connections open", i, open[i]);
+        if (open[i] > 2 * n->targets + n->fetch.wanted) sim_fail(s, "node %u has %u connections open", i, open[i]);
         if (!n->up) continue;
         size_t tracked = 0;
         for (size_t k = 0; k < s->clients; k++)

@@ -206,6 +206,6 @@ void client_event(struct sim *s, struct event *e)
     s->commands++;
     s->goal[GOAL_FOREIGN_PROCESS] = true;
     sim_log(s, "a command on node %u: stream %llx", n->i, (unsigned long long)stream);
-    sim_at(s, (int64_t)pick(s, 100000),
+    sim_at(s, s->trims_tombs ? 0 : (int64_t)pick(s, 100000),
            (struct event){ .kind = EV_NOTICED, .node = n->i, .life = n->life, .a = stream });
 }

@@ -243,9 +243,15 @@ struct disk *disk_model(struct sim *s, unsigned index)
 }
 
 /* ---- any disk ------------------------------------------------------------------------------------------------ */
+uint64_t disk_trimmed(struct disk *d, uint64_t stream)
+{
+    return d->v->trimmed == NULL ? 0 : d->v->trimmed(d, stream);
+}
+
 bool disk_has(struct disk *d, const struct op *op)
 {
     uint64_t chain;
+    if (op->seq <= disk_trimmed(d, op->stream)) return true;
     return d->v->chain(d, op->stream, op->seq, &chain) && chain == op->chain;
 }
 

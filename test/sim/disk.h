@@ -13,6 +13,7 @@
 #define STREAMS_MAX 256
 
 struct sim;
+struct node;
 struct conn;
 
 /* ---- ops: one record per (stream, seq), for ever ------------------------------------------------------------- */
@@ -40,12 +41,24 @@ enum edit_kind {
 };
 struct edit { enum edit_kind kind; unsigned id, title, text; };
 
+/* A vector, a page of rows, or the end of a state; on its way and in the lane. Strings and bytes are owned. */
+struct state_page {
+    bool begun, end, forget;     /* begun: the vector was sent already */
+    struct stream_pos *v;        /* of the one who gives */
+    size_t count;
+    uint16_t from, to;           /* sections, see struct page_at */
+    char *from_after, *to_after;
+    char *bytes;
+    size_t len;
+};
+
 enum work_result { WORK_DONE, WORK_REWIND, WORK_FORK, WORK_FAILED };
 struct work {                    /* one item of the lane */
     bool foreign;
     uint64_t key;                /* a client's write */
     struct edit edit;
     uint64_t stream, node, first, before;   /* foreign: whose, first seq, chain before it */
+    struct state_page *page;     /* foreign: rows in place of ops; owned */
     struct op **ops;             /* owned by the message */
     size_t count;
     enum work_result result;
@@ -69,6 +82,12 @@ struct disk_verbs {
     size_t (*page)(struct disk *d, uint64_t stream, uint64_t from, uint64_t to, struct op **ret);
     bool (*chain)(struct disk *d, uint64_t stream, uint64_t seq, uint64_t *ret);   /* false: not here */
     bool (*key)(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_t *ret_seq);
+    /* NULL in the four: all ops are kept for ever */
+    uint64_t (*trimmed)(struct disk *d, uint64_t stream);
+    void (*trim)(struct disk *d, uint64_t keep);                       /* all but the last ops of each stream go */
+    size_t (*trim_tombs)(struct disk *d, struct node *n, int64_t wall_us);
+    struct stream_pos *(*head)(struct disk *d, size_t *ret_count);     /* the vector, by stream; mem_free */
+    void (*give)(struct disk *d, struct state_page *p, size_t rows);   /* fills in bytes, len, to */
     char *(*dump)(struct disk *d);                                     /* the rows as text, mem_free; NULL: has none */
 };
 struct disk {
@@ -86,6 +105,7 @@ struct disk *disk_model(struct sim *s, unsigned index);
 struct disk *disk_real(struct sim *s, unsigned index);
 /* The rows that all ops of these streams come to, one stream after the other; mem_free. */
 char *disk_replay(struct sim *s, const struct repl_entry *v, size_t count);
+uint64_t disk_trimmed(struct disk *d, uint64_t stream);
 bool disk_has(struct disk *d, const struct op *op);
 uint64_t disk_pos(struct disk *d, uint64_t stream, uint64_t *ret_chain);
 

@@ -97,6 +97,13 @@ static void machine(struct sim *s, enum fault f)
         node_crash(n, chance(s, 50), f == FAULT_LOSE ? LOSS_ALL : LOSS_SET_BACK);
         later(s, i, BACK_START, span(s, 1500000));
         return;
+    case UPKEEP_LOG:
+        if (n->disk->v->trim == NULL) return;
+        n->disk->v->trim(n->disk, pick(s, 4));
+        s->goal[GOAL_LOG_TRIMMED] = true;
+        sim_log(s, "node %u trims its log", i);
+        return;
+    case UPKEEP_TOMBS: return;
     case FAULT_PAUSE:
         if (n->paused_until > s->now_us) return;
         n->paused_until = s->now_us + span(s, 2500000);
@@ -123,6 +130,20 @@ static void machine(struct sim *s, enum fault f)
     }
 }
 
+/* Not while a state comes in: its pages may hold what the tombstone was for. */
+static void trim_tombs(struct sim *s)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        struct node *n = &s->node[i];
+        if (!n->up || n->fetch.wanted || n->paused_until > s->now_us) continue;
+        size_t count = n->disk->v->trim_tombs(n->disk, n, node_wall(n));
+        if (count == 0) continue;
+        s->goal[GOAL_TOMBS_TRIMMED] = true;
+        sim_log(s, "node %u trims %zu tombstones", i, count);
+    }
+    sim_at(s, 5000 + (int64_t)pick(s, 50000), (struct event){ .kind = EV_UPKEEP });
+}
+
 void fault_event(struct sim *s, struct event *e)
 {
     if (e->kind == EV_RESTART) {
@@ -133,9 +154,13 @@ void fault_event(struct sim *s, struct event *e)
         if (e->b == BACK_SPEED) n->slow = false;
         return;
     }
+    if (e->kind == EV_UPKEEP) {
+        trim_tombs(s);
+        return;
+    }
     if (s->quiet) return;
     enum fault f = (enum fault)pick(s, FAULT_KINDS);
-    s->faults += s->fault_on[f];
+    s->faults += s->fault_on[f] && f < UPKEEP_LOG;
     bool between = f >= FAULT_CUT && f <= FAULT_DISCARD;
     if (s->fault_on[f] && between)
         network(s, f);

@@ -27,6 +27,7 @@ bool lane_submit(struct node *n, struct work *w)
 
 static void free_work(struct work *w)
 {
+    state_page_free(w->page);
     mem_free(w->ops);
     mem_free(w);
 }
@@ -48,6 +49,10 @@ static void told(struct node *n, struct work *w)
 {
     struct sim *s = n->s;
     struct conn *c = w->conn;
+    if (w->page != NULL) {
+        state_merged(n, w);
+        return;
+    }
     if (!w->foreign) {
         client_done(n, w);
         return;
@@ -89,7 +94,7 @@ static void done(struct node *n)
     e.type = REPL_APPLIED;
     for (size_t i = 0; i < count; i++) {
         const struct work *w = batch[i];
-        if (!w->foreign || w->result == WORK_FAILED) continue;
+        if (!w->foreign || w->page != NULL || w->result == WORK_FAILED) continue;
         e.entry = (struct repl_entry){ .stream = w->stream, .node = w->node, .pos = w->pos, .chain = w->chain };
         struct repl_entry v[STREAMS_MAX];
         size_t streams = n->disk->v->vector(n->disk, v);

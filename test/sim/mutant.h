@@ -11,6 +11,10 @@
     X(CANCEL_AT_QUORUM, "what W have is not sent to the others any more") \
     X(SEQ_REUSED, "a new life goes on in the old stream from its start") \
     X(TIES_BY_ARRIVAL, "of equal versions the one that came last wins") \
+    X(TIES_BY_NODE, "of equal versions of one node's streams neither is greater") \
+    X(SNAPSHOT_REPLACES, "a snapshot takes the place of what a node has") \
+    X(TOMB_BY_TIME, "a tombstone goes when it is old enough") \
+    X(TOMB_BY_VECTORS, "a tombstone goes when all have it, whatever of theirs is still on its way") \
     X(TWIN_COUNTS, "a node counts once per URL") \
     X(SELF_COUNTS, "our own URL counts") \
     X(NO_PULL, "nobody asks for a dead writer's ops") \

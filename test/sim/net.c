@@ -26,6 +26,7 @@ struct msg *msg_new(struct node *n, enum msg_kind kind)
 
 void msg_free(struct msg *m)
 {
+    state_page_free(m->page);
     mem_free(m->vector);
     mem_free(m->ops);
     mem_free(m);
@@ -156,6 +157,10 @@ static bool connected(struct sim *s, struct conn *c)
         c->b_life = b->life;
         if (!c->pulls) {
             node_feed(&s->node[c->a], e);
+            return true;
+        }
+        if (c->state) {
+            state_ask(&s->node[c->a], c);
             return true;
         }
         struct msg *m = msg_new(&s->node[c->a], M_PULL);

@@ -34,6 +34,10 @@ void node_start(struct node *n)
     memset(n->pull, 0, sizeof(n->pull));
     n->disk->v->life(n->disk, node_wall(n));
     struct repl_config c;
+    unsigned known = 0;
+    while (known < s->members && s->member[known] != n->disk->id) known++;
+    CHECK(known < MEMBERS_MAX);
+    if (known == s->members) s->member[s->members++] = n->disk->id;
     repl_config_default(&c);
     c.node = n->disk->id;
     c.own = (struct repl_entry){ .stream = n->disk->stream, .node = n->disk->id };
@@ -82,6 +86,8 @@ void node_crash(struct node *n, bool silent, enum loss loss)
     n->slow = false;
     n->since_us = s->now_us;
     net_node_down(s, n);
+    state_crash(n);
+    told_forget(n);
     client_node_down(n);
     repl_free(n->core);
     n->core = NULL;
@@ -198,7 +204,8 @@ static size_t sendable(struct op **ops, size_t count)
 static size_t page(struct node *n, uint64_t stream, uint64_t from, uint64_t to, struct op ***ret, uint64_t *ret_before)
 {
     *ret = NULL;
-    if (to < from || !n->disk->v->chain(n->disk, stream, from - 1, ret_before)) return 0;
+    if (to < from || from <= disk_trimmed(n->disk, stream) || !n->disk->v->chain(n->disk, stream, from - 1, ret_before))
+        return 0;
     *ret = mem_alloc((size_t)(to - from + 2) * sizeof(struct op *));
     return sendable(*ret, n->disk->v->page(n->disk, stream, from, to, *ret));
 }
@@ -245,10 +252,13 @@ void node_event(struct node *n, struct event *e)
         out.type = REPL_CHECKED;
         out.peer = (unsigned)(e->c >> 16) & 0xffff;
         out.gen = (uint32_t)(e->c >> 32);
-        out.ok = n->disk->v->chain(n->disk, n->disk->stream, e->b, &chain) && chain == e->a;
+        out.ok = e->b < disk_trimmed(n->disk, n->disk->stream) || /* nothing to compare with */
+                 (n->disk->v->chain(n->disk, n->disk->stream, e->b, &chain) && chain == e->a);
         node_feed(n, out);
         return;
     }
+    case EV_STATE:
+    case EV_STATE_LATE: state_event(n, e); return;
     case EV_COMPOSE: compose(n, e); return;
     case EV_PULL_LATE:
         c = n->pull[e->a];
@@ -285,6 +295,7 @@ static void heard(struct node *n, const struct msg *m)
     e.entry.stream = m->live;
     node_feed(n, e);
     if (m->kind != M_HELLO && m->kind != M_VECTOR) return;
+    told_take(n, m->node, m->vector, m->vector_count);
     e.type = REPL_VECTOR;
     e.vector = m->vector;
     e.vector_count = m->vector_count;
@@ -356,6 +367,7 @@ static void serve_pull(struct node *n, struct conn *c, const struct msg *m)
     a->first = from;
     a->count = page(n, m->entry.stream, from, to < pos ? to : pos, &a->ops, &a->before);
     a->more = a->count > 0 && from + a->count - 1 < pos;
+    a->gone = from <= disk_trimmed(n->disk, m->entry.stream);
     if (a->count > 0 && a->before != m->entry.chain) sim_fail(n->s, "node %u pulls on another chain", c->a);
     n->s->transfers += a->count;
     net_send(c, 1, a);
@@ -376,6 +388,7 @@ void node_request(struct node *n, struct conn *c, struct msg *m)
     case M_OPS: serve_ops(n, c, m); break;
     case M_VECTOR: serve_vector(n, c, m); break;
     case M_PULL: serve_pull(n, c, m); break;
+    case M_STATE: state_give(n, c, m); break;
     default: WRONG("no request");
     }
     msg_free(m);
@@ -388,6 +401,8 @@ static void pulled(struct node *n, struct conn *c, struct msg *m)
     if (n->pull[c->peer] != c) return;
     if (m->count == 0) {
         n->pull[c->peer] = NULL;
+        e.ok = !m->gone;
+        if (m->gone) state_want(n, c->peer);
         node_feed(n, e);
         return;
     }
@@ -416,12 +431,17 @@ void node_answer(struct node *n, struct conn *c, struct msg *m)
     case M_ACK: e.type = REPL_ACK; break;
     case M_BUSY: e.type = REPL_BUSY; break;
     case M_PONG: e.type = REPL_PONG; break;
+    case M_STATE_IS:
+        state_answer(n, c, m);
+        msg_free(m);
+        return;
     case M_PULLED:
         pulled(n, c, m);
         msg_free(m);
         return;
     default: WRONG("no answer");
     }
+    if (m->kind == M_HELLO_OK || m->kind == M_PONG) told_take(n, m->node, m->vector, m->vector_count);
     struct repl_peer_view before, after;
     repl_peer_view(n->core, c->peer, &before);
     node_feed(n, e);
@@ -434,6 +454,10 @@ void node_answer(struct node *n, struct conn *c, struct msg *m)
 void node_closed(struct node *n, struct conn *c)
 {
     struct repl_event e = { .type = REPL_CLOSED, .peer = c->peer, .gen = c->gen };
+    if (c->state) {
+        state_closed(n, c);
+        return;
+    }
     if (c->pulls) {
         if (n->pull[c->peer] != c) return;
         n->pull[c->peer] = NULL;

@@ -14,6 +14,7 @@
 #define DUMP_MAX (16u << 20)
 #define READ_MAX (64u << 20)
 #define LINK_KIND "related_to"
+#define TOMB_AGE_US 50000 /* stands for a day */
 
 struct real {
     struct disk d;
@@ -27,13 +28,39 @@ struct real {
 };
 
 #ifdef AIM_MUTANTS
+static struct {
+    uint64_t stream, node;
+} maker[STREAMS_MAX];
+static size_t makers;
+
+static uint64_t node_of(uint64_t stream)
+{
+    for (size_t i = 0; i < makers; i++)
+        if (maker[i].stream == stream) return maker[i].node;
+    return stream;
+}
+
+static void made_by(uint64_t stream, uint64_t node)
+{
+    if (makers == STREAMS_MAX) makers = 0;
+    maker[makers].stream = stream;
+    maker[makers++].node = node;
+}
+
 /* The linker puts this before the program's own (--wrap): among equals, it says, the one asked about is newer. */
 int __real_stamp_cmp(const struct stamp *a, const struct stamp *b);
 int __wrap_stamp_cmp(const struct stamp *a, const struct stamp *b);
 int __wrap_stamp_cmp(const struct stamp *a, const struct stamp *b)
 {
+    if (MUTANT(TIES_BY_NODE) && a->ver == b->ver && node_of(a->stream) == node_of(b->stream)) return 0;
     if (MUTANT(TIES_BY_ARRIVAL) && a->ver == b->ver && a->stream != b->stream) return 1;
     return __real_stamp_cmp(a, b);
+}
+#else
+static void made_by(uint64_t stream, uint64_t node)
+{
+    (void)stream;
+    (void)node;
 }
 #endif
 
@@ -55,6 +82,7 @@ static void change_start(struct real *r, struct change *c, struct store_conn *co
     struct err err = { 0 };
     *c = (struct change){ .lifetimes = &r->lifetimes, .random = unique, .random_data = r };
     if (change_open(c, r->store->b, conn, START_US + wall_us, &err) != 0) sim_fail(r->d.s, "open: %s", err.msg);
+    made_by(c->origin.stream, c->origin.node);
 }
 
 static void real_life(struct disk *d, int64_t wall_us)
@@ -182,13 +210,43 @@ static int foreign_item(struct change *c, struct work *w)
     return 0;
 }
 
+/* A planted bug: nothing of what is here survives. */
+static int drop_rows(struct change *c, struct arena *a)
+{
+    const char **id;
+    struct row row;
+    size_t count;
+    int rc = c->tx->v->ids_after(c->tx, NULL, 4096, a, &id, &count);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = c->tx->v->get(c->tx, id[i], a, &row);
+        if (rc == 0) rc = c->tx->v->remove(c->tx, &row);
+        if (rc == E_NOT_FOUND) rc = c->tx->v->side_remove(c->tx, SIDE_SHADOW, id[i]);
+        if (rc == 0) rc = c->tx->v->side_remove(c->tx, SIDE_TOMBSTONE, id[i]);
+    }
+    return rc;
+}
+
+static int state_item(struct real *r, struct work *w)
+{
+    const struct state_page *p = w->page;
+    struct page_span span = { .v = p->v, .count = p->count, .forget = p->forget };
+    span.from = (struct page_at){ .section = p->from, .after = p->from_after };
+    span.to = (struct page_at){ .section = p->to, .after = p->to_after };
+    if (p->end) return change_snapshot_end(&r->c, p->v, p->count);
+    bool first = p->from == 0 && p->from_after == NULL;
+    int rc = MUTANT(SNAPSHOT_REPLACES) && first ? drop_rows(&r->c, &r->arena) : 0;
+    return rc == 0 ? change_snapshot_page(&r->c, p->bytes, p->len, &span) : rc;
+}
+
 static void item(struct real *r, struct work *w)
 {
     struct change *c = &r->c;
     struct err err = { 0 };
     if (change_savepoint(c, &err) != 0) sim_fail(r->d.s, "savepoint: %s", err.msg);
     w->result = WORK_DONE;
-    int rc = w->foreign ? foreign_item(c, w) : write_item(r, c, w->key, &w->edit, &w->pos);
+    int rc = w->page != NULL ? state_item(r, w)
+             : w->foreign    ? foreign_item(c, w)
+                             : write_item(r, c, w->key, &w->edit, &w->pos);
     if (rc == 0) rc = change_savepoint_end(c, true, &err);
     if (rc == 0) return;
     if (w->foreign) sim_fail(r->d.s, "an op is refused: %s", err_text(rc));
@@ -317,11 +375,115 @@ static bool real_key(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_
     return rc == 0;
 }
 
+/* ---- state, trimming ----------------------------------------------------------------------------------------- */
+static uint64_t real_trimmed(struct disk *d, uint64_t stream)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    struct stream_pos pos = { 0 };
+    int rc = tx->v->stream_get(tx, stream, &pos);
+    read_end(r);
+    return rc == 0 ? pos.trimmed : 0;
+}
+
+static void real_trim(struct disk *d, uint64_t keep)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = NULL;
+    struct stream_pos *p = NULL;
+    struct err err = { 0 };
+    size_t count = 0;
+    int rc = r->store->b->begin(r->writer, &tx, &err);
+    if (rc == 0) rc = tx->v->streams(tx, &r->arena, &p, &count);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (p[i].pos <= p[i].trimmed + keep) continue;
+        p[i].trimmed = p[i].pos - keep;
+        rc = tx->v->stream_put(tx, &p[i]);
+    }
+    if (rc == 0) rc = r->store->b->commit(r->writer, true, &err);
+    if (rc != 0) sim_fail(d->s, "trimming: %s", err_text(rc));
+    arena_release(&r->arena);
+}
+
+/* Old enough by this node's clock, which may not fall behind the version afterwards; every member told that it has it;
+ * and whatever those members had then is here, too. */
+static bool may_go(struct real *r, struct node *n, bool all_here, const struct stamp *s, int64_t wall_us)
+{
+    if (stamp_us(s->ver) + TOMB_AGE_US > START_US + wall_us) return false;
+    if (MUTANT(TOMB_BY_TIME)) return true;
+    if (!told_covers(n, s->stream, s->seq) || (!MUTANT(TOMB_BY_VECTORS) && !all_here)) return false;
+    (void)hlc_follow(&r->c.hlc, s->ver, START_US + wall_us);
+    return true;
+}
+
+static size_t real_trim_tombs(struct disk *d, struct node *n, int64_t wall_us)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = NULL;
+    struct side_row *side = NULL;
+    struct err err = { 0 };
+    size_t count = 0, gone = 0;
+    bool all_here = told_all_here(n);
+    int rc = r->store->b->begin(r->writer, &tx, &err);
+    if (rc == 0) rc = tx->v->side_scan(tx, SIDE_TOMBSTONE, NULL, NULL, 4096, &r->arena, &side, &count);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (!may_go(r, n, all_here, &side[i].stamp, wall_us)) continue;
+        rc = tx->v->side_remove(tx, SIDE_TOMBSTONE, side[i].id);
+        gone++;
+    }
+    if (rc == 0) rc = r->store->b->commit(r->writer, true, &err);
+    if (rc != 0) sim_fail(d->s, "trimming: %s", err_text(rc));
+    arena_release(&r->arena);
+    return gone;
+}
+
+static struct stream_pos *real_head(struct disk *d, size_t *ret_count)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    struct stream_pos *p = NULL;
+    if (tx->v->streams(tx, &r->arena, &p, ret_count) != 0) sim_fail(d->s, "streams");
+    struct stream_pos *copy = mem_alloc((*ret_count + 1) * sizeof(*copy));
+    for (size_t i = 0; i < *ret_count; i++) copy[i] = p[i];
+    read_end(r);
+    return copy;
+}
+
+static void real_give(struct disk *d, struct state_page *p, size_t rows)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    struct page_at at = { .section = p->from, .after = p->from_after };
+    struct buf b;
+    buf_init(&b, DUMP_MAX);
+    int rc = change_page(tx, &at, rows, DUMP_MAX, &r->arena, &b);
+    if (rc != 0) sim_fail(d->s, "a page: %s", err_text(rc));
+    p->to = at.section;
+    p->to_after = at.after == NULL ? NULL : mem_strdup(at.after);
+    p->bytes = buf_take(&b, &p->len);
+    read_end(r);
+}
+
+static void without(struct buf *b, const char *begins)
+{
+    struct buf kept;
+    size_t len = strlen(begins);
+    buf_init(&kept, DUMP_MAX);
+    for (const char *line = buf_str(b); *line != '\0';) {
+        size_t n = strcspn(line, "\n") + 1;
+        if (strncmp(line, begins, len) != 0) buf_put(&kept, line, n);
+        line += n;
+    }
+    buf_release(b);
+    *b = kept;
+}
+
 static char *real_dump(struct disk *d)
 {
     struct buf b;
     buf_init(&b, DUMP_MAX);
     memstore_dump(real_of(d)->store, true, &b);
+    if (d->s->trims_tombs) without(&b, "side 1 ");
     if (strstr(buf_str(&b), "shadow ") != NULL) d->s->goal[GOAL_TITLE_SHARED] = true;
     return buf_take(&b, NULL);
 }
@@ -404,6 +566,11 @@ struct disk *disk_real(struct sim *s, unsigned index)
         .page = real_page,
         .chain = real_chain,
         .key = real_key,
+        .trimmed = real_trimmed,
+        .trim = real_trim,
+        .trim_tombs = real_trim_tombs,
+        .head = real_head,
+        .give = real_give,
         .dump = real_dump,
     };
     struct real *r = mem_alloc(sizeof(*r));

@@ -135,7 +135,8 @@ static void handle(struct sim *s, struct event *e)
 {
     switch (e->kind) {
     case EV_FAULT:
-    case EV_RESTART: fault_event(s, e); return;
+    case EV_RESTART:
+    case EV_UPKEEP: fault_event(s, e); return;
     case EV_CLIENT: client_event(s, e); return;
     default: break;
     }
@@ -204,6 +205,9 @@ static void set_up(struct sim *s)
     s->real = chance(s, 60);
     s->coarse = chance(s, 30);
     for (unsigned k = 0; k < FAULT_KINDS; k++) s->fault_on[k] = chance(s, 45);
+    /* The older copy that is put back is younger than a tombstone must be to go. */
+    s->trims_tombs = s->fault_on[UPKEEP_TOMBS] && s->real;
+    if (s->trims_tombs) s->fault_on[FAULT_SET_BACK] = false;
     sim_log(s, "%u nodes, W %u, %s store", s->n, s->w, s->real ? "real" : "model");
     for (unsigned i = 0; i < s->n; i++) {
         struct node *n = &s->node[i];
@@ -221,6 +225,7 @@ static void set_up(struct sim *s)
         sim_at(s, at, (struct event){ .kind = EV_CLIENT });
     }
     sim_at(s, (int64_t)pick(s, 300000), (struct event){ .kind = EV_FAULT });
+    if (s->trims_tombs) sim_at(s, 0, (struct event){ .kind = EV_UPKEEP });
 }
 
 static unsigned all_nodes(const struct sim *s)

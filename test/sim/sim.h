@@ -6,7 +6,8 @@
  *   node.c   effects into events, the server side   disk.c   what a node keeps, as a model
  *   net.c    connections                            real.c   a disk that is change.c over the store in memory
  *   client.c clients, commands                      check.c  invariants, agreement
- *   fault.c  what goes wrong                        main.c   seeds, shrinking, planted bugs */
+ *   state.c  snapshots, what members told           main.c   seeds, shrinking, planted bugs
+ *   fault.c  what goes wrong */
 #ifndef AIM_SIM_H
 #define AIM_SIM_H
 
@@ -20,12 +21,14 @@
 #include "disk.h"
 #include "mutant.h"
 #include "repl.h"
+#include "state.h"
 
 #define NODES_MAX 5
 #define TARGETS_MAX 6            /* configured peers of one node: the others, and one of its own or twice */
 #define CLIENT_OPS_MAX 260
 #define CHOICES_MAX 60000
 #define LANE_MAX 64
+#define MEMBERS_MAX 16
 #define NODE_BIT(i) (1u << (i))
 
 struct sim;
@@ -36,7 +39,7 @@ struct msg;
 /* ---- events -------------------------------------------------------------------------------------------------- */
 enum event_kind {
     EV_WAKE, EV_DELIVER, EV_CONNECT, EV_DURABLE, EV_LANE_DONE, EV_CHECK_CHAIN, EV_COMPOSE, EV_PULL_LATE,
-    EV_BUSY, EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART,
+    EV_BUSY, EV_STATE, EV_STATE_LATE, EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART, EV_UPKEEP,
 };
 struct event {
     int64_t us;
@@ -72,6 +75,8 @@ struct node {
     size_t batched;
     bool batch_durable;
     bool slow;                   /* its fsync takes seconds now */
+    struct fetch fetch;
+    struct told *told;           /* by member; what each told of its vector in this life */
 };
 int64_t node_wall(const struct node *n);   /* what its wall clock says, in microseconds */
 void node_start(struct node *n);
@@ -87,14 +92,15 @@ void lane_event(struct node *n, struct event *e);
 void lane_crash(struct node *n);
 
 /* ---- connections --------------------------------------------------------------------------------------------- */
-enum msg_kind { M_HELLO, M_OPS, M_VECTOR, M_PULL, M_HELLO_OK, M_ACK, M_BUSY, M_PONG, M_PULLED, M_CLOSE };
+enum msg_kind { M_HELLO, M_OPS, M_VECTOR, M_PULL, M_HELLO_OK, M_ACK, M_BUSY, M_PONG, M_PULLED, M_STATE, M_STATE_IS, M_CLOSE };
 struct msg {
     enum msg_kind kind;
     uint64_t node, live;         /* the sender */
     struct repl_entry entry;
     struct repl_entry *vector;   /* owned */
     size_t vector_count;
-    bool whole, more;
+    bool whole, more, gone;      /* gone: trimmed, only the state has it */
+    struct state_page *page;     /* owned */
     uint64_t first, before;
     struct op **ops;             /* owned */
     size_t count;
@@ -106,7 +112,7 @@ struct conn {
     unsigned a, b, a_life, b_life;    /* a dialled b */
     unsigned peer;
     uint32_t gen;
-    bool pulls, up, a_open, b_open;
+    bool pulls, state, up, a_open, b_open;
     bool discards;                    /* b takes the next batch for unreadable and tells its position instead */
     struct repl_entry pull;
     struct way way[2];                /* 0: a to b */
@@ -150,6 +156,7 @@ enum fault {
     FAULT_CRASH, FAULT_SILENT, FAULT_PAUSE,
     FAULT_CUT, FAULT_ONE_WAY, FAULT_SWIZZLE, FAULT_SWALLOW, FAULT_BREAK, FAULT_DISCARD,
     FAULT_FULL, FAULT_SLOW, FAULT_GONE, FAULT_LOSE, FAULT_SET_BACK, FAULT_CLOCK,
+    UPKEEP_LOG, UPKEEP_TOMBS,    /* no faults: the log is trimmed; tombstones are, all the time */
     FAULT_KINDS,
 };
 void fault_event(struct sim *s, struct event *e);
@@ -161,7 +168,7 @@ void fault_heal(struct sim *s);
     X(RETRY_ELSEWHERE_MET) X(REWIND) X(PULLED_TAIL) X(STALL) X(SUSPECT) X(CHECK_CHAIN) X(SURVIVED_UNTOLD) \
     X(VANISHED) X(DISK_FULL) X(DISK_LOST) X(DISK_SET_BACK) X(OWN_URL) X(TWIN_URL) X(FOREIGN_PROCESS) X(OLD_BYTES) \
     X(PAUSED) X(BUSY) X(SUBSET_SURVIVES) X(TITLE_SHARED) X(ROWS_COMPARED) X(ROWS_REPLAYED) X(FAR_FUTURE) X(UNSEEN) \
-    X(CLOCKS_APART)
+    X(CLOCKS_APART) X(LOG_TRIMMED) X(TOMBS_TRIMMED) X(STATE_MERGED) X(FILLED_AGAIN) X(FORGOTTEN)
 enum goal {
 #define X(name) GOAL_##name,
     GOALS(X)
@@ -193,6 +200,9 @@ struct sim {
     size_t clients, planned;
     uint64_t keys;
     bool fault_on[FAULT_KINDS], quiet;          /* quiet: no new faults */
+    bool trims_tombs;
+    uint64_t member[MEMBERS_MAX];               /* every node id there ever was */
+    unsigned members;
     unsigned losses;
     bool twins;                                 /* a node has two URLs: its disk is safe then */
     uint64_t transfers;                         /* ops sent or pulled, for the second exchange */

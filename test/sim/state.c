@@ -1,0 +1,276 @@
+/* state.c - what the log does not hold any more: all rows of one peer, page by page, merged while both go on; and the
+ * pages others ask for. One page at a time.
+ *
+ *   WANTED ─a peer answers─▶ its vector ─▶ pages, each through the lane ─▶ the end: the vector becomes the greater of
+ *   both ─▶ done          any failure ─▶ WANTED, of the next peer after a pause */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/change.h"
+
+#define RETRY_US 200000
+#define LATE_US 3000000
+#define PAGE_ROWS 12
+
+struct state_page *state_page_new(void)
+{
+    return mem_alloc(sizeof(struct state_page));
+}
+
+void state_page_free(struct state_page *p)
+{
+    if (p == NULL) return;
+    mem_free(p->v);
+    mem_free(p->bytes);
+    mem_free(p->from_after);
+    mem_free(p->to_after);
+    mem_free(p);
+}
+
+static char *copy_text(const char *s)
+{
+    return s == NULL ? NULL : mem_strdup(s);
+}
+
+static struct stream_pos *copy_head(const struct stream_pos *v, size_t count)
+{
+    struct stream_pos *copy = mem_alloc((count + 1) * sizeof(*copy));
+    if (count > 0) memcpy(copy, v, count * sizeof(*copy));
+    return copy;
+}
+
+/* ---- asking -------------------------------------------------------------------------------------------------- */
+static void forget_fetch(struct node *n)
+{
+    struct fetch *f = &n->fetch;
+    mem_free(f->v);
+    mem_free(f->after);
+    f->v = NULL;
+    f->after = NULL;
+    f->conn = NULL;
+    f->begun = false;
+    f->section = 0;
+}
+
+void state_crash(struct node *n)
+{
+    forget_fetch(n);
+    n->fetch.wanted = false;
+}
+
+void state_want(struct node *n, unsigned peer)
+{
+    struct fetch *f = &n->fetch;
+    if (f->wanted) return;
+    f->wanted = true;
+    f->peer = peer;
+    sim_log(n->s, "node %u wants the state of node %u", n->i, n->target[peer]);
+    sim_at(n->s, 1000, (struct event){ .kind = EV_STATE, .node = n->i, .life = n->life });
+}
+
+static void fail(struct node *n)
+{
+    struct conn *c = n->fetch.conn;
+    forget_fetch(n);
+    if (c != NULL) net_close(c, true, true);
+    n->fetch.peer = (n->fetch.peer + 1) % n->targets;
+    sim_at(n->s, RETRY_US, (struct event){ .kind = EV_STATE, .node = n->i, .life = n->life });
+}
+
+void state_closed(struct node *n, struct conn *c)
+{
+    if (n->fetch.conn == c) fail(n);
+}
+
+void state_event(struct node *n, struct event *e)
+{
+    struct fetch *f = &n->fetch;
+    if (e->kind == EV_STATE_LATE) {
+        if (f->conn != NULL && f->token == e->a) fail(n);
+        return;
+    }
+    if (!f->wanted || f->conn != NULL) return;
+    if (n->target[f->peer] == n->i) f->peer = (f->peer + 1) % n->targets;
+    f->conn = net_dial(n, f->peer, 0, true);
+    f->conn->state = true;
+    sim_at(n->s, LATE_US, (struct event){ .kind = EV_STATE_LATE, .node = n->i, .life = n->life, .a = ++f->token });
+}
+
+void state_ask(struct node *n, struct conn *c)
+{
+    struct fetch *f = &n->fetch;
+    if (f->conn != c) return;
+    struct msg *m = msg_new(n, M_STATE);
+    m->page = state_page_new();
+    m->page->begun = f->begun;
+    m->page->from = f->section;
+    m->page->from_after = copy_text(f->after);
+    net_send(c, 0, m);
+    sim_at(n->s, LATE_US, (struct event){ .kind = EV_STATE_LATE, .node = n->i, .life = n->life, .a = ++f->token });
+}
+
+/* Ops the giver's log lacks may have been deletions, and what they deleted may be here still. */
+static void take_head(struct node *n, const struct state_page *p)
+{
+    struct fetch *f = &n->fetch;
+    f->v = copy_head(p->v, p->count);
+    f->count = p->count;
+    f->forget = false;
+    f->begun = true;
+    for (size_t i = 0; i < p->count; i++)
+        f->forget = f->forget || p->v[i].trimmed > disk_pos(n->disk, p->v[i].stream, NULL);
+}
+
+static bool submit(struct node *n, struct conn *c, struct state_page *p)
+{
+    struct fetch *f = &n->fetch;
+    struct work *w = mem_alloc(sizeof(*w));
+    mem_free(p->v);
+    p->v = copy_head(f->v, f->count);
+    p->count = f->count;
+    p->forget = f->forget;
+    *w = (struct work){ .foreign = true, .page = p, .conn = c };
+    if (lane_submit(n, w)) return true;
+    state_page_free(p);
+    mem_free(w);
+    fail(n);
+    return false;
+}
+
+void state_answer(struct node *n, struct conn *c, struct msg *m)
+{
+    struct fetch *f = &n->fetch;
+    if (f->conn != c) return;
+    f->token++;
+    if (!f->begun) {
+        take_head(n, m->page);
+        state_ask(n, c);
+        return;
+    }
+    struct state_page *p = m->page;
+    m->page = NULL;
+    p->from = f->section;
+    p->from_after = copy_text(f->after);
+    mem_free(f->after);
+    f->section = p->to;
+    f->after = copy_text(p->to_after);
+    submit(n, c, p);
+}
+
+static void done(struct node *n)
+{
+    struct sim *s = n->s;
+    struct conn *c = n->fetch.conn;
+    struct repl_entry v[STREAMS_MAX];
+    size_t count = n->disk->v->vector(n->disk, v);
+    sim_log(s, "node %u merged the state of node %u%s", n->i, c->b,
+            n->fetch.forget ? ", and forgot what that one did" : "");
+    s->goal[n->lost ? GOAL_FILLED_AGAIN : GOAL_STATE_MERGED] = true;
+    if (n->fetch.forget) s->goal[GOAL_FORGOTTEN] = true;
+    forget_fetch(n);
+    n->fetch.wanted = false;
+    net_close(c, true, true);
+    for (size_t i = 0; i < count; i++)
+        if (v[i].stream != n->disk->stream) node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = v[i] });
+}
+
+void state_merged(struct node *n, struct work *w)
+{
+    if (n->fetch.conn == NULL || n->fetch.conn != w->conn) return;
+    if (w->result == WORK_FAILED) {
+        fail(n);
+    } else if (w->page->end) {
+        done(n);
+    } else if (n->fetch.section == PAGE_END) {
+        struct state_page *end = state_page_new();
+        end->end = true;
+        submit(n, w->conn, end);
+    } else {
+        state_ask(n, w->conn);
+    }
+}
+
+/* ---- giving -------------------------------------------------------------------------------------------------- */
+void state_give(struct node *n, struct conn *c, const struct msg *m)
+{
+    struct msg *a = msg_new(n, M_STATE_IS);
+    struct state_page *p = a->page = state_page_new();
+    n->s->transfers++;
+    p->begun = m->page->begun;
+    p->from = m->page->from;
+    p->from_after = copy_text(m->page->from_after);
+    if (!p->begun)
+        p->v = n->disk->v->head(n->disk, &p->count);
+    else
+        n->disk->v->give(n->disk, p, 1 + (size_t)pick(n->s, PAGE_ROWS));
+    mem_free(p->from_after);
+    p->from_after = NULL;
+    net_send(c, 1, a);
+}
+
+/* ---- what members told --------------------------------------------------------------------------------------- */
+struct told {
+    uint64_t node;
+    size_t count;
+    struct repl_entry at[STREAMS_MAX];
+};
+
+void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t count)
+{
+    struct sim *s = n->s;
+    if (!s->trims_tombs || node == n->disk->id) return;
+    if (n->told == NULL) n->told = mem_alloc(MEMBERS_MAX * sizeof(struct told));
+    unsigned m = 0;
+    while (m < s->members && s->member[m] != node) m++;
+    CHECK(m < s->members);
+    struct told *t = &n->told[m];
+    t->node = node;
+    for (size_t i = 0; i < count; i++) {
+        size_t k = 0;
+        while (k < t->count && t->at[k].stream != v[i].stream) k++;
+        if (k == t->count) {
+            CHECK(t->count < STREAMS_MAX);
+            t->at[t->count++] = (struct repl_entry){ .stream = v[i].stream };
+        }
+        if (v[i].pos > t->at[k].pos) t->at[k].pos = v[i].pos;
+    }
+}
+
+void told_forget(struct node *n)
+{
+    mem_free(n->told);
+    n->told = NULL;
+}
+
+static bool covers(const struct told *t, uint64_t stream, uint64_t seq)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->at[i].stream == stream) return t->at[i].pos >= seq;
+    return false;
+}
+
+bool told_covers(struct node *n, uint64_t stream, uint64_t seq)
+{
+    struct sim *s = n->s;
+    for (unsigned m = 0; m < s->members; m++) {
+        if (s->member[m] == n->disk->id) continue;
+        if (n->told == NULL || !covers(&n->told[m], stream, seq)) return false;
+    }
+    return true;
+}
+
+bool told_all_here(struct node *n)
+{
+    struct repl_entry v[STREAMS_MAX];
+    size_t count = n->disk->v->vector(n->disk, v);
+    for (unsigned m = 0; n->told != NULL && m < n->s->members; m++)
+        for (size_t i = 0; i < n->told[m].count; i++) {
+            const struct repl_entry *t = &n->told[m].at[i];
+            size_t k = 0;
+            while (k < count && (v[k].stream != t->stream || v[k].pos < t->pos)) k++;
+            if (k == count && t->pos > 0) return false;
+        }
+    return true;
+}

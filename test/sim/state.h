@@ -1,0 +1,44 @@
+/* state.h - snapshots between nodes, and what members told of their vectors. */
+#ifndef AIM_SIM_STATE_H
+#define AIM_SIM_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "disk.h"
+
+struct conn;
+struct event;
+struct msg;
+struct node;
+
+struct fetch {                   /* of a peer's state */
+    bool wanted, begun, forget;
+    unsigned peer;
+    struct conn *conn;
+    uint64_t token;              /* of the present wait */
+    struct stream_pos *v;        /* the peer's vector; owned, as is `after` */
+    size_t count;
+    uint16_t section;
+    char *after;
+};
+
+struct state_page *state_page_new(void);
+void state_page_free(struct state_page *p);
+void state_want(struct node *n, unsigned peer);
+void state_event(struct node *n, struct event *e);
+void state_ask(struct node *n, struct conn *c);
+void state_answer(struct node *n, struct conn *c, struct msg *m);
+void state_merged(struct node *n, struct work *w);
+void state_closed(struct node *n, struct conn *c);
+void state_crash(struct node *n);
+void state_give(struct node *n, struct conn *c, const struct msg *m);
+void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t count);
+void told_forget(struct node *n);
+/* Every member told a vector beyond it. */
+bool told_covers(struct node *n, uint64_t stream, uint64_t seq);
+/* This node has all that those vectors held. */
+bool told_all_here(struct node *n);
+
+#endif
