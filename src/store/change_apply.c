@@ -328,7 +328,8 @@ static int keep_loser(struct change *c, const struct row *loser, const struct ro
 static int memory_apply(struct change *c, const struct version *v, const struct stamp *s, struct arena *a)
 {
     struct known k = { .place = PLACE_NONE };
-    bool unseen = false, fresh = c->priv->fresh;
+    bool unseen = false;
+    struct row *fresh = c->priv->fresh;
     int rc = fresh ? 0 : known_load(c, v->m.id, false, a, &k);
     if (rc != 0) return rc;
     int won = merge_version(&k.merged, v, s, &unseen);
@@ -338,7 +339,8 @@ static int memory_apply(struct change *c, const struct version *v, const struct 
         if (rc != 0) return rc;
     }
     if (!fresh) return known_settle(c, &k, a);
-    merge_show(&k.merged, a);
+    merge_show(&k.merged, c->scratch);
+    *fresh = k.merged.row;
     return c->tx->v->put(c->tx, &k.merged.row, NULL);
 }
 

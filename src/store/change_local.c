@@ -148,6 +148,7 @@ static int write_memory(struct change *c, const struct memory *m, const struct r
     struct version v = { .kind = KIND_MEMORY, .m = *m };
     uint64_t floor = 0;
     bool new_id, free_title = false;
+    struct row fresh;
     arena_release(&c->priv->work);
     int rc = own_fields(c, m, before, &floor, &v.own, &new_id);
     if (rc == 0) rc = check_title(c, m, before, &floor, &free_title);
@@ -160,10 +161,13 @@ static int write_memory(struct change *c, const struct memory *m, const struct r
     rc = stamp_edit(c, edit, floor, &v);
     if (rc != 0) return rc;
     fill_defaults(&v.m);
-    c->priv->fresh = new_id && free_title;
+    if (new_id && free_title) c->priv->fresh = &fresh;
     rc = change_record(c, &v);
-    c->priv->fresh = false;
-    return rc == 0 && ret != NULL ? shown(c, m->id, ret) : rc;
+    c->priv->fresh = NULL;
+    if (rc != 0 || ret == NULL) return rc;
+    if (!new_id || !free_title) return shown(c, m->id, ret);
+    *ret = fresh;
+    return 0;
 }
 
 int change_memory(struct change *c, const struct memory *m, const struct row *before, struct row *ret)

@@ -31,11 +31,12 @@ struct change_mark {
 struct change_private {
     struct change_mark begin, mark[CHANGE_SAVEPOINTS_MAX];
     unsigned depth;
+    bool bare;                            /* the item has a mark and no savepoint */
     struct change_mark now;               /* from `open` on; the rest lives in struct change */
     struct arena scratch, work, decode;   /* work: one version's apply */
     struct buf bodies, version;
     size_t made_cap, left_cap;
-    bool fresh;                           /* the version recorded next is of an unknown id under a free title */
+    struct row *fresh;                    /* the version recorded next is of an unknown id under a free title: gets its row */
 };
 
 /* ---- log (change.c) */
@@ -45,6 +46,7 @@ int change_record(struct change *c, struct version *v);
 int change_op_flush(struct change *c);
 int change_mark_push(struct change *c, struct err *err);          /* savepoint without touching scratch */
 int change_mark_pop(struct change *c, bool keep, struct err *err);
+bool change_is_bare(const struct change *c);                      /* the innermost mark is that of a bare item */
 const char *change_time(struct change *c, uint64_t ver);          /* its text, in scratch; NULL when scratch is full */
 
 /* ---- what is known of an id (change_apply.c) */
