@@ -428,6 +428,8 @@ static void write_done(struct lane_item *item, int status)
     struct call_private *p = of_item(item);
     struct call *c = p->call;
     if (status) {
+        /* its batch may have failed before it ran again */
+        p->committed_some = p->committed_some || (item->sliced && p->sliced && p->made_seq != 0);
         c->err = item->err;
         c->pos = (struct stamp){ 0 };
         if (p->late && p->engine->cluster && cluster_writes(p->engine->cluster) > 0) {

@@ -28,6 +28,7 @@ struct lane_item {
     size_t bytes;      /* what it holds in memory, for the limits */
     /* result: the last op it made (seq 0: none). After E_IO at commit: what may be durable all the same */
     struct stamp pos;
+    bool sliced;       /* result: some slice of it was committed */
     struct err err;    /* result */
     struct list link;  /* private from here */
     struct lane *lane;
