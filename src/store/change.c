@@ -158,6 +158,7 @@ void change_begin(struct change *c, struct store_tx *tx, int64_t now_us)
     arena_release(c->scratch);
     p->now = (struct change_mark){ .bound = p->now.bound, .bound_us = p->now.bound_us };
     p->depth = 0;
+    p->bare = false;
     mark_take(c, &p->begin);
 }
 
@@ -181,21 +182,38 @@ int change_mark_pop(struct change *c, bool keep, struct err *err)
 {
     struct change_private *p = c->priv;
     CHECK(p->depth > 0);
-    int rc = c->tx->v->savepoint_end(c->tx, keep, err);
+    int rc = keep ? 0 : E_AGAIN;
+    if (!change_is_bare(c)) rc = c->tx->v->savepoint_end(c->tx, keep, err);
     if (rc != 0 && keep) return rc;
     p->depth--;
     if (!keep) mark_back(c, &p->mark[p->depth]);
     return rc;
 }
 
+bool change_is_bare(const struct change *c)
+{
+    return c->priv->bare && c->priv->depth == 1;
+}
+
+static void item_begin(struct change *c, bool bare)
+{
+    CHECK(!c->priv->now.open && !c->priv->now.group);
+    arena_release(c->scratch);
+    c->priv->now.position = (struct stamp){ 0 };
+    c->priv->bare = bare;
+}
+
 int change_savepoint(struct change *c, struct err *err)
 {
-    if (c->priv->depth == 0) {
-        CHECK(!c->priv->now.open && !c->priv->now.group);
-        arena_release(c->scratch);
-        c->priv->now.position = (struct stamp){ 0 };
-    }
+    if (c->priv->depth == 0) item_begin(c, false);
     return change_mark_push(c, err);
+}
+
+void change_savepoint_none(struct change *c)
+{
+    CHECK(c->priv->depth == 0);
+    item_begin(c, true);
+    mark_take(c, &c->priv->mark[c->priv->depth++]);
 }
 
 int change_savepoint_end(struct change *c, bool keep, struct err *err)

@@ -55,6 +55,9 @@ int change_finish(struct change *c);
 /* An item's savepoint and its end, with the counters; they nest, at most 8 deep. A `keep` that fails (the item's last
  * op did not fit) leaves the savepoint open: end it without keep. */
 int change_savepoint(struct change *c, struct err *err);
+/* Begins an item without a savepoint, which spares a copy of each page it is the first to touch. It cannot be undone
+ * alone: ended without keep it answers E_AGAIN, and the whole batch has to go. */
+void change_savepoint_none(struct change *c);
 int change_savepoint_end(struct change *c, bool keep, struct err *err);
 /* Writes the clock itself in place of its bound: the last thing of a life that ends in order. Inside a transaction. */
 int change_rest(struct change *c);

@@ -141,6 +141,21 @@ static int compare_own(struct change *c, const struct foreign_batch *f, enum for
     return rc;
 }
 
+/* First in one piece; if an op of it cannot be applied, that is undone and each op gets a savepoint of its own. */
+static int apply_undoably(struct change *c, const struct foreign_batch *f, size_t from, struct stream_pos *pos)
+{
+    struct stream_pos start = *pos;
+    int rc = change_mark_push(c, c->tx->err);
+    if (rc != 0) return rc;
+    rc = apply_ops(c, f, from, pos, false);
+    if (rc == 0) rc = change_mark_pop(c, true, c->tx->err);
+    if (rc == 0) return 0;
+    int undo = change_mark_pop(c, false, NULL);
+    *pos = start;
+    if (undo != 0 || is_ours(rc)) return undo != 0 ? undo : rc;
+    return apply_ops(c, f, from, pos, true);
+}
+
 int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign_result *ret,
                    struct stream_pos *ret_pos)
 {
@@ -153,17 +168,8 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
     rc = compare_chains(c, f, ret_pos, ret, &from);
     if (rc != 0 || *ret != FOREIGN_APPLIED || (from == f->count && known)) return rc;
-    struct stream_pos start = *ret_pos;
-    rc = change_mark_push(c, c->tx->err);
-    if (rc != 0) return rc;
-    rc = apply_ops(c, f, from, ret_pos, false);
-    if (rc == 0) rc = change_mark_pop(c, true, c->tx->err);
-    if (rc != 0) {
-        int undo = change_mark_pop(c, false, NULL);
-        *ret_pos = start;
-        if (undo != 0 || is_ours(rc)) return undo != 0 ? undo : rc;
-        rc = apply_ops(c, f, from, ret_pos, true);
-    }
+    /* what fails in an item without a savepoint fails the batch, which runs again with them */
+    rc = change_is_bare(c) ? apply_ops(c, f, from, ret_pos, false) : apply_undoably(c, f, from, ret_pos);
     if (rc == 0) rc = stream_check_end(c, ret_pos);
     return rc == 0 ? c->tx->v->stream_put(c->tx, ret_pos) : rc;
 }

@@ -7,9 +7,10 @@
 #include "base/clock.h"
 
 #define LANE_MAGIC 0x4c414e45u
-#define BUSY_MS 5000     /* wait for another process's transaction */
-#define LOST_MAX 3       /* transactions lost under a batch before all of it fails */
-#define IDLE_FIRST_MS 50 /* upkeep when nothing was queued for so long */
+#define BUSY_MS 5000       /* wait for another process's transaction */
+#define LOST_MAX 3         /* transactions lost under a batch before all of it fails */
+#define CAREFUL_BATCHES 64 /* with savepoints, after one in which an item failed */
+#define IDLE_FIRST_MS 50   /* upkeep when nothing was queued for so long */
 #define IDLE_REPEAT_MS 5000
 #define WATCH_MS 1000
 
@@ -32,6 +33,7 @@ struct lane {
     enum lane_job job;
     bool running, calling; /* a job is on the pool; callbacks are being told */
     bool upkeep_due;       /* a batch was committed since upkeep was asked last */
+    unsigned careful;      /* batches yet to run with savepoints */
     bool closing, broken;
     int status;              /* the job's */
     bool committed, fsynced; /* the job came to its commit; it asked for an fsync */
@@ -72,6 +74,7 @@ struct batch {
     struct lane_item **items;
     size_t count;
     int64_t now_us;
+    bool bold;      /* items run without savepoints: when one fails, all run again with them */
     bool lost;      /* the transaction is gone, and with it what the items did */
     bool durable;   /* some kept item wants its fsync */
     bool committed; /* commit was called */
@@ -106,7 +109,10 @@ static void item_run(struct batch *t, struct lane_item *item)
 {
     struct change *c = t->c;
     item->err = (struct err){ 0 };
-    item->status = change_savepoint(c, &item->err);
+    if (t->bold)
+        change_savepoint_none(c);
+    else
+        item->status = change_savepoint(c, &item->err);
     if (item->status != 0) {
         t->lost = true;
         item_fail(item, item->status, NULL);
@@ -183,17 +189,24 @@ static int batch_once(struct batch *t)
     return rc;
 }
 
-static int batch_run(struct batch *t)
+static void items_reset(struct batch *t)
 {
-    int rc = 0;
     for (size_t i = 0; i < t->count; i++) {
         t->items[i]->status = 0;
         t->items[i]->pos = (struct stamp){ 0 };
     }
-    for (int tries = 0; tries < LOST_MAX; tries++) {
+}
+
+static int batch_run(struct batch *t)
+{
+    int rc = 0;
+    items_reset(t);
+    for (int tries = t->bold ? -1 : 0; tries < LOST_MAX; tries++) {
         rc = batch_once(t);
-        /* the item that lost the transaction has its error; the others are run again without it */
         if (!t->lost && !(rc == E_BUSY && t->committed)) break;
+        /* the item that lost the transaction has its error, the others run again without it; or all, with savepoints */
+        if (t->bold) items_reset(t);
+        t->bold = false;
     }
     if (rc == 0 && t->lost) rc = err_set(&t->err, E_BUSY, "the transaction was lost %d times", LOST_MAX);
     if (rc != 0) items_fail(t, rc);
@@ -205,6 +218,18 @@ int lane_run_batch(struct change *c, const struct store_backend *b, struct store
 {
     struct batch t = { .c = c, .b = b, .writer = writer, .items = items, .count = count, .now_us = now_us };
     return batch_run(&t);
+}
+
+/* Without savepoints as long as nothing fails. What is done without an op (upkeep) cannot be seen to be undone: with. */
+static bool may_be_bold(struct lane *l)
+{
+    if (l->careful > 0) {
+        l->careful--;
+        return false;
+    }
+    for (size_t i = 0; i < l->batch_count; i++)
+        if (l->batch[i]->class == LANE_UPKEEP) return false;
+    return true;
 }
 
 /* A life that ends in order leaves the clock as it is, not its bound. Best effort: the bound is right too. */
@@ -228,7 +253,10 @@ static void lane_work(uv_work_t *work)
     if (l->job == JOB_BATCH) {
         struct batch t = { .c = l->c, .b = b, .writer = l->conn, .items = l->batch, .count = l->batch_count };
         t.now_us = clock_wall_us(l->c->clock);
+        t.bold = may_be_bold(l);
+        bool bold = t.bold;
         l->status = batch_run(&t);
+        if (bold && !t.bold) l->careful = CAREFUL_BATCHES;
         l->committed = t.committed;
         l->fsynced = t.durable;
     } else if (l->job == JOB_CLOSE) {
@@ -297,10 +325,12 @@ static void tell(struct lane *l)
     }
     for (size_t i = 0; i < l->batch_count; i++) {
         struct lane_item *item = l->batch[i];
-        if (item->status == E_AGAIN && !l->broken)
+        if (item->status == E_AGAIN && !l->broken) {
+            item->sliced = true;
             enqueue(l, item);
-        else
+        } else {
             item->done(item, item->status);
+        }
     }
     l->batch_count = 0;
     l->calling = false;
@@ -440,6 +470,7 @@ int lane_submit(struct lane *l, struct lane_item *item)
     }
     item->lane = l;
     item->status = 0;
+    item->sliced = false;
     item->pos = (struct stamp){ 0 };
     item->err = (struct err){ 0 };
     item->queued_us = clock_mono_us();

@@ -181,6 +181,30 @@ static void a_bad_item_fails_alone(void **state)
     rig_close(&r);
 }
 
+/* Items run without savepoints until one fails; then all of its batch run again, with them. */
+static void a_failure_brings_savepoints_back(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, NULL);
+    submit(&r, 0, 4);
+    wait_for(&r, 0, 4);
+    r.item[5].result = E_DENIED;
+    submit(&r, 4, 4);
+    wait_for(&r, 4, 4);
+    assert_int_equal(r.item[1].runs, 1);
+    assert_int_equal(r.item[5].runs, 2);
+    assert_int_equal(r.item[5].status, E_DENIED);
+    assert_int_equal(r.item[7].pos.seq, 7);
+    r.item[9].result = E_DENIED;
+    submit(&r, 8, 4);
+    wait_for(&r, 8, 4);
+    assert_int_equal(r.item[9].runs, 1);
+    assert_int_equal(r.item[11].pos.seq, 10);
+    assert_int_equal(r.made, 10);
+    rig_close(&r);
+}
+
 static void a_failed_commit_fails_all(void **state)
 {
     (void)state;
@@ -255,6 +279,9 @@ static void a_lost_transaction_runs_the_others_again(void **state)
     (void)state;
     struct rig r;
     rig_open(&r, NULL);
+    r.item[6].result = E_DENIED;
+    submit(&r, 6, 1); /* from now on with savepoints */
+    wait_for(&r, 6, 1);
     r.item[3].result = E_DISK_FULL;
     submit(&r, 0, 6);
     wait_for(&r, 0, 6);
@@ -399,6 +426,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_queues_is_one_batch),
         cmocka_unit_test(a_bad_item_fails_alone),
+        cmocka_unit_test(a_failure_brings_savepoints_back),
         cmocka_unit_test(a_failed_commit_fails_all),
         cmocka_unit_test(an_fsync_that_fails_breaks_the_lane),
         cmocka_unit_test(slices_go_to_the_end_of_the_queue),
