@@ -218,7 +218,7 @@ static json_t *line_of(struct cycle *c, const json_t *verdict, bool pass)
                              (int)(l->create.quorum + l->create.refused), "fail",
                              l->w ? (int)load_failed(l) : (int)c->plan.creates);
     for (int i = 0; i < MESH_NODES; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "count_node%d", i);
         json_object_set_new(line, key, json_integer(json_integer_value(json_array_get(found, (size_t)i))));
     }

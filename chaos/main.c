@@ -16,9 +16,12 @@
 #include "classic.h"
 #include "fault.h"
 #include "files.h"
+#include "soak.h"
 
 static const char help[] =
     "ai-memory-chaos gate [options]   the ship gate: phases, evidence, verdict\n"
+    "ai-memory-chaos soak --hours H [options]   campaigns with changing seeds beside a mesh that lives on; fails on "
+    "drift\n"
     "ai-memory-chaos check DIR        judges one cycle's evidence again (history.jsonl and dumps), nothing else\n"
     "ai-memory-chaos --list           every fault class, what it does\n"
     "\n"
@@ -73,6 +76,7 @@ struct args {
     const char *bin, *out, *phases, *faults, *cut, *ref;
     unsigned cycles, writes, timeout_ms, settle_ms;
     uint64_t seed;
+    double hours;
     bool keep;
 };
 
@@ -89,6 +93,12 @@ static int number(const char *text, uint64_t max, uint64_t *ret)
 static int take_number(struct args *a, const char *name, const char *text, struct err *err)
 {
     uint64_t v = 0;
+    char *end = NULL;
+    if (strcmp(name, "--hours") == 0) {
+        a->hours = strtod(text, &end);
+        if (*end != 0 || !(a->hours > 0)) return err_set(err, E_INVALID, "--hours takes a number, not '%s'", text);
+        return 0;
+    }
     if (number(text, strcmp(name, "--seed") == 0 ? INT64_MAX : 1000000, &v) != 0)
         return err_set(err, E_INVALID, "%s takes a number, not '%s'", name, text);
     if (strcmp(name, "--cycles") == 0) a->cycles = (unsigned)v;
@@ -101,7 +111,7 @@ static int take_number(struct args *a, const char *name, const char *text, struc
 
 static int parse(struct args *a, int argc, char **argv, struct err *err)
 {
-    static const char *const numbers[] = { "--cycles", "--writes", "--timeout-ms", "--settle-ms", "--seed" };
+    static const char *const numbers[] = { "--cycles", "--writes", "--timeout-ms", "--settle-ms", "--seed", "--hours" };
     struct {
         const char *name;
         const char **at;
@@ -251,7 +261,7 @@ static int prepare(struct campaign *c, const struct args *a, struct err *err)
     return rc;
 }
 
-static int gate(int argc, char **argv)
+static int gate(int argc, char **argv, bool soak)
 {
     static struct campaign c;
     static struct world w;
@@ -261,6 +271,7 @@ static int gate(int argc, char **argv)
                       .faults = "gate",
                       .cut = "iptables",
                       .cycles = 50,
+                      .hours = 1,
                       .writes = 100,
                       .timeout_ms = 3000,
                       .settle_ms = 30000,
@@ -276,7 +287,7 @@ static int gate(int argc, char **argv)
         return rc == E_INVALID ? 2 : 1;
     }
     c.w = &w;
-    bool pass = campaign_run(&c);
+    bool pass = soak ? soak_run(&c, a.hours) : campaign_run(&c);
     world_release(&w);
     return pass ? 0 : 1;
 }
@@ -286,7 +297,8 @@ int main(int argc, char **argv)
     const char *command = argc > 1 ? argv[1] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (strcmp(command, "child") == 0 && argc > 2) return child_main(argv + 2);
-    if (strcmp(command, "gate") == 0) return gate(argc - 2, argv + 2);
+    if (strcmp(command, "gate") == 0) return gate(argc - 2, argv + 2, false);
+    if (strcmp(command, "soak") == 0) return gate(argc - 2, argv + 2, true);
     if (strcmp(command, "classic") == 0) return classic_main(argc - 2, argv + 2);
     if (strcmp(command, "check") == 0 && argc == 3) return check_again(argv[2]);
     if (strcmp(command, "--list") == 0) return list_classes();

@@ -19,7 +19,7 @@ struct arena;
 struct store;          /* an open database file (or server) with its settings; may be shared by threads */
 struct store_tx;       /* one connection's transaction; one thread at a time */
 
-/* ---- filters and pages ------------------------------------------------------------------------------------------------ */
+/* ---- filters and pages --------------------------------------------------------------------------------------------- */
 struct filter {                       /* NULL or 0: not asked */
     const char *ns;                   /* exact */
     const char *const *ns_any; size_t ns_any_count;   /* one of (recall's ancestors) */
@@ -66,37 +66,58 @@ struct local_value { const void *data; size_t len; };
 
 typedef int (*rowid_cb)(void *data, int64_t rowid);                /* non-zero stops the scan without error */
 
-/* ---- the verbs ---------------------------------------------------------------------------------------------------------- */
+/* ---- the verbs ----------------------------------------------------------------------------------------------------- */
 struct store_verbs {
     /* memories */
-    int (*get)(struct store_tx *, const char *id, struct arena *, struct row *ret);              /* E_NOT_FOUND; exact id */
+    /* E_NOT_FOUND; exact id */
+    int (*get)(struct store_tx *, const char *id, struct arena *, struct row *ret);
     int (*by_title)(struct store_tx *, const char *title, const char *ns, struct arena *, struct row *ret);
-    int (*by_prefix)(struct store_tx *, const char *prefix, size_t max, struct arena *, const char ***ret_ids, size_t *ret_count, int64_t *ret_total);
-    int (*list)(struct store_tx *, const struct list_query *, struct arena *, struct rows *ret); /* priority desc, ver desc, id */
+    int (*by_prefix)(struct store_tx *, const char *prefix, size_t max, struct arena *, const char ***ret_ids,
+                     size_t *ret_count, int64_t *ret_total);
+    /* priority desc, ver desc, id */
+    int (*list)(struct store_tx *, const struct list_query *, struct arena *, struct rows *ret);
     int (*count)(struct store_tx *, const struct filter *, int64_t *ret);
-    int (*since)(struct store_tx *, int64_t after_us, const char *after_id, bool with_expired, int64_t now_us, size_t limit, struct arena *, struct rows *ret);  /* (updated, id) ascending, beyond the pair */
-    int (*put)(struct store_tx *, const struct row *next, const struct row *before);   /* before NULL: insert. Writes every column, stamp, own (when own_differs) and the word index where words changed */
-    int (*remove)(struct store_tx *, const struct row *before);                       /* the row, its words, its own, its shown links; standards pointing at it are detached */
+    /* (updated, id) ascending, beyond the pair */
+    int (*since)(struct store_tx *, int64_t after_us, const char *after_id, bool with_expired, int64_t now_us,
+                 size_t limit, struct arena *, struct rows *ret);
+    /* before NULL: insert. Writes every column, stamp, own (when own_differs) and the word index where words changed */
+    int (*put)(struct store_tx *, const struct row *next, const struct row *before);
+    /* the row, its words, its own, its shown links; standards pointing at it are detached */
+    int (*remove)(struct store_tx *, const struct row *before);
     /* word index (recall.md 1-3). Words are folded already (store_words); scans run newest rowid first */
     int (*words_stat)(struct store_tx *, int64_t *ret_rows, int64_t *ret_words, int64_t *ret_max_rowid);
-    int (*words_df)(struct store_tx *, const char *word, bool prefix, int64_t cap, int64_t *ret_df, int64_t *ret_last_rowid);   /* counts at most cap */
-    int (*words_scan)(struct store_tx *, const char *const *all_of, const char *const *any_of_ns, bool prefix_last, int64_t limit, rowid_cb, void *data);   /* NULL-ended lists; namespaces by name; any_of_ns may be NULL */
+    /* counts at most cap */
+    int (*words_df)(struct store_tx *, const char *word, bool prefix, int64_t cap, int64_t *ret_df,
+                    int64_t *ret_last_rowid);
+    /* NULL-ended lists; namespaces by name; any_of_ns may be NULL */
+    int (*words_scan)(struct store_tx *, const char *const *all_of, const char *const *any_of_ns, bool prefix_last,
+                      int64_t limit, rowid_cb, void *data);
     int (*top_rowids)(struct store_tx *, int64_t limit, rowid_cb, void *data);        /* by priority desc, ver desc */
-    int (*by_rowids)(struct store_tx *, const int64_t *rowid, size_t count, size_t bytes_max, struct arena *, struct rows *ret);   /* missing ones are left out */
+    /* missing ones are left out */
+    int (*by_rowids)(struct store_tx *, const int64_t *rowid, size_t count, size_t bytes_max, struct arena *,
+                     struct rows *ret);
     /* links as shown (memory_links); the rows of record are SIDE_LINK */
-    int (*links_of)(struct store_tx *, const char *id, struct arena *, struct links *ret);       /* either end; created_at, then ids */
-    int (*link_show)(struct store_tx *, const struct link *);                          /* insert or replace; both ends must be visible */
+    /* either end; created_at, then ids */
+    int (*links_of)(struct store_tx *, const char *id, struct arena *, struct links *ret);
+    /* insert or replace; both ends must be visible */
+    int (*link_show)(struct store_tx *, const struct link *);
     int (*link_hide)(struct store_tx *, const struct link *);
     /* counters */
-    int (*namespaces)(struct store_tx *, int64_t now_us, struct arena *, struct counts *ret);    /* live rows; count desc, name */
+    /* live rows; count desc, name */
+    int (*namespaces)(struct store_tx *, int64_t now_us, struct arena *, struct counts *ret);
     int (*stats)(struct store_tx *, int64_t now_us, struct arena *, struct store_stats *ret);
-    int (*expired)(struct store_tx *, int64_t now_us, const char *after_id, size_t limit, struct arena *, struct rows *ret);
+    int (*expired)(struct store_tx *, int64_t now_us, const char *after_id, size_t limit, struct arena *,
+                   struct rows *ret);
     /* live rows by (created_at, id), beyond the pair; an unreadable time counts as 0 */
     int (*by_created)(struct store_tx *, int64_t after_us, const char *after_id, int64_t now_us, size_t limit,
                       size_t bytes_max, struct arena *, struct rows *ret);
     /* the original's side tables */
-    int (*standard_of)(struct store_tx *, const char *ns, struct arena *, const char **ret_memory_id, const char **ret_parent);   /* E_NOT_FOUND */
-    int (*standard_set)(struct store_tx *, const char *ns, const char *memory_id, const char *parent, const char *updated_at);    /* memory_id NULL: clear */
+    /* E_NOT_FOUND */
+    int (*standard_of)(struct store_tx *, const char *ns, struct arena *, const char **ret_memory_id,
+                       const char **ret_parent);
+    /* memory_id NULL: clear */
+    int (*standard_set)(struct store_tx *, const char *ns, const char *memory_id, const char *parent,
+                        const char *updated_at);
     int (*archive_put)(struct store_tx *, const struct row *, const char *archived_at, const char *reason);
     int (*archive_get)(struct store_tx *, const char *id, struct arena *, struct archived *ret);   /* E_NOT_FOUND */
     /* archived_at desc, id; ns NULL: all */
@@ -113,26 +134,36 @@ struct store_verbs {
     /* requested_at desc, id; status NULL: all */
     int (*pending_list)(struct store_tx *, const char *status, size_t limit, size_t bytes_max, struct arena *,
                         struct pending_rows *ret);
-    int (*sync_seen)(struct store_tx *, const char *agent, const char *peer, const char *seen_at, const char *now);               /* sync_state, never lowered */
-    int (*sync_clock)(struct store_tx *, const char *agent, struct arena *, struct count_by **ret /* name: peer; */, const char ***ret_times, size_t *ret_count);
+    /* sync_state, never lowered */
+    int (*sync_seen)(struct store_tx *, const char *agent, const char *peer, const char *seen_at, const char *now);
+    int (*sync_clock)(struct store_tx *, const char *agent, struct arena *, struct count_by **ret /* name: peer; */,
+                      const char ***ret_times, size_t *ret_count);
     /* rows of ours */
     int (*side_get)(struct store_tx *, uint16_t kind, const char *id, struct arena *, struct side_row *ret);
     int (*side_put)(struct store_tx *, const struct side_row *);
     int (*side_remove)(struct store_tx *, uint16_t kind, const char *id);
-    int (*side_by_key)(struct store_tx *, uint16_t kind, uint64_t key, struct arena *, struct side_row **ret, size_t *ret_count);
-    int (*side_scan)(struct store_tx *, uint16_t kind, const char *prefix, const char *after_id, size_t limit, struct arena *, struct side_row **ret, size_t *ret_count);   /* id ascending; ids starting with prefix (NULL: all) */
+    int (*side_by_key)(struct store_tx *, uint16_t kind, uint64_t key, struct arena *, struct side_row **ret,
+                       size_t *ret_count);
+    /* id ascending; ids starting with prefix (NULL: all) */
+    int (*side_scan)(struct store_tx *, uint16_t kind, const char *prefix, const char *after_id, size_t limit,
+                     struct arena *, struct side_row **ret, size_t *ret_count);
     /* log and vector */
     int (*op_append)(struct store_tx *, uint64_t stream, const struct log_op *);
-    int (*op_page)(struct store_tx *, uint64_t stream, uint64_t from_seq, size_t count_max, size_t bytes_max, struct arena *, struct log_op **ret, size_t *ret_count);   /* at least one if there is one */
-    int (*op_chain)(struct store_tx *, uint64_t stream, uint64_t seq, uint64_t *ret_chain);      /* chain after seq; seq 0: 0; E_NOT_FOUND when trimmed or beyond */
+    /* at least one if there is one */
+    int (*op_page)(struct store_tx *, uint64_t stream, uint64_t from_seq, size_t count_max, size_t bytes_max,
+                   struct arena *, struct log_op **ret, size_t *ret_count);
+    /* chain after seq; seq 0: 0; E_NOT_FOUND when trimmed or beyond */
+    int (*op_chain)(struct store_tx *, uint64_t stream, uint64_t seq, uint64_t *ret_chain);
     int (*stream_get)(struct store_tx *, uint64_t stream, struct stream_pos *ret);
     int (*stream_put)(struct store_tx *, const struct stream_pos *);
     /* without those that left */
     int (*streams)(struct store_tx *, struct arena *, struct stream_pos **ret, size_t *ret_count);
     int (*local_get)(struct store_tx *, const char *key, struct arena *, struct local_value *ret);
     int (*local_put)(struct store_tx *, const char *key, const void *data, size_t len);
-    int (*idem_get)(struct store_tx *, const char *key, uint8_t ret_fingerprint[32], struct stamp *ret, int64_t *ret_expires_us);
-    int (*idem_put)(struct store_tx *, const char *key, const uint8_t fingerprint[32], const struct stamp *, int64_t expires_us);
+    int (*idem_get)(struct store_tx *, const char *key, uint8_t ret_fingerprint[32], struct stamp *ret,
+                    int64_t *ret_expires_us);
+    int (*idem_put)(struct store_tx *, const char *key, const uint8_t fingerprint[32], const struct stamp *,
+                    int64_t expires_us);
     /* keys of whole tables, ascending, beyond `after` (NULL: from the beginning). ids: all that are visible, SIDE_SHADOW
      * or SIDE_TOMBSTONE, each once */
     int (*ids_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret,
@@ -147,19 +178,28 @@ struct store_verbs {
     int (*savepoint)(struct store_tx *, struct err *);
     int (*savepoint_end)(struct store_tx *, bool keep, struct err *);                  /* false: undo since savepoint */
 };
-struct store_tx { const struct store_verbs *v; struct store *store; struct err *err; /* text of the last failing verb */ };
+struct store_tx {
+    const struct store_verbs *v;
+    struct store *store;
+    struct err *err;                  /* text of the last failing verb */
+};
 
-/* ---- opening and connections (store/sqlite/sqlite.h has the options) ------------------------------------------------------- */
+/* ---- opening and connections (store/sqlite/sqlite.h has the options) ----------------------------------------------- */
 struct store_conn;     /* one connection: the writer's, or a reader's */
 struct store_backend {
     int (*conn_open)(struct store *, bool writer, struct store_conn **ret, struct err *);
     void (*conn_close)(struct store_conn *);
-    int (*begin)(struct store_conn *, struct store_tx **ret, struct err *);            /* writer: BEGIN IMMEDIATE inside the turnstile; reader: a snapshot */
-    int (*commit)(struct store_conn *, bool durable, struct err *);                    /* durable false: without fsync. On failure everything is rolled back */
+    /* writer: BEGIN IMMEDIATE inside the turnstile; reader: a snapshot */
+    int (*begin)(struct store_conn *, struct store_tx **ret, struct err *);
+    /* durable false: without fsync. On failure everything is rolled back */
+    int (*commit)(struct store_conn *, bool durable, struct err *);
     void (*rollback)(struct store_conn *);
-    void (*stop_flag)(struct store_conn *, atomic_bool *stop, int64_t deadline_mono_ms);   /* reads give up (E_CANCELLED, E_TIMEOUT) when set or late; NULL, 0: never */
-    int (*upkeep)(struct store_conn *writer, bool idle, bool closing, struct err *);   /* checkpoint and index merges when due; closing: whole WAL */
-    int (*foreign)(struct store_conn *, bool *ret_changed);                            /* another process committed since asked last */
+    /* reads give up (E_CANCELLED, E_TIMEOUT) when set or late; NULL, 0: never */
+    void (*stop_flag)(struct store_conn *, atomic_bool *stop, int64_t deadline_mono_ms);
+    /* checkpoint and index merges when due; closing: whole WAL */
+    int (*upkeep)(struct store_conn *writer, bool idle, bool closing, struct err *);
+    /* another process committed since asked last */
+    int (*foreign)(struct store_conn *, bool *ret_changed);
     void (*close)(struct store *);
 };
 struct store { const struct store_backend *b; };

@@ -347,7 +347,9 @@ int config_serve(struct config *c, const struct cli_call *call, struct err *err)
 
 void config_limits(const struct config *c, struct limits *ret)
 {
-    *ret = (struct limits){ .archive_on_gc = c->archive_on_gc, .page_bytes_max = PAGE_BYTES_MAX };
+    *ret = (struct limits){ .archive_on_gc = c->archive_on_gc,
+                            .archive_days = c->archive_max_days,
+                            .page_bytes_max = PAGE_BYTES_MAX };
     for (int i = 0; i < 3; i++) {
         int64_t ttl = c->ttl_secs[i], extend = c->extend_secs[i];
         ret->lifetimes.ttl_secs[i] = ttl < 0 ? 0 : ttl > TTL_MAX ? TTL_MAX : ttl;

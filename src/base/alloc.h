@@ -10,8 +10,8 @@ void *mem_realloc(void *p, size_t size);
 char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t len);
 void mem_free(void *p);
-/* Gives freed memory back to the system when there is more than unused_min bytes of it (freed small pieces stay with the
- * process otherwise, until it ends). Takes some 10 ms a gigabyte: not for the loop. */
+/* Gives freed memory back to the system when there is more than unused_min bytes of it (freed small pieces stay
+ * with the process otherwise, until it ends). Takes some 10 ms a gigabyte: not for the loop. */
 void mem_trim(size_t unused_min);
 
 /* An arena: many allocations, one free. Not shared between threads. */

@@ -1,5 +1,5 @@
-/* ask.c - asking peers what they hold of one id, for a read that wants more than this node's word. Each peer is asked on
- * a connection of its own, kept for the next question: an answer here stands behind no batch.
+/* ask.c - asking peers what they hold of one id, for a read that wants more than this node's word. Each peer is asked
+ * on a connection of its own, kept for the next question: an answer here stands behind no batch.
  *
  *   cluster_ask ─▶ to every peer that is up ─▶ enough answered ─▶ cb(0)
  *                                            └▶ too few can, or the deadline ─▶ cb(E_QUORUM) */

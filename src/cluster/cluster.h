@@ -25,7 +25,8 @@ struct cluster_options {
     const char *name;                      /* cluster name: peers of another name are refused; "" matches "" */
     const char *api_key;                   /* sent to peers; NULL: none */
     uint32_t catchup_ms;                   /* nodes of the original are asked for their rows so often; 0: never */
-    bool (*alive)(void *data, uint64_t stream);   /* does a process of this machine write this stream? Pool; NULL: yes */
+    /* does a process of this machine write this stream? Pool; NULL: yes */
+    bool (*alive)(void *data, uint64_t stream);
     void *alive_data;
     uint64_t log_ops_max;                  /* ops of one stream kept for members that lack them; 0: all */
     uint32_t gone_keep_secs;               /* deletions are remembered that long at least */

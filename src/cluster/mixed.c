@@ -11,7 +11,7 @@
  *     └──────────────────────────────  └────────▶ (cursors move)
  *
  * Rows come first, so that what it has already is not sent. Whatever fails ends the round; the cursors stand for what
- * was done. It goes by timestamps: it is asked from a minute before the greatest one seen, what comes again is known. */
+ * was done. It goes by timestamps: it is asked from a minute before the greatest seen; what comes again is known. */
 #include <stdio.h>
 #include <string.h>
 

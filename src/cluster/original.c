@@ -204,7 +204,7 @@ static bool taken(struct peer *p, const struct live_push *l, const struct client
     json_int_t good =
         json_integer_value(json_object_get(doc, "applied")) + json_integer_value(json_object_get(doc, "noop"));
     bool rows = good >= (json_int_t)l->rows && lists(json_object_get(doc, "ids"), l->id);
-    bool all = good + json_integer_value(deleted) >= (json_int_t)(l->rows + l->deletions);
+    bool all = good + json_integer_value(deleted) >= (json_int_t)l->rows + (json_int_t)l->deletions;
     bool counts = rows && (l->deletions == 0 || (json_is_integer(deleted) && all));
     json_decref(doc);
     if (rows) return counts;

@@ -123,8 +123,12 @@ static json_t *operation(const struct route *r)
     snprintf(status, sizeof(status), "%d", r->status);
     json_t *answers = json_pack("{s:{s:s}, s:{s:s}}", status, "description", "Done", "default", "description",
                                 "Refused or failed: {\"error\": text}");
+    static const char *const effects[] = {
+        [OP_READ] = "read", [OP_TOUCH] = "touch", [OP_WRITE] = "write", [OP_LOCAL] = "local"
+    };
     json_t *o = json_pack("{s:s, s:o}", "summary", r->op ? r->op->doc : fixed_summary(r->kind), "responses", answers);
     if (r->op == NULL) return o;
+    json_object_set_new(o, "x-effect", json_string(effects[r->op->effect]));
     json_t *id = json_sprintf("%s_%s", verb_name(r->verb), r->op->name);
     json_object_set_new(o, "operationId", id);
     json_object_set_new(o, "parameters", parameters(r));

@@ -29,9 +29,10 @@ struct node {
     struct readers *readers;
     struct op_env env;
     struct lifetimes lifetimes;          /* what env and change point at */
-    struct node_job *job[3];             /* private from here: upkeep under way */
+    struct node_job *job[4];             /* private from here: upkeep under way */
     uv_timer_t timer;
     bool timing;
+    unsigned ticks;
     void (*closed)(void *data); void *data;
 };
 
@@ -39,8 +40,8 @@ struct node {
  * been run for it. Errors: those of sqlite_store_open and lane_open. */
 int node_open(struct node *n, uv_loop_t *loop, const struct node_options *o, struct err *err);
 /* Starts a server's own upkeep, in slices behind everybody's writes: rows the original wrote get their ops, held
- * ops are tried again, and every few seconds accesses counted here leave as one op. Once, after node_open with a
- * lane. */
+ * ops are tried again, every few seconds accesses counted here leave as one op, every half hour expired rows are swept.
+ * Once, after node_open with a lane. */
 void node_upkeep(struct node *n);
 /* Runs what is queued, checkpoints, closes all; then `closed`, on the loop. Once. */
 void node_close(struct node *n, void (*closed)(void *data), void *data);

@@ -73,8 +73,7 @@ enum arg_flags {
     ARG_QUERY = 256,
     ARG_STDIN = 512,
     ARG_COMMA = 1024,
-    ARG_FILLED = 2048,
-    ARG_HIDDEN = 4096,
+    ARG_FILLED = 2048, ARG_HIDDEN = 4096,
     ARG_I32 = 8192, ARG_STRICT = 16384,
 };
 /* The rules of memory.h, run by the shared check in descriptor order on what was given or is a default; `value`
@@ -147,6 +146,7 @@ const char *ids_next(
 struct limits {
     struct lifetimes lifetimes;
     bool archive_on_gc;
+    int64_t archive_days; /* older archive rows of this node go; 0 or less: they stay */
     size_t page_bytes_max;
 };
 

@@ -3,7 +3,9 @@
  *   ADOPT   rows of the original's file without a stamp get an op each, so that an upgraded file federates; until none
  *           is left; again when another process wrote, for it may have been the original's program
  *   HELD    ops stored by an older program that could not apply them are tried again; once through
- *   COUNTS  every COUNTS_MS: accesses counted here leave as one op */
+ *   COUNTS  every COUNTS_MS: accesses counted here leave as one op
+ *   SWEEP   every SWEEP_TICKS of these: expired rows leave the memories of this node, rows that lie in its archive
+ *           longer than the settings say leave that; without an op */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -12,8 +14,10 @@
 
 #define SLICE 64
 #define COUNTS_MS 3000
+#define SWEEP_TICKS 600 /* half an hour */
+#define DAY_US (86400ll * 1000000)
 
-enum { ADOPT, HELD, COUNTS };
+enum { ADOPT, HELD, COUNTS, SWEEP };
 
 struct node_job {
     struct lane_item item;
@@ -32,12 +36,28 @@ static int run_held(struct node_job *j, struct change *c)
     return last == NULL ? 0 : E_AGAIN;
 }
 
+static int run_sweep(const struct node *n, struct change *c)
+{
+    const struct limits *l = &n->env.limits;
+    struct rows rows;
+    const char **old;
+    size_t count = 0;
+    int rc = c->tx->v->expired(c->tx, c->now_us, NULL, SLICE, c->scratch, &rows);
+    for (size_t i = 0; rc == 0 && i < rows.count; i++)
+        rc = l->archive_on_gc ? change_sweep_copy(c, &rows.item[i]) : change_sweep(c, &rows.item[i]);
+    if (rc == 0 && l->archive_days > 0 && l->archive_days < c->now_us / DAY_US)
+        rc = c->tx->v->archive_older(c->tx, c->now_us - l->archive_days * DAY_US, SLICE, c->scratch, &old, &count);
+    for (size_t i = 0; rc == 0 && i < count; i++) rc = c->tx->v->archive_remove(c->tx, old[i], NULL);
+    return rc == 0 && (rows.more || count == SLICE) ? E_AGAIN : rc;
+}
+
 static int run(struct lane_item *item, struct change *c, struct err *err)
 {
     struct node_job *j = container_of(item, struct node_job, item);
     bool more = false;
     (void)err;
     if (j->kind == HELD) return run_held(j, c);
+    if (j->kind == SWEEP) return run_sweep(j->node, c);
     int rc = j->kind == ADOPT ? change_adopt(c, SLICE, &more) : change_touch_flush(c, &more);
     return rc == 0 && more ? E_AGAIN : rc;
 }
@@ -68,7 +88,9 @@ static void start(struct node *n, int kind)
 
 static void tick(uv_timer_t *t)
 {
-    start(t->data, COUNTS);
+    struct node *n = t->data;
+    start(n, COUNTS);
+    if (++n->ticks % SWEEP_TICKS == 0) start(n, SWEEP);
 }
 
 static void others_wrote(void *data)

@@ -179,8 +179,8 @@ int change_trim_gone(struct change *c, const struct trim_gone *t, const char *af
 #define PAGE_END UINT16_MAX
 struct page_at { uint16_t section; const char *after; };   /* { 0, NULL }: the beginning; section PAGE_END: the end */
 enum page_what { PAGE_VERSION = 1, PAGE_HELD, PAGE_COPY };
-/* One record; pointers into the bytes and the arena. VERSION: v with its stamp; of a memory or tombstone `row`, too: all
- * that is known of the id but touches. HELD: stamp.stream, stamp.seq, body. COPY: id, body. */
+/* One record; pointers into the bytes and the arena. VERSION: v with its stamp; of a memory or tombstone `row`,
+ * too: all that is known of the id but touches. HELD: stamp.stream, stamp.seq, body. COPY: id, body. */
 struct page_record {
     enum page_what what;
     struct stamp stamp;

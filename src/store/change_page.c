@@ -2,11 +2,12 @@
  *
  * The pages of one snapshot may come from transactions of their own, one after the other, if the vector was taken
  * before the first and is told with it: a row is read as it is at some later moment, which is a merge of what the
- * vector covers and perhaps more; the rest comes with the ops beyond the vector. An id is looked up in all places it may
- * be in within one transaction, because it moves between them when another id takes or leaves its title.
+ * vector covers and perhaps more; the rest comes with the ops beyond the vector. An id is looked up in all places
+ * it may be in within one transaction, because it moves between them when another id takes or leaves its title.
  *
  *   record   u8 what, then
- *     VERSION  u64 stream, u64 seq, u8 tier, u64 count_base, text last access, blob: an op body of one version. tier,
+ *     VERSION  u64 stream, u64 seq, u8 tier, u64 count_base, text last access, blob: an op body of one version.
+ *     tier,
  *              base and last: the merged ones of a memory or tombstone
  *     HELD     u64 stream, u64 seq, blob: an op that could not be applied there
  *     COPY     text id, blob: row, text archived_at, text reason: an archive row without a record of its own */

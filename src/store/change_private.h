@@ -36,7 +36,8 @@ struct change_private {
     struct arena scratch, work, decode;   /* work: one version's apply */
     struct buf bodies, version;
     size_t made_cap, left_cap;
-    struct row *fresh;                    /* the version recorded next is of an unknown id under a free title: gets its row */
+    /* the version recorded next is of an unknown id under a free title: gets its row */
+    struct row *fresh;
 };
 
 /* ---- log (change.c) */

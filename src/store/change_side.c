@@ -1,10 +1,11 @@
 /* change_side.c - what stands beside the memories and is replicated as whole rows by key: the archive, actions that
  * wait for a decision, members. The row of record lies among ours; the original's tables show it.
  *
- *   ARCHIVE   body: u8 1, row, text archived_at, text reason; or u8 2: taken out of the archive. The greater stamp wins.
- *   PENDING   body: JSON. The greater stamp says what was asked; votes are a set by lower-cased voter, the earliest of
- *             each; of two decisions the greater stands (approved, rejected, none; then the earlier). So no vote and no
- *             decision is lost, whatever the order.
+ *   ARCHIVE   body: u8 1, row, text archived_at, text reason; or u8 2: taken out of the archive. The greater stamp
+ *             wins.
+ *   PENDING   body: JSON. The greater stamp says what was asked; votes are a set by lower-cased voter, the earliest
+ *             of each; of two decisions the greater stands (approved, rejected, none; then the earlier). So no vote
+ *             and no decision is lost, whatever the order.
  *   MEMBER    the greater stamp wins, nothing is shown. */
 #include "store/change_private.h"
 

@@ -1,6 +1,6 @@
 /* change_snapshot.c - the state of another store merged into this one: every row through the merge its ops would go
- * through, with its stamp. Nothing is replaced; what only this store has survives, but for rows which the other has seen
- * and holds no more. */
+ * through, with its stamp. Nothing is replaced; what only this store has survives, but for rows which the other has
+ * seen and holds no more. */
 #include "store/change_private.h"
 
 #include <string.h>

@@ -1,9 +1,12 @@
-/* change_stream.c - the end of a stream. Every run of a command is a life of its own with a stream of its own; once its
- * process is gone, the server of its file says so by an op, and when every member holds it whole, that it leaves the
- * vector. Both are facts in the log, so whoever has them has what came before them, or knows that it lacks something:
+/* change_stream.c - the end of a stream. Every run of a command is a life of its own with a stream of its own; once
+ * its process is gone, the server of its file says so by an op, and when every member holds it whole, that it
+ * leaves the vector. Both are facts in the log, so whoever has them has what came before them, or knows that it
+ * lacks something:
  *
- *   WRITTEN ─its writer is gone─▶ ENDED at a position ─all members hold it whole─▶ LEFT (out of every vector, log trimmed)
- *   LEFT here while not whole: only a snapshot has the rest. Ops beyond an end (it was not the end): the stream goes on.
+ *   WRITTEN ─its writer is gone─▶ ENDED at a position ─all members hold it whole─▶ LEFT (out of every vector, log
+ *   trimmed)
+ *   LEFT here while not whole: only a snapshot has the rest. Ops beyond an end (it was not the end): the stream
+ *   goes on.
  *
  * The row of record, kind SIDE_STREAM: id in hex; u8 1, u8 what, u64 node, u64 pos, u64 chain. */
 #include "store/change_private.h"

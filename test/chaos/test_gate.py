@@ -1,5 +1,6 @@
 """The gate must fail where it has to: stubs that lose, page, revive; injectors that do nothing; campaigns without data;
 machines that lack something. And it must pass where nothing is wrong, or the failures above would prove nothing."""
+
 import json, os, shutil, signal, socket, subprocess, sys, tempfile, time, unittest
 
 CHAOS = os.environ['CHAOS_BIN']
@@ -32,15 +33,33 @@ class Gate(unittest.TestCase):
         return found
 
     def command(self, *args, bin=STUB):
-        return [CHAOS, 'gate', '--bin', bin, '--out', self.out, '--ref', 'test', '--cut', 'proxy',
-                '--settle-ms', '1500', *args]
+        return [
+            CHAOS,
+            'gate',
+            '--bin',
+            bin,
+            '--out',
+            self.out,
+            '--ref',
+            'test',
+            '--cut',
+            'proxy',
+            '--settle-ms',
+            '1500',
+            *args,
+        ]
 
     def env(self, **more):
         return dict(os.environ, WORKDIR=self.work, **more)
 
     def gate(self, *args, stub='honest', bin=STUB, env=None, seconds=100, before=None):
-        run = subprocess.run((before or []) + self.command(*args, bin=bin), capture_output=True, text=True,
-                             env=self.env(CHAOS_STUB=stub, **(env or {})), timeout=seconds)
+        run = subprocess.run(
+            (before or []) + self.command(*args, bin=bin),
+            capture_output=True,
+            text=True,
+            env=self.env(CHAOS_STUB=stub, **(env or {})),
+            timeout=seconds,
+        )
         self.text = run.stdout + run.stderr
         return run.returncode
 
@@ -94,8 +113,9 @@ class Stubs(Gate):
 
 class Injectors(Gate):
     def cut(self, *more, **kw):
-        return self.gate('--phases', '4', '--faults', 'partition_minority', '--cycles', '1', '--writes', '60',
-                         *more, **kw)
+        return self.gate(
+            '--phases', '4', '--faults', 'partition_minority', '--cycles', '1', '--writes', '60', *more, **kw
+        )
 
     def test_one_that_touches_nothing(self):
         # The stub speaks to no peer: a cut of its links holds nothing back.
@@ -122,7 +142,9 @@ class NoData(Gate):
         self.refused(self.gate('--phases', '4', '--cycles', '0'), 'no data')
 
     def test_no_writes(self):
-        self.refused(self.gate('--phases', '4', '--faults', 'kill_primary_mid_write', '--cycles', '1', '--writes', '0'))
+        self.refused(
+            self.gate('--phases', '4', '--faults', 'kill_primary_mid_write', '--cycles', '1', '--writes', '0')
+        )
 
     def test_no_classes(self):
         self.refused(self.gate('--phases', '4', '--faults', ','), 'no data')
@@ -151,8 +173,14 @@ class BadInput(Gate):
         self.refused(self.gate(*KILL, before=['bash', '-c', 'ulimit -f 8; exec "$@"', '-']), 'cannot write')
 
     def test_wrong_command_lines(self):
-        for args in (['--cycles', 'many'], ['--faults', 'gremlins'], ['--phases', '7'], ['--cut', 'axe'],
-                     ['--wat'], ['--seed']):
+        for args in (
+            ['--cycles', 'many'],
+            ['--faults', 'gremlins'],
+            ['--phases', '7'],
+            ['--cut', 'axe'],
+            ['--wat'],
+            ['--seed'],
+        ):
             self.assertEqual(self.gate(*args), 2, args)
         self.assertEqual(subprocess.run([CHAOS, 'check', self.dir], capture_output=True).returncode, 1)
 
@@ -164,8 +192,13 @@ class BadInput(Gate):
 
 class Ended(Gate):
     def start(self):
-        p = subprocess.Popen(self.command('--phases', '4', '--cycles', '1000', '--faults', 'kill_primary_mid_write'),
-                             env=self.env(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        p = subprocess.Popen(
+            self.command('--phases', '4', '--cycles', '1000', '--faults', 'kill_primary_mid_write'),
+            env=self.env(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         lines = os.path.join(self.out, 'phase4-kill_primary_mid_write.jsonl')
         until = time.monotonic() + 60
         while not (os.path.exists(lines) and self.children()):
@@ -194,7 +227,7 @@ class Ended(Gate):
         s = self.summary()
         self.assertEqual((s['overall_pass'], s['completed_at']), (False, None))
         until = time.monotonic() + 10
-        while self.children():      # the nodes die with their supervisor
+        while self.children():  # the nodes die with their supervisor
             self.assertLess(time.monotonic(), until)
             time.sleep(0.01)
         for name in os.listdir(self.work):

@@ -2,7 +2,9 @@
 """Loads real text into one node over HTTP and recalls some of it on another.
 
 The text: the packages of this machine's apt catalogue (name and description), or where that is empty its manual pages.
-Exits 1 when a memory was not acknowledged, or a recall on the other node did not bring back the memory it describes."""
+Exits 1 when a memory was not acknowledged, or a recall on the other node did not bring back the memory it describes.
+"""
+
 import argparse
 import glob
 import gzip
@@ -16,7 +18,7 @@ import threading
 import time
 import urllib.parse
 
-ATTEMPTS = 20          # of one write, when the node says 503: it is safe to repeat, the title is the key
+ATTEMPTS = 20  # of one write, when the node says 503: it is safe to repeat, the title is the key
 TIMEOUT_S = 15
 RECALLS = 12
 
@@ -32,8 +34,12 @@ def packages():
         field = dict(re.findall(r"^([A-Za-z0-9-]+): *(.*(?:\n .*)*)", stanza, re.M))
         if "Package" in field and field.get("Description"):
             description = re.sub(r"\n ?\.?", "\n", field["Description"]).strip()
-            parts = [description, f"Section: {field.get('Section', '')}", f"Homepage: {field.get('Homepage', '')}",
-                     "Tags: " + re.sub(r"\s+", " ", field.get("Tag", ""))]
+            parts = [
+                description,
+                f"Section: {field.get('Section', '')}",
+                f"Homepage: {field.get('Homepage', '')}",
+                "Tags: " + re.sub(r"\s+", " ", field.get("Tag", "")),
+            ]
             found[field["Package"]] = "\n".join(p for p in parts if not p.endswith(": "))
     return sorted(found.items())
 
@@ -94,10 +100,13 @@ class Load:
         self.done, self.errors, self.pos = 0, [], {}
 
     def store(self, node, title, content):
-        body = json.dumps({"title": title, "content": content, "namespace": self.namespace, "tier": "long",
-                           "tags": ["real-text"]}).encode()
+        body = json.dumps(
+            {"title": title, "content": content, "namespace": self.namespace, "tier": "long", "tags": ["real-text"]}
+        ).encode()
         for _ in range(ATTEMPTS):
-            status, headers, text = node.request("POST", "/api/v1/memories", body, {"Content-Type": "application/json"})
+            status, headers, text = node.request(
+                "POST", "/api/v1/memories", body, {"Content-Type": "application/json"}
+            )
             if status != 503:
                 break
         if status != 201:

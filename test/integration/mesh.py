@@ -54,7 +54,8 @@ class Node:
 
     def start(self, wait=True):
         argv = [BIN, '--db', self.db, 'serve', '--host', '127.0.0.1', '--port', str(self.port)] + self.serve_args
-        env = dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=self.mesh.dir, **self.env)
+        env = {**os.environ, 'AI_MEMORY_NO_CONFIG': '1', 'HOME': self.mesh.dir, **self.env}
+        env = {name: value for name, value in env.items() if value is not None}
         self.proc = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, env=env
         )

@@ -1,5 +1,6 @@
-"""A node of the original, in memory: sync/push and sync/since as its contract describes them, nothing of ours. It merges
-by (title, namespace), keeps its own ids, refuses an id under another title, knows no tombstones."""
+"""A node of the original, in memory: sync/push and sync/since as its contract describes them, nothing of ours. It
+merges by (title, namespace), keeps its own ids, refuses an id under another title, knows no tombstones."""
+
 import bisect
 import datetime
 import http.server
@@ -66,6 +67,7 @@ class Original:
 
             def handle_error(self, *_):
                 pass
+
         self.server = Server(('127.0.0.1', port), Handler)
         self.port = self.server.server_address[1]
         self.url = 'http://127.0.0.1:%d' % self.port
@@ -90,9 +92,22 @@ class Original:
         with self.lock:
             at = at or stamp()
             old = self.by_name.get((title, ns))
-            row = dict(old or {
-                'id': str(uuid.uuid4()), 'tier': 'mid', 'namespace': ns, 'title': title, 'tags': [], 'priority': 5,
-                'confidence': 1.0, 'source': 'api', 'access_count': 0, 'created_at': at, 'metadata': {'agent_id': 'its-user'}})
+            row = dict(
+                old
+                or {
+                    'id': str(uuid.uuid4()),
+                    'tier': 'mid',
+                    'namespace': ns,
+                    'title': title,
+                    'tags': [],
+                    'priority': 5,
+                    'confidence': 1.0,
+                    'source': 'api',
+                    'access_count': 0,
+                    'created_at': at,
+                    'metadata': {'agent_id': 'its-user'},
+                }
+            )
             row.update(fields, content=content, updated_at=at)
             self.put(row)
             return row
@@ -127,8 +142,14 @@ class Original:
         with self.lock:
             self.pushed.append(doc)
             taken = sum(self.merge(row) for row in doc['memories'])
-            answer = {'applied': taken, 'noop': 0, 'skipped': len(doc['memories']) - taken, 'dry_run': False,
-                      'receiver_agent_id': 'anonymous:x', 'receiver_clock': {'entries': {}}}
+            answer = {
+                'applied': taken,
+                'noop': 0,
+                'skipped': len(doc['memories']) - taken,
+                'dry_run': False,
+                'receiver_agent_id': 'anonymous:x',
+                'receiver_clock': {'entries': {}},
+            }
             if self.deletions:
                 gone = [id for id in doc.get('deletions', []) if self.drop(id)]
                 answer['deleted'] = len(gone)
@@ -146,7 +167,7 @@ class Original:
                     return 400, {'error': 'invalid `since` parameter'}
             rows = sorted(self.rows.values(), key=lambda r: r['updated_at'])
             first = bisect.bisect_right([r['updated_at'] for r in rows], after)
-            page = rows[first:first + limit]
+            page = rows[first : first + limit]
             return 200, {'count': len(page), 'limit': limit, 'memories': page}
 
     def contents(self):

@@ -1,5 +1,6 @@
 """What is odd is kept, counted and shown: ops from the far future, edits that had not seen each other, ops nobody here
 understands, rows refused."""
+
 import datetime
 import struct
 import unittest
@@ -17,7 +18,7 @@ def parse_ops(raw):
     at += 4
     for _ in range(count):
         length = struct.unpack_from('<I', raw, at + 8)[0]
-        bodies.append(raw[at + 12:at + 12 + length])
+        bodies.append(raw[at + 12 : at + 12 + length])
         at += 12 + length
     return bodies
 
@@ -58,8 +59,12 @@ class Counted(unittest.TestCase):
             a, b, c = m.nodes
             id = a.create('a row of now').json['id']
             new, body, ver = from_the_future(a, id, 2100)
-            r = b.request('POST', '/api/v1/sync/ops', batch(77, (1 << 50) + 9, [body], ver),
-                          headers={'Content-Type': 'application/octet-stream'})
+            r = b.request(
+                'POST',
+                '/api/v1/sync/ops',
+                batch(77, (1 << 50) + 9, [body], ver),
+                headers={'Content-Type': 'application/octet-stream'},
+            )
             self.assertEqual(r.status, 200, r)
             for n in m.nodes:
                 until('it is kept everywhere', lambda: new in n.ids('t'))
@@ -71,8 +76,10 @@ class Counted(unittest.TestCase):
             at = datetime.datetime.fromisoformat(b.get('/api/v1/memories/' + row['id']).json['memory']['updated_at'])
             self.assertLess((at - now()).total_seconds(), 61)
             self.assertEqual(c.request('PUT', '/api/v1/memories/' + new, {'content': 'tamed'}).status, 200)
-            until('an edit of it wins everywhere',
-                  lambda: all(n.get('/api/v1/memories/' + new).json['memory']['content'] == 'tamed' for n in m.nodes))
+            until(
+                'an edit of it wins everywhere',
+                lambda: all(n.get('/api/v1/memories/' + new).json['memory']['content'] == 'tamed' for n in m.nodes),
+            )
             m.agreed()
 
     def test_edits_that_had_not_seen_each_other(self):
@@ -94,8 +101,12 @@ class Counted(unittest.TestCase):
     def test_ops_that_are_held(self):
         with Mesh(count=2, writes=1) as m:
             unknown = b'\x01' + struct.pack('<HHI', 1, 999, 4) + b'\xde\xad\xbe\xef'
-            r = m.nodes[0].request('POST', '/api/v1/sync/ops', batch(77, (1 << 50) + 5, [unknown, b'no op'], 1 << 40),
-                                   headers={'Content-Type': 'application/octet-stream'})
+            r = m.nodes[0].request(
+                'POST',
+                '/api/v1/sync/ops',
+                batch(77, (1 << 50) + 5, [unknown, b'no op'], 1 << 40),
+                headers={'Content-Type': 'application/octet-stream'},
+            )
             self.assertEqual(r.status, 200)
             for n in m.nodes:
                 until('both are held', lambda: n.status()['held_ops'] == 2, 5)
@@ -104,11 +115,32 @@ class Counted(unittest.TestCase):
     def test_rows_of_a_push_that_are_refused(self):
         with Mesh(count=1, writes=0) as m:
             n = m.nodes[0]
-            row = {'id': 'p-1', 'tier': 'mid', 'namespace': 't', 'title': 'fine', 'content': 'x', 'tags': [],
-                   'priority': 5, 'confidence': 1.0, 'source': 'api', 'access_count': 0, 'metadata': {},
-                   'created_at': '2026-01-01T00:00:00Z', 'updated_at': '9999-12-31T23:59:59Z'}
-            r = n.post('/api/v1/sync/push', {'sender_agent_id': 'x', 'memories': [
-                row, dict(row, id='p-2', title='bad', priority=77), dict(row, id='p-3', title='worse', source='?')]})
+            row = {
+                'id': 'p-1',
+                'tier': 'mid',
+                'namespace': 't',
+                'title': 'fine',
+                'content': 'x',
+                'tags': [],
+                'priority': 5,
+                'confidence': 1.0,
+                'source': 'api',
+                'access_count': 0,
+                'metadata': {},
+                'created_at': '2026-01-01T00:00:00Z',
+                'updated_at': '9999-12-31T23:59:59Z',
+            }
+            r = n.post(
+                '/api/v1/sync/push',
+                {
+                    'sender_agent_id': 'x',
+                    'memories': [
+                        row,
+                        dict(row, id='p-2', title='bad', priority=77),
+                        dict(row, id='p-3', title='worse', source='?'),
+                    ],
+                },
+            )
             self.assertEqual((r.status, r.json['applied'], r.json['skipped']), (200, 1, 2), r)
             self.assertEqual([x['result'] for x in r.json['results']], ['applied', 'skipped', 'skipped'])
             self.assertTrue(all(x['error'] for x in r.json['results'][1:]))

@@ -1,4 +1,5 @@
 """Healing beyond the log: joining, returning, what was lost behind our back."""
+
 import os, shutil, sqlite3, threading, time, unittest
 
 from mesh import Mesh, together, until
@@ -8,7 +9,13 @@ def load(node, count, ns='load', size=200, batch=500):
     """That many memories by bulk; returns their titles."""
     titles = ['%s %d' % (ns, i) for i in range(count)]
     for at in range(0, count, batch):
-        a = node.post('/api/v1/memories/bulk', [{'title': t, 'content': 'text of %s %s' % (t, 'x' * size), 'namespace': ns} for t in titles[at:at + batch]])
+        a = node.post(
+            '/api/v1/memories/bulk',
+            [
+                {'title': t, 'content': 'text of %s %s' % (t, 'x' * size), 'namespace': ns}
+                for t in titles[at : at + batch]
+            ],
+        )
         assert a.status == 200 and not a.json.get('errors'), a
     return titles
 
@@ -18,7 +25,9 @@ def trim(node):
     db = sqlite3.connect(node.db)
     with db:
         db.execute('UPDATE repl_stream SET trimmed = pos')
-        db.execute('DELETE FROM repl_op WHERE seq < (SELECT trimmed FROM repl_stream s WHERE s.stream = repl_op.stream)')
+        db.execute(
+            'DELETE FROM repl_op WHERE seq < (SELECT trimmed FROM repl_stream s WHERE s.stream = repl_op.stream)'
+        )
     db.close()
 
 
@@ -45,8 +54,16 @@ def members(node):
 
 class Writers:
     """Writes without end to one node, until stopped; keeps what was acknowledged."""
+
     def __init__(self, node, threads=4, ns='flow'):
-        self.node, self.ns, self.acknowledged, self.failed, self.lock, self.stop = node, ns, {}, 0, threading.Lock(), threading.Event()
+        self.node, self.ns, self.acknowledged, self.failed, self.lock, self.stop = (
+            node,
+            ns,
+            {},
+            0,
+            threading.Lock(),
+            threading.Event(),
+        )
         self.threads = [threading.Thread(target=self.work, args=(i,)) for i in range(threads)]
         for t in self.threads:
             t.start()
@@ -93,7 +110,11 @@ class EmptyNodeJoins(unittest.TestCase):
             until('writes flow', lambda: len(flow.acknowledged) > 50)
             start = time.monotonic()
             c.start()
-            until('the joiner has what was there', lambda: c.get('/api/v1/memories?namespace=load&limit=1').json['total'] == self.COUNT, 60)
+            until(
+                'the joiner has what was there',
+                lambda: c.get('/api/v1/memories?namespace=load&limit=1').json['total'] == self.COUNT,
+                60,
+            )
             took = time.monotonic() - start
             ids = flow.end()
             m.holds(m.nodes, ids, ns='flow')
@@ -101,8 +122,10 @@ class EmptyNodeJoins(unittest.TestCase):
             self.assertEqual(flow.failed, 0)
             self.assertEqual(c.get('/api/v1/memories/' + gone).status, 404)
             snapshots = c.status()['snapshots']
-            print('%d rows to an empty node in %.2f s (%d rows/s) %s; %d writes meanwhile' % (
-                self.COUNT, took, self.COUNT / took, 'by snapshot' if snapshots else 'by the log', len(ids)))
+            print(
+                '%d rows to an empty node in %.2f s (%d rows/s) %s; %d writes meanwhile'
+                % (self.COUNT, took, self.COUNT / took, 'by snapshot' if snapshots else 'by the log', len(ids))
+            )
             return snapshots
 
     def test_by_a_snapshot_when_the_log_is_gone(self):
@@ -148,7 +171,7 @@ class Trimming(unittest.TestCase):
             c.kill()
             load(a, self.COUNT, ns='away')
             m.agreed(nodes=[a, b])
-            time_to_care = time.monotonic() + 5     # two rounds of upkeep
+            time_to_care = time.monotonic() + 5  # two rounds of upkeep
             until('upkeep came round', lambda: time.monotonic() > time_to_care, 10)
             self.assertGreaterEqual(min(log_ops(a), log_ops(b)), self.COUNT)
             c.start()
@@ -196,9 +219,24 @@ class Trimming(unittest.TestCase):
             for i in range(5):
                 a.cli('store', '-T', 'by command %d' % i, '-c', 'typed', '-n', 'cli')
             m.agreed()
-            until('the vectors know of five more writers', lambda: all(len([v for v in n.status()['vector'] if v['pos'] > 0]) >= 6 for n in m.nodes))
-            until('they left', lambda: all(len(rows(n, 'SELECT 1 FROM repl_stream WHERE ended = 2 AND pos > 0')) == 5 for n in m.nodes), 40)
-            self.assertEqual(rows(a, 'SELECT count(*) FROM repl_op WHERE stream IN (SELECT stream FROM repl_stream WHERE ended = 2) AND seq < (SELECT pos FROM repl_stream s WHERE s.stream = repl_op.stream)')[0][0], 0)
+            until(
+                'the vectors know of five more writers',
+                lambda: all(len([v for v in n.status()['vector'] if v['pos'] > 0]) >= 6 for n in m.nodes),
+            )
+            until(
+                'they left',
+                lambda: all(
+                    len(rows(n, 'SELECT 1 FROM repl_stream WHERE ended = 2 AND pos > 0')) == 5 for n in m.nodes
+                ),
+                40,
+            )
+            self.assertEqual(
+                rows(
+                    a,
+                    'SELECT count(*) FROM repl_op WHERE stream IN (SELECT stream FROM repl_stream WHERE ended = 2) AND seq < (SELECT pos FROM repl_stream s WHERE s.stream = repl_op.stream)',
+                )[0][0],
+                0,
+            )
             for n in m.nodes:
                 n.stop()
             for n in m.nodes:
@@ -235,13 +273,16 @@ class TombstoneOutlivesLateNode(unittest.TestCase):
             self.assertEqual(a.request('DELETE', '/api/v1/memories/' + late).status, 200)
             c.cli('update', late, '--content', 'an edit that had not seen the deletion')
             c.cli('update', kept, '--content', 'an edit that counts')
-            wait = time.monotonic() + 8     # long past its second, several rounds of upkeep
+            wait = time.monotonic() + 8  # long past its second, several rounds of upkeep
             until('rounds of upkeep', lambda: time.monotonic() > wait, 12)
             self.assertEqual([tombstones(n) for n in (a, b)], [1, 1])
             c.start()
             m.agreed()
             # The edit was the later one: it wins, and everywhere alike.
-            self.assertEqual({n.get('/api/v1/memories/' + kept).json['memory']['content'] for n in m.nodes}, {'an edit that counts'})
+            self.assertEqual(
+                {n.get('/api/v1/memories/' + kept).json['memory']['content'] for n in m.nodes},
+                {'an edit that counts'},
+            )
             self.assertEqual(len({n.get('/api/v1/memories/' + late).status for n in m.nodes}), 1)
             again = a.create('deleted at the end').json['id']
             a.request('DELETE', '/api/v1/memories/' + again)

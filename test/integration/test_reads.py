@@ -1,4 +1,5 @@
 """Reads that ask several nodes."""
+
 import sqlite3
 import unittest
 

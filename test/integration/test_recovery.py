@@ -46,8 +46,7 @@ class WriterDies(unittest.TestCase):
             self.assertEqual(len(titles), len(set(titles)))
             print(
                 'writer killed: %d acknowledged; survivors complete after %.2f s with it dead; '
-                'all agree %.2f s after its return'
-                % (len(ids), took, back)
+                'all agree %.2f s after its return' % (len(ids), took, back)
             )
 
     def test_all_three_killed_at_once(self):

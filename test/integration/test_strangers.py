@@ -1,4 +1,5 @@
 """The original's program, or somebody by hand, writes into the file of a running server."""
+
 import json
 import sqlite3
 import unittest
@@ -29,10 +30,25 @@ class Stranger:
 
     def insert(self, id, title, content, ns='t'):
         at = stamp()
-        self.db.execute('INSERT INTO memories (id, tier, namespace, title, content, tags, priority, confidence, source,'
-                        ' access_count, created_at, updated_at, metadata) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)',
-                        (id, 'mid', ns, title, content, json.dumps(['x']), 6, 0.9, 'cli', 0, at, at,
-                         json.dumps({'agent_id': 'stranger'})))
+        self.db.execute(
+            'INSERT INTO memories (id, tier, namespace, title, content, tags, priority, confidence, source,'
+            ' access_count, created_at, updated_at, metadata) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)',
+            (
+                id,
+                'mid',
+                ns,
+                title,
+                content,
+                json.dumps(['x']),
+                6,
+                0.9,
+                'cli',
+                0,
+                at,
+                at,
+                json.dumps({'agent_id': 'stranger'}),
+            ),
+        )
 
     def edit(self, id, content):
         self.db.execute('UPDATE memories SET content = ?, updated_at = ? WHERE id = ?', (content, stamp(), id))
@@ -50,7 +66,9 @@ def found(node, words):
 
 def traces(node):
     with sqlite3.connect(node.db) as db:
-        names = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'memories\\_%' ESCAPE '\\'")]
+        names = [
+            r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'memories\\_%' ESCAPE '\\'")
+        ]
     return names
 
 

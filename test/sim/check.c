@@ -170,6 +170,19 @@ void check_rows(struct sim *s, unsigned nodes)
     mem_free(want);
 }
 
+/* Rows of a state that came in may be ahead of the vector until the tail is here. */
+void check_pair(struct sim *s)
+{
+    if (!s->real || s->goal[GOAL_STATE_MERGED] || s->goal[GOAL_FILLED_AGAIN]) return;
+    for (unsigned i = 0; i < s->n; i++)
+        for (unsigned j = i + 1; j < s->n; j++) {
+            unsigned nodes = NODE_BIT(i) | NODE_BIT(j);
+            if (s->node[i].fetch.wanted || s->node[j].fetch.wanted || !check_equal(s, nodes)) continue;
+            check_rows(s, nodes);
+            return;
+        }
+}
+
 static void check_op(struct sim *s, const struct op *op, unsigned nodes)
 {
     for (unsigned i = 0; i < s->n; i++)

@@ -84,7 +84,7 @@ struct disk_verbs {
     bool (*key)(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_t *ret_seq);
     /* NULL in the four: all ops are kept for ever */
     uint64_t (*trimmed)(struct disk *d, uint64_t stream);
-    void (*trim)(struct disk *d, uint64_t keep);                       /* all but the last ops of each stream go */
+    void (*trim)(struct disk *d, uint64_t keep, int64_t wall_us);      /* all but the last ops of each stream go */
     size_t (*trim_tombs)(struct disk *d, struct node *n, int64_t wall_us);
     struct stream_pos *(*head)(struct disk *d, size_t *ret_count);     /* the vector, by stream; mem_free */
     void (*give)(struct disk *d, struct state_page *p, size_t rows);   /* fills in bytes, len, to */

@@ -99,7 +99,7 @@ static void machine(struct sim *s, enum fault f)
         return;
     case UPKEEP_LOG:
         if (n->disk->v->trim == NULL) return;
-        n->disk->v->trim(n->disk, pick(s, 4));
+        n->disk->v->trim(n->disk, pick(s, 4), node_wall(n));
         s->goal[GOAL_LOG_TRIMMED] = true;
         sim_log(s, "node %u trims its log", i);
         return;
@@ -161,6 +161,7 @@ void fault_event(struct sim *s, struct event *e)
     if (s->quiet) return;
     enum fault f = (enum fault)pick(s, FAULT_KINDS);
     s->faults += s->fault_on[f] && f < UPKEEP_LOG;
+    if (f == UPKEEP_LOG) check_pair(s);
     bool between = f >= FAULT_CUT && f <= FAULT_DISCARD;
     if (s->fault_on[f] && between)
         network(s, f);

@@ -148,7 +148,7 @@ static int join(struct change *c, struct arena *a, uint64_t key, const char *one
     return rc != 0 ? rc : end;
 }
 
-static int edit(struct change *c, struct arena *a, uint64_t key, const struct edit *e)
+static int edit(struct change *c, struct arena *a, uint64_t key, const struct edit *e, bool touchless)
 {
     char id[32], other[32];
     bool more;
@@ -165,6 +165,7 @@ static int edit(struct change *c, struct arena *a, uint64_t key, const struct ed
     case EDIT_DELETE: return end_row(c, a, id);
     case EDIT_JOIN: return join(c, a, key, id, other, e);
     case EDIT_TOUCH:
+        if (touchless) return 0;
         rc = change_touch(c, id, c->now_us, 1 + e->text % 3);
         return rc == 0 ? change_touch_flush(c, &more) : rc;
     case EDIT_LINK: return change_link(c, &l);
@@ -185,7 +186,7 @@ static int write_item(struct real *r, struct change *c, uint64_t key, const stru
     static const uint8_t print[32];
     char text[32];
     key_text(text, key);
-    int rc = edit(c, &r->arena, key, e);
+    int rc = edit(c, &r->arena, key, e, r->d.s->trims_tombs);
     if (rc == 0 && change_position(c).seq != 0) rc = change_idem(c, text, print);
     *ret_seq = change_position(c).seq;
     return rc;
@@ -386,54 +387,43 @@ static uint64_t real_trimmed(struct disk *d, uint64_t stream)
     return rc == 0 ? pos.trimmed : 0;
 }
 
-static void real_trim(struct disk *d, uint64_t keep)
+static void real_trim(struct disk *d, uint64_t keep, int64_t wall_us)
 {
     struct real *r = real_of(d);
+    struct repl_entry v[STREAMS_MAX];
+    size_t count = real_vector(d, v);
     struct store_tx *tx = NULL;
-    struct stream_pos *p = NULL;
     struct err err = { 0 };
-    size_t count = 0;
+    bool more;
     int rc = r->store->b->begin(r->writer, &tx, &err);
-    if (rc == 0) rc = tx->v->streams(tx, &r->arena, &p, &count);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        if (p[i].pos <= p[i].trimmed + keep) continue;
-        p[i].trimmed = p[i].pos - keep;
-        rc = tx->v->stream_put(tx, &p[i]);
-    }
+    change_begin(&r->c, tx, START_US + wall_us);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        if (v[i].pos > keep) rc = change_trim_log(&r->c, v[i].stream, v[i].pos - keep, &more);
+    if (rc == 0) rc = change_finish(&r->c);
     if (rc == 0) rc = r->store->b->commit(r->writer, true, &err);
     if (rc != 0) sim_fail(d->s, "trimming: %s", err_text(rc));
-    arena_release(&r->arena);
 }
 
-/* Old enough by this node's clock, which may not fall behind the version afterwards; every member told that it has it;
- * and whatever those members had then is here, too. */
-static bool may_go(struct real *r, struct node *n, bool all_here, const struct stamp *s, int64_t wall_us)
-{
-    if (stamp_us(s->ver) + TOMB_AGE_US > START_US + wall_us) return false;
-    if (MUTANT(TOMB_BY_TIME)) return true;
-    if (!told_covers(n, s->stream, s->seq) || (!MUTANT(TOMB_BY_VECTORS) && !all_here)) return false;
-    (void)hlc_follow(&r->c.hlc, s->ver, START_US + wall_us);
-    return true;
-}
-
+/* Old enough by this node's clock, every member told that it has it, and whatever they had then is here, too. */
 static size_t real_trim_tombs(struct disk *d, struct node *n, int64_t wall_us)
 {
     struct real *r = real_of(d);
+    struct cover told[MEMBERS_MAX];
+    struct trim_gone t = { .kind = SIDE_TOMBSTONE, .before = hlc_of_us(START_US + wall_us - TOMB_AGE_US) };
     struct store_tx *tx = NULL;
-    struct side_row *side = NULL;
     struct err err = { 0 };
-    size_t count = 0, gone = 0;
-    bool all_here = told_all_here(n);
+    const char *last;
+    size_t gone = 0;
+    if (!told_all_here(n) && !MUTANT(TOMB_BY_TIME) && !MUTANT(TOMB_BY_VECTORS)) return 0;
+    t.member = told;
+    t.count = MUTANT(TOMB_BY_TIME) ? 0 : told_covers(n, told);
     int rc = r->store->b->begin(r->writer, &tx, &err);
-    if (rc == 0) rc = tx->v->side_scan(tx, SIDE_TOMBSTONE, NULL, NULL, 4096, &r->arena, &side, &count);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        if (!may_go(r, n, all_here, &side[i].stamp, wall_us)) continue;
-        rc = tx->v->side_remove(tx, SIDE_TOMBSTONE, side[i].id);
-        gone++;
-    }
+    change_begin(&r->c, tx, START_US + wall_us);
+    if (rc == 0) rc = change_trim_gone(&r->c, &t, NULL, 4096, &last, &gone);
+    if (rc == 0) rc = change_finish(&r->c);
     if (rc == 0) rc = r->store->b->commit(r->writer, true, &err);
     if (rc != 0) sim_fail(d->s, "trimming: %s", err_text(rc));
-    arena_release(&r->arena);
+    check_clock(r);
     return gone;
 }
 

@@ -92,7 +92,8 @@ void lane_event(struct node *n, struct event *e);
 void lane_crash(struct node *n);
 
 /* ---- connections --------------------------------------------------------------------------------------------- */
-enum msg_kind { M_HELLO, M_OPS, M_VECTOR, M_PULL, M_HELLO_OK, M_ACK, M_BUSY, M_PONG, M_PULLED, M_STATE, M_STATE_IS, M_CLOSE };
+enum msg_kind { M_HELLO, M_OPS, M_VECTOR, M_PULL, M_HELLO_OK, M_ACK, M_BUSY, M_PONG, M_PULLED, M_CLOSE,
+                M_STATE, M_STATE_IS };
 struct msg {
     enum msg_kind kind;
     uint64_t node, live;         /* the sender */
@@ -224,6 +225,8 @@ void check_refusal(struct sim *s, const struct node *self, const struct op *op, 
 void check_caps(struct sim *s);
 /* Nodes whose vectors agree: each has the rows that all those ops come to. */
 void check_rows(struct sim *s, unsigned nodes);
+/* The same for some two whose vectors agree just now. */
+void check_pair(struct sim *s);
 bool check_equal(struct sim *s, unsigned nodes);                   /* all vectors of these nodes (bits) agree */
 void check_promises(struct sim *s, unsigned nodes, bool everywhere);
 

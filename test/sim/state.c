@@ -212,9 +212,8 @@ void state_give(struct node *n, struct conn *c, const struct msg *m)
 
 /* ---- what members told --------------------------------------------------------------------------------------- */
 struct told {
-    uint64_t node;
     size_t count;
-    struct repl_entry at[STREAMS_MAX];
+    struct stream_pos at[STREAMS_MAX]; /* by stream */
 };
 
 void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t count)
@@ -226,15 +225,16 @@ void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t
     while (m < s->members && s->member[m] != node) m++;
     CHECK(m < s->members);
     struct told *t = &n->told[m];
-    t->node = node;
     for (size_t i = 0; i < count; i++) {
-        size_t k = 0;
-        while (k < t->count && t->at[k].stream != v[i].stream) k++;
-        if (k == t->count) {
+        size_t k = t->count;
+        while (k > 0 && t->at[k - 1].stream > v[i].stream) k--;
+        bool known = k > 0 && t->at[k - 1].stream == v[i].stream;
+        if (!known) {
             CHECK(t->count < STREAMS_MAX);
-            t->at[t->count++] = (struct repl_entry){ .stream = v[i].stream };
+            memmove(&t->at[k + 1], &t->at[k], (t->count++ - k) * sizeof(t->at[0]));
+            t->at[k++] = (struct stream_pos){ .stream = v[i].stream };
         }
-        if (v[i].pos > t->at[k].pos) t->at[k].pos = v[i].pos;
+        if (v[i].pos > t->at[k - 1].pos) t->at[k - 1].pos = v[i].pos;
     }
 }
 
@@ -244,33 +244,28 @@ void told_forget(struct node *n)
     n->told = NULL;
 }
 
-static bool covers(const struct told *t, uint64_t stream, uint64_t seq)
-{
-    for (size_t i = 0; i < t->count; i++)
-        if (t->at[i].stream == stream) return t->at[i].pos >= seq;
-    return false;
-}
-
-bool told_covers(struct node *n, uint64_t stream, uint64_t seq)
+size_t told_covers(struct node *n, struct cover *ret)
 {
     struct sim *s = n->s;
+    size_t count = 0;
     for (unsigned m = 0; m < s->members; m++) {
         if (s->member[m] == n->disk->id) continue;
-        if (n->told == NULL || !covers(&n->told[m], stream, seq)) return false;
+        ret[count++] = n->told == NULL ? (struct cover){ 0 } : (struct cover){ n->told[m].at, n->told[m].count };
     }
-    return true;
+    return count;
 }
 
 bool told_all_here(struct node *n)
 {
-    struct repl_entry v[STREAMS_MAX];
-    size_t count = n->disk->v->vector(n->disk, v);
+    size_t count;
+    struct stream_pos *v = n->disk->v->head(n->disk, &count);
+    const struct cover here = { v, count };
+    bool all = true;
     for (unsigned m = 0; n->told != NULL && m < n->s->members; m++)
-        for (size_t i = 0; i < n->told[m].count; i++) {
-            const struct repl_entry *t = &n->told[m].at[i];
-            size_t k = 0;
-            while (k < count && (v[k].stream != t->stream || v[k].pos < t->pos)) k++;
-            if (k == count && t->pos > 0) return false;
+        for (size_t i = 0; all && i < n->told[m].count; i++) {
+            const struct stream_pos *t = &n->told[m].at[i];
+            all = t->pos == 0 || cover_has(&here, t->stream, t->pos);
         }
-    return true;
+    mem_free(v);
+    return all;
 }

@@ -9,6 +9,7 @@
 #include "disk.h"
 
 struct conn;
+struct cover;
 struct event;
 struct msg;
 struct node;
@@ -36,8 +37,8 @@ void state_crash(struct node *n);
 void state_give(struct node *n, struct conn *c, const struct msg *m);
 void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t count);
 void told_forget(struct node *n);
-/* Every member told a vector beyond it. */
-bool told_covers(struct node *n, uint64_t stream, uint64_t seq);
+/* What each member but this node told, at most MEMBERS_MAX; how many. */
+size_t told_covers(struct node *n, struct cover *ret);
 /* This node has all that those vectors held. */
 bool told_all_here(struct node *n);
 

@@ -1,4 +1,5 @@
-/* What every backend of the storage port does alike: the archive, pending actions, rows in the order of their making. */
+/* What every backend of the storage port does alike: the archive, pending actions, rows in the order of their
+ * making. */
 #include "store_kit.h"
 
 #include <stdio.h>

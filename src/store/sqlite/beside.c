@@ -212,7 +212,11 @@ int sq_pending_list(struct store_tx *tx, const char *status, size_t limit, size_
         ret->more = ret->count == limit || (bytes_max && bytes > bytes_max && ret->count > 0);
         if (ret->more) break;
         ret->item = sq_grow(a, ret->item, ret->count, &cap, sizeof *ret->item);
-        rc = ret->item ? pending_row(c, s, a, &ret->item[ret->count]) : sq_too_large(c);
+        if (ret->item == NULL) {
+            rc = sq_too_large(c);
+            break;
+        }
+        rc = pending_row(c, s, a, &ret->item[ret->count]);
         if (rc != 0) break;
         bytes += strlen(ret->item[ret->count].payload) + strlen(ret->item[ret->count].approvals);
         ret->count++;

@@ -1,5 +1,5 @@
-/* wal.c - a layer over SQLite's own file system, for the log of writers only: the frames of a commit go to the system in
- * one piece instead of two calls a page.
+/* wal.c - a layer over SQLite's own file system, for the log of writers only: the frames of a commit go to the
+ * system in one piece instead of two calls a page.
  *
  * While sq_wal_gather is on, that is while COMMIT runs and no other process can write, frames gather
  * in memory. With synchronous=FULL SQLite syncs the log after the last frame and before it tells readers of it; that

@@ -1,0 +1,129 @@
+"""Disks and files that are not as they should be: full, gone, replaced, unreadable, no database at all."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from mesh import BIN, Mesh, until
+
+
+def run(*argv, user=None):
+    env = dict(os.environ, AI_MEMORY_NO_CONFIG='1')
+    who = dict(user=user, group=user, extra_groups=[]) if user else {}
+    return subprocess.run(
+        [BIN] + list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, env=env, **who
+    )
+
+
+class Full(unittest.TestCase):
+    """A disk that fills while the server serves."""
+
+    def setUp(self):
+        self.disk = tempfile.mkdtemp(prefix='ai-memory-disk.')
+        self.addCleanup(shutil.rmtree, self.disk, True)
+        mounted = (
+            os.geteuid() == 0
+            and subprocess.run(
+                ['mount', '-t', 'tmpfs', '-o', 'size=6m', 'tmpfs', self.disk], capture_output=True
+            ).returncode
+            == 0
+        )
+        if not mounted:
+            self.skipTest('NOT RUN: no small disk can be mounted here')
+        self.addCleanup(subprocess.run, ['umount', '-l', self.disk], check=False)
+
+    def test_writes_are_refused_reads_go_on_and_space_cures(self):
+        with Mesh(count=1, writes=0, start=False) as mesh:
+            node = mesh.nodes[0]
+            node.db = os.path.join(self.disk, 'm.db')
+            node.start()
+            life = node.proc.pid
+            first = node.create('before it was full').json['id']
+            ballast = os.path.join(self.disk, 'ballast')
+            f = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+            try:
+                while True:
+                    os.write(f, b'x' * 4096)
+            except OSError:
+                os.close(f)
+            refused, kept = None, {first}
+            for i in range(400):
+                a = node.create('while it fills %d' % i, content='x' * 30000)
+                if a.status != 201:
+                    refused = a
+                    break
+                kept.add(a.json['id'])
+            self.assertIsNotNone(refused, 'the disk never filled')
+            self.assertEqual((refused.status, refused.json['outcome']), (503, 'not_applied'), refused)
+            self.assertIn('retry-after', refused.headers)
+            for _ in range(5):
+                self.assertEqual(node.create('again', content='x' * 30000).status, 503)
+            self.assertEqual(node.get('/api/v1/memories/' + first).status, 200)
+            self.assertEqual(node.get('/api/v1/recall?context=full').status, 200)
+            self.assertEqual(node.ids(), kept)
+            os.unlink(ballast)
+            until('it writes again', lambda: node.create('after', content='x' * 30000).status == 201, 10)
+            self.assertEqual(node.proc.pid, life)
+            self.assertTrue(node.alive() and kept <= node.ids())
+            self.assertEqual(node.stop(), 0)
+            node.start()
+            self.assertTrue(kept <= node.ids())
+
+
+class Files(unittest.TestCase):
+    """What lies where the database should be. Every refusal names the file, says why, and exits with 1."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='ai-memory-files.')
+        self.addCleanup(shutil.rmtree, self.dir, True)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def refused(self, path, words, user=None):
+        before = os.path.isfile(path) and open(path, 'rb').read()
+        for argv in (['list'], ['store', '-T', 'a', '-c', 'b'], ['serve', '--port', '0']):
+            r = run('--db', path, *argv, user=user)
+            self.assertEqual(r.returncode, 1, (argv, r))
+            self.assertIn(words, r.stderr)
+            self.assertIn(os.path.basename(path), r.stderr)
+        self.assertEqual(before, os.path.isfile(path) and open(path, 'rb').read(), 'it was touched')
+
+    def test_no_database(self):
+        with open(self.path('text.db'), 'w') as f:
+            f.write('dear diary\n' * 500)
+        self.refused(self.path('text.db'), 'not a database')
+
+    def test_a_corrupt_one(self):
+        self.assertEqual(run('--db', self.path('c.db'), 'store', '-T', 'a', '-c', 'b').returncode, 0)
+        whole = open(self.path('c.db'), 'rb').read()
+        for name, data in (
+            ('scrambled.db', whole[:4096] + bytes((b * 7 + 13) & 255 for b in whole[4096:])),
+            ('torn.db', whole[:5000]),
+        ):
+            with open(self.path(name), 'wb') as f:
+                f.write(data)
+            self.refused(self.path(name), 'malformed')
+
+    def test_no_place(self):
+        self.refused(self.path('nowhere/x.db'), 'there is no directory')
+        os.mkdir(self.path('folder.db'))
+        self.refused(self.path('folder.db'), 'no regular file')
+
+    def test_no_permission(self):
+        if os.geteuid() != 0:
+            self.skipTest('NOT RUN: needs root, to be somebody else')
+        os.chmod(self.dir, 0o755)
+        os.mkdir(self.path('ro'))
+        self.assertEqual(run('--db', self.path('ro/x.db'), 'store', '-T', 'a', '-c', 'b').returncode, 0)
+        for name in os.listdir(self.path('ro')):
+            os.chmod(self.path('ro/' + name), 0o444)
+        os.chmod(self.path('ro'), 0o555)
+        self.refused(self.path('ro/x.db'), 'Permission denied', user=65534)
+        self.refused(self.path('ro/new.db'), 'Permission denied', user=65534)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2, warnings='ignore')
