@@ -28,6 +28,7 @@ RULES = [
     (r"include/repl\.h", any_of(PURE_BASE, r"repl/.+"), PURE_C),
     (r"include/store\.h", any_of(BASE, r"memory\.h", r"memory/.+", r"repl/clock\.h"), ISO_C),
     (r"src/base/digest\.c", BASE, any_of(SYSTEM, r"openssl/.+\.h")),
+    (r"src/base/alloc\.c", BASE, any_of(SYSTEM, r"malloc\.h")),
     (r"src/base/.*", BASE, any_of(SYSTEM, r"jansson\.h")),
     (r"src/memory/.*", any_of(PURE_BASE, r"memory\.h", r"memory/.+"), any_of(PURE_C, r"jansson\.h")),
     (r"src/repl/.*", any_of(PURE_BASE, r"repl\.h", r"repl/.+"), PURE_C),

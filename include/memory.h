@@ -130,7 +130,7 @@ void merge_start(struct merged *m, const struct row *row);
  * equal to what stands (already seen). `unseen` (may be NULL) is set when the winner was made from less than the
  * loser: a concurrent edit was replaced. Strings are borrowed from whichever side won. */
 int merge_version(struct merged *m, const struct version *v, const struct stamp *s, bool *unseen);
-/* Takes in all that another store knows of this id, but for its touches: as merging each version it ever saw. Returns as
+/* Takes in all that another store knows of this id, but for its touches: as merging each version it ever saw. Returns
  * merge_version. */
 int merge_join(struct merged *m, const struct merged *other, bool *unseen);
 /* Adds what one node counted; once for each node of this id. */

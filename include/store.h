@@ -19,7 +19,7 @@ struct arena;
 struct store;          /* an open database file (or server) with its settings; may be shared by threads */
 struct store_tx;       /* one connection's transaction; one thread at a time */
 
-/* ---- filters and pages --------------------------------------------------------------------------------------------- */
+/* ---- filters and pages ---------------------------------------------------------------------------------------- */
 struct filter {                       /* NULL or 0: not asked */
     const char *ns;                   /* exact */
     const char *const *ns_any; size_t ns_any_count;   /* one of (recall's ancestors) */
@@ -66,7 +66,7 @@ struct local_value { const void *data; size_t len; };
 
 typedef int (*rowid_cb)(void *data, int64_t rowid);                /* non-zero stops the scan without error */
 
-/* ---- the verbs ----------------------------------------------------------------------------------------------------- */
+/* ---- the verbs ------------------------------------------------------------------------------------------------ */
 struct store_verbs {
     /* memories */
     /* E_NOT_FOUND; exact id */
@@ -164,7 +164,7 @@ struct store_verbs {
                     int64_t *ret_expires_us);
     int (*idem_put)(struct store_tx *, const char *key, const uint8_t fingerprint[32], const struct stamp *,
                     int64_t expires_us);
-    /* keys of whole tables, ascending, beyond `after` (NULL: from the beginning). ids: all that are visible, SIDE_SHADOW
+    /* keys of whole tables, ascending, beyond `after` (NULL: from the beginning). ids: all visible, SIDE_SHADOW
      * or SIDE_TOMBSTONE, each once */
     int (*ids_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret,
                      size_t *ret_count);
@@ -184,7 +184,7 @@ struct store_tx {
     struct err *err;                  /* text of the last failing verb */
 };
 
-/* ---- opening and connections (store/sqlite/sqlite.h has the options) ----------------------------------------------- */
+/* ---- opening and connections (store/sqlite/sqlite.h has the options) ------------------------------------------ */
 struct store_conn;     /* one connection: the writer's, or a reader's */
 struct store_backend {
     int (*conn_open)(struct store *, bool writer, struct store_conn **ret, struct err *);

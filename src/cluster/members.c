@@ -26,7 +26,7 @@
 #define GONE_PAGE 512
 #define ENDED_AFTER_MS 10000 /* a life that young may not hold its lock yet */
 
-/* ---- what they told ---------------------------------------------------------------------------------------------- */
+/* ---- what they told ----------------------------------------------------------------------------------- */
 
 struct known_node *members_find(struct cluster *c, uint64_t node)
 {
@@ -99,7 +99,7 @@ bool members_removed(struct cluster *c, uint64_t node)
     return k != NULL && k->state == MEMBER_REMOVED;
 }
 
-/* ---- streams that left --------------------------------------------------------------------------------------------- */
+/* ---- streams that left ---------------------------------------------------------------------------------- */
 
 static size_t left_place(const struct cluster *c, uint64_t stream)
 {
@@ -144,7 +144,7 @@ size_t members_filter(const struct cluster *c, struct repl_entry *v, size_t coun
     return kept;
 }
 
-/* ---- what is due --------------------------------------------------------------------------------------------------- */
+/* ---- what is due ---------------------------------------------------------------------------------------- */
 
 struct trim {
     uint64_t stream, to;
@@ -273,7 +273,7 @@ static void plan_streams(struct cluster *c, struct care *j)
     }
 }
 
-/* ---- deletions ------------------------------------------------------------------------------------------------------ */
+/* ---- deletions ------------------------------------------------------------------------------------------- */
 
 static void cover_drop(struct cluster *c)
 {
@@ -328,7 +328,7 @@ static void plan_gone(struct cluster *c, struct care *j)
     c->gone_due_ms = now + every;
 }
 
-/* ---- doing it (pool) -------------------------------------------------------------------------------------------------- */
+/* ---- doing it (pool) --------------------------------------------------------------------------------------- */
 
 static int do_gone(struct care *j, struct change *ch)
 {

@@ -1,11 +1,12 @@
-/* snapshot.c - what the log does not hold any more: all the state of one peer, page by page, merged into ours while both
- * sides go on working; and the pages others ask us for.
+/* snapshot.c - what the log does not hold any more: all the state of one peer, page by page, merged into ours while
+ * both sides go on working; and the pages others ask us for.
  *
- *   wanted ─peer met─▶ CONNECTING ─▶ HEAD (its vector) ─▶ PAGES (one asked for, two in the lane at most) ─last one─▶ END:
+ *   wanted ─peer met─▶ CONNECTING ─▶ HEAD (its vector) ─▶ PAGES (one asked for, two in the lane at most) ─last
+ *   one─▶ END:
  *   the vector becomes the greater of both ─▶ done          any failure ─▶ wanted, after a pause
  *
- * Pages are stateless at the donor: the asker says where the last one ended. If another life answers, its file may be
- * another one: we begin anew. */
+ * Pages are stateless at the donor: the asker says where the last one ended. If another life answers, its file may
+ * be another one: we begin anew. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,7 +181,8 @@ static void merge_end(struct fetch *f)
     if (rc != 0) fetch_fail(f, err_text(rc));
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------------------- */
+/* ---- asking
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* Ops the donor's log lacks may have been deletions, and what they deleted may be here still. */
 static bool must_forget(const struct fetch *f)
@@ -316,7 +318,8 @@ static void fetch_start(struct peer *p)
     client_connect(f->client, &p->parsed, connected, closed, f);
 }
 
-/* ---- when ---------------------------------------------------------------------------------------------------------- */
+/* ---- when
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static bool can_give(const struct cluster *c, unsigned i)
 {
@@ -348,7 +351,8 @@ void snapshot_stop(struct cluster *c)
     if (c->fetch != NULL) fetch_fail(c->fetch, "this node ends");
 }
 
-/* ---- giving --------------------------------------------------------------------------------------------------------- */
+/* ---- giving
+ * --------------------------------------------------------------------------------------------------------- */
 
 struct give_job {
     struct read_item item;

@@ -25,7 +25,8 @@
 struct arena;
 struct buf;
 
-enum wire_kind { WIRE_HELLO = 1, WIRE_OPS = 2, WIRE_VECTOR = 3, WIRE_SNAPSHOT = 4, WIRE_PAGE = 5, WIRE_ANSWER_HELLO = 16, WIRE_ANSWER_POS = 17,
+enum wire_kind { WIRE_HELLO = 1, WIRE_OPS = 2, WIRE_VECTOR = 3, WIRE_SNAPSHOT = 4, WIRE_PAGE = 5,
+                 WIRE_ANSWER_HELLO = 16, WIRE_ANSWER_POS = 17,
 WIRE_ANSWER_PONG = 18 };
 #define WIRE_NAME_MAX 64
 #define WIRE_VECTOR_MAX 65536

@@ -1,5 +1,5 @@
-/* consolidate.c - several memories become one: the sources leave (into the archive when that is on), then the merged one
- * comes, all in one op. */
+/* consolidate.c - several memories become one: the sources leave (into the archive when that is on), then the
+ * merged one comes, all in one op. */
 #include <stdlib.h>
 #include <string.h>
 

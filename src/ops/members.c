@@ -1,5 +1,5 @@
-/* members.c - taking a node out of the mesh. A member that stays away holds back what all others would forget: ops of the
- * log, deletions. Only a person can know that it will not come back. */
+/* members.c - taking a node out of the mesh. A member that stays away holds back what all others would forget: ops
+ * of the log, deletions. Only a person can know that it will not come back. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -170,7 +170,8 @@ bool cover_has(const struct cover *v, uint64_t stream, uint64_t seq);
  * those beyond the row `after`. *ret_last: where to go on, in scratch; NULL: these were the last. That this store holds
  * all which the members' positions held is the caller's to know. */
 struct trim_gone { uint16_t kind; uint64_t before; const struct cover *member; size_t count; };
-int change_trim_gone(struct change *c, const struct trim_gone *t, const char *after, size_t limit, const char **ret_last,
+int change_trim_gone(struct change *c, const struct trim_gone *t, const char *after, size_t limit,
+                     const char **ret_last,
                      size_t *ret_gone);
 
 /* ---- snapshots (change_page.c, change_snapshot.c) ----------------------------------------------------------------

@@ -220,7 +220,8 @@ int lane_run_batch(struct change *c, const struct store_backend *b, struct store
     return batch_run(&t);
 }
 
-/* Without savepoints as long as nothing fails. What is done without an op (upkeep) cannot be seen to be undone: with. */
+/* Without savepoints as long as nothing fails. What is done without an op (upkeep) cannot be seen to be undone:
+ * with. */
 static bool may_be_bold(struct lane *l)
 {
     if (l->careful > 0) {

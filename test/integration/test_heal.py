@@ -21,7 +21,7 @@ def load(node, count, ns='load', size=200, batch=500):
 
 
 def trim(node):
-    """What a server does once every member has the log: it begins behind the last op of each stream. Of a stopped node."""
+    """What a server does once every member has the log: it begins behind each stream's last op. Of a stopped node."""
     db = sqlite3.connect(node.db)
     with db:
         db.execute('UPDATE repl_stream SET trimmed = pos')
@@ -233,7 +233,8 @@ class Trimming(unittest.TestCase):
             self.assertEqual(
                 rows(
                     a,
-                    'SELECT count(*) FROM repl_op WHERE stream IN (SELECT stream FROM repl_stream WHERE ended = 2) AND seq < (SELECT pos FROM repl_stream s WHERE s.stream = repl_op.stream)',
+                    'SELECT count(*) FROM repl_op WHERE stream IN (SELECT stream FROM repl_stream WHERE ended = 2) '
+                    'AND seq < (SELECT pos FROM repl_stream s WHERE s.stream = repl_op.stream)',
                 )[0][0],
                 0,
             )

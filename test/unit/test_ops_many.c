@@ -196,7 +196,7 @@ static void pages_hold_all_and_links_once(void **state)
     int pages = 0;
     (void)state;
     for (int i = 0; i < 7; i++) {
-        char args[512];
+        char args[1024];
         snprintf(args, sizeof(args), "{\"title\":\"t%d\",\"content\":\"x\"}", i);
         keep_id(id[i], answer("create", args));
         if (i == 0) continue;
@@ -205,7 +205,7 @@ static void pages_hold_all_and_links_once(void **state)
         (void)answer("link", args);
     }
     do {
-        char args[512];
+        char args[1024];
         snprintf(args, sizeof(args), "{\"limit\":2,\"cursor\":\"%s\"}", cursor);
         json_t *doc = answer("export", args);
         memories += int_of(doc, "count");

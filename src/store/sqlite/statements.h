@@ -4,155 +4,155 @@
 #define AIM_STORE_SQLITE_STATEMENTS_H
 
 /* What sq_row reads, in this order. */
-#define SQ_ROW                                                                                                   \
+#define SQ_ROW \
     "SELECT m.rowid, m.id, m.tier, m.namespace, m.title, m.content, m.tags, m.priority, m.confidence, m.source," \
-    " m.access_count, m.created_at, m.updated_at, m.last_accessed_at, m.expires_at, m.metadata,"                 \
-    " m.ver, m.stream, m.seq, o.body"                                                                            \
+    " m.access_count, m.created_at, m.updated_at, m.last_accessed_at, m.expires_at, m.metadata," \
+    " m.ver, m.stream, m.seq, o.body" \
     " FROM memories m LEFT JOIN repl_row o ON o.kind = 3 AND o.id = m.id"
 
 /* aim_keep(filter, ...) is the whole filter in C; what an index can do is said in SQL besides. */
 #define SQ_KEEP "aim_keep(?1, m.namespace, m.tier, m.priority, m.created_at, m.expires_at, m.tags, m.metadata)"
-#define SQ_PAGE                                                                                                 \
+#define SQ_PAGE \
     " AND (m.priority, m.ver) <= (?3, ?4) AND NOT (m.priority = ?3 AND m.ver = ?4 AND m.id <= ?5) AND " SQ_KEEP \
     " ORDER BY m.priority DESC, m.ver DESC, m.id LIMIT ?6 OFFSET ?7"
 
-#define SQ_STATEMENTS(X)                                                                                               \
-    X(BEGIN_READ, "BEGIN")                                                                                             \
-    X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
-    X(COMMIT, "COMMIT")                                                                                                \
-    X(ROLLBACK, "ROLLBACK")                                                                                            \
-    X(SAVEPOINT, "SAVEPOINT item")                                                                                     \
-    X(RELEASE, "RELEASE item")                                                                                         \
-    X(ROLLBACK_TO, "ROLLBACK TO item")                                                                                 \
-    X(DATA_VERSION, "PRAGMA data_version")                                                                             \
-    X(TRACES,                                                                                                          \
-      "SELECT 1 FROM sqlite_master WHERE name IN ('memories_fts', 'memories_ai', 'memories_ad', 'memories_au')")       \
-    /* memories */                                                                                                     \
-    X(GET, SQ_ROW " WHERE m.id = ?1")                                                                                  \
-    X(BY_TITLE, SQ_ROW " WHERE m.title = ?1 AND m.namespace = ?2")                                                     \
-    X(BY_ROWID, SQ_ROW " WHERE m.rowid = ?1")                                                                          \
-    X(BY_PREFIX,                                                                                                       \
-      "SELECT id FROM memories WHERE id >= ?1 AND id < ?2 AND substr(id, 1, length(?3)) = ?3 COLLATE NOCASE")          \
-    X(LIST, SQ_ROW " WHERE 1" SQ_PAGE)                                                                                 \
-    X(LIST_NS, SQ_ROW " WHERE m.namespace = ?2" SQ_PAGE)                                                               \
-    X(COUNT, "SELECT count(*) FROM memories m WHERE " SQ_KEEP)                                                         \
-    X(COUNT_NS, "SELECT count(*) FROM memories m WHERE m.namespace = ?2 AND " SQ_KEEP)                                 \
-    X(SINCE, SQ_ROW " WHERE (aim_row_us(m.ver, m.updated_at), m.id) > (?1, ?2)"                                        \
+#define SQ_STATEMENTS(X) \
+    X(BEGIN_READ, "BEGIN") \
+    X(BEGIN_WRITE, "BEGIN IMMEDIATE") \
+    X(COMMIT, "COMMIT") \
+    X(ROLLBACK, "ROLLBACK") \
+    X(SAVEPOINT, "SAVEPOINT item") \
+    X(RELEASE, "RELEASE item") \
+    X(ROLLBACK_TO, "ROLLBACK TO item") \
+    X(DATA_VERSION, "PRAGMA data_version") \
+    X(TRACES, \
+      "SELECT 1 FROM sqlite_master WHERE name IN ('memories_fts', 'memories_ai', 'memories_ad', 'memories_au')") \
+    /* memories */ \
+    X(GET, SQ_ROW " WHERE m.id = ?1") \
+    X(BY_TITLE, SQ_ROW " WHERE m.title = ?1 AND m.namespace = ?2") \
+    X(BY_ROWID, SQ_ROW " WHERE m.rowid = ?1") \
+    X(BY_PREFIX, \
+      "SELECT id FROM memories WHERE id >= ?1 AND id < ?2 AND substr(id, 1, length(?3)) = ?3 COLLATE NOCASE") \
+    X(LIST, SQ_ROW " WHERE 1" SQ_PAGE) \
+    X(LIST_NS, SQ_ROW " WHERE m.namespace = ?2" SQ_PAGE) \
+    X(COUNT, "SELECT count(*) FROM memories m WHERE " SQ_KEEP) \
+    X(COUNT_NS, "SELECT count(*) FROM memories m WHERE m.namespace = ?2 AND " SQ_KEEP) \
+    X(SINCE, SQ_ROW " WHERE (aim_row_us(m.ver, m.updated_at), m.id) > (?1, ?2)" \
                     " AND (?3 OR aim_live(m.expires_at, ?4)) ORDER BY aim_row_us(m.ver, m.updated_at), m.id LIMIT ?5") \
-    X(EXPIRED, SQ_ROW " WHERE +m.id > ?2 AND NOT aim_live(m.expires_at, ?1) ORDER BY m.id LIMIT ?3")                   \
-    X(UNSTAMPED_NEW, "SELECT 1 FROM memories WHERE priority IN (1, 2, 3, 4, 5, 6, 7, 8, 9, 10) AND ver = 0")           \
-    X(UNSTAMPED, SQ_ROW " WHERE NOT aim_stamped(m.ver, m.updated_at) LIMIT ?1")                                        \
-    X(INSERT,                                                                                                          \
-      "INSERT INTO memories (id, tier, namespace, title, content, tags, priority, confidence, source, access_count,"   \
-      " created_at, updated_at, last_accessed_at, expires_at, metadata, ver, stream, seq)"                             \
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)")                     \
-    X(UPDATE_ALL,                                                                                                      \
-      "UPDATE memories SET tier = ?2, priority = ?7, confidence = ?8, source = ?9, access_count = ?10,"                \
-      " content = ?5, tags = ?6, created_at = ?11, updated_at = ?12, last_accessed_at = ?13, expires_at = ?14,"        \
-      " metadata = ?15, ver = ?16, stream = ?17, seq = ?18, namespace = ?3, title = ?4,"                               \
-      " embedding = CASE WHEN ?19 THEN NULL ELSE embedding END WHERE id = ?1")                                         \
-    /* title and namespace stay: spares the unique index */                                                            \
-    X(UPDATE_EDIT,                                                                                                     \
-      "UPDATE memories SET tier = ?2, priority = ?7, confidence = ?8, source = ?9, access_count = ?10,"                \
-      " content = ?5, tags = ?6, created_at = ?11, updated_at = ?12, last_accessed_at = ?13, expires_at = ?14,"        \
-      " metadata = ?15, ver = ?16, stream = ?17, seq = ?18,"                                                           \
-      " embedding = CASE WHEN ?19 THEN NULL ELSE embedding END WHERE id = ?1")                                         \
-    /* an access: no index changes */                                                                                  \
-    X(UPDATE_TOUCH, "UPDATE memories SET tier = ?2, access_count = ?10, last_accessed_at = ?13, expires_at = ?14"      \
-                    " WHERE id = ?1")                                                                                  \
-    X(REMOVE, "DELETE FROM memories WHERE id = ?1")                                                                    \
-    X(TOP, "SELECT rowid FROM memories ORDER BY priority DESC, ver DESC LIMIT ?1")                                     \
-    X(MAX_ROWID, "SELECT max(rowid) FROM memories")                                                                    \
-    /* words */                                                                                                        \
-    X(STAT_GET, "SELECT rows, words FROM recall_stat")                                                                 \
-    X(STAT_PUT, "UPDATE recall_stat SET rows = ?1, words = ?2")                                                        \
-    X(WORDS_ADD, "INSERT INTO recall_fts (rowid, title, content, tags) VALUES (?1, ?2, ?3, ?4)")                       \
-    X(WORDS_DROP,                                                                                                      \
-      "INSERT INTO recall_fts (recall_fts, rowid, title, content, tags) VALUES ('delete', ?1, ?2, ?3, ?4)")            \
-    X(WORDS_MERGE, "INSERT INTO recall_fts (recall_fts, rank) VALUES ('merge', ?1)")                                   \
-    X(WORDS_SCAN, "SELECT rowid FROM recall_fts WHERE recall_fts MATCH ?1 ORDER BY rowid DESC")                        \
-    X(ALL_ROWS, SQ_ROW " WHERE m.rowid > ?1 ORDER BY m.rowid LIMIT 256")                                               \
-    /* links as shown */                                                                                               \
-    X(LINKS_OF,                                                                                                        \
-      "SELECT source_id, target_id, relation, created_at FROM memory_links WHERE source_id = ?1 OR target_id = ?1"     \
-      " ORDER BY aim_us(created_at), source_id, target_id, relation")                                                  \
-    X(LINK_SHOW, "INSERT INTO memory_links (source_id, target_id, relation, created_at) VALUES (?1, ?2, ?3, ?4)"       \
-                 " ON CONFLICT (source_id, target_id, relation) DO UPDATE SET created_at = excluded.created_at")       \
-    X(LINK_HIDE, "DELETE FROM memory_links WHERE source_id = ?1 AND target_id = ?2 AND relation = ?3")                 \
-    /* counters */                                                                                                     \
-    X(NAMESPACES, "SELECT namespace, count(*) FROM memories WHERE aim_live(expires_at, ?1) GROUP BY +namespace"        \
-                  " ORDER BY count(*) DESC, namespace")                                                                \
-    X(STATS_NS, "SELECT namespace, count(*) FROM memories GROUP BY namespace ORDER BY count(*) DESC, namespace")       \
-    X(STATS_TIER, "SELECT tier, count(*) FROM memories GROUP BY tier ORDER BY count(*) DESC, tier")                    \
-    X(STATS_SOON,                                                                                                      \
-      "SELECT count(*) FROM memories"                                                                                  \
-      " WHERE expires_at IS NOT NULL AND aim_live(expires_at, ?1) AND NOT aim_live(expires_at, ?1 + 3600000000)")      \
-    X(STATS_LINKS, "SELECT count(*) FROM memory_links")                                                                \
-    /* the original's side tables */                                                                                   \
-    X(STANDARD_OF, "SELECT standard_id, parent_namespace FROM namespace_meta WHERE namespace = ?1")                    \
-    X(STANDARD_SET,                                                                                                    \
-      "INSERT INTO namespace_meta (namespace, standard_id, parent_namespace, updated_at) VALUES (?1, ?2, ?3, ?4)"      \
-      " ON CONFLICT (namespace) DO UPDATE SET standard_id = excluded.standard_id,"                                     \
-      " parent_namespace = excluded.parent_namespace, updated_at = excluded.updated_at")                               \
-    X(STANDARD_CLEAR, "DELETE FROM namespace_meta WHERE namespace = ?1")                                               \
-    X(STANDARD_DETACH, "DELETE FROM namespace_meta WHERE standard_id = ?1")                                            \
-    X(ARCHIVE_PUT,                                                                                                     \
-      "INSERT INTO archived_memories (id, tier, namespace, title, content, tags, priority, confidence, source,"        \
-      " access_count, created_at, updated_at, last_accessed_at, expires_at, metadata, archived_at, archive_reason)"    \
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"                           \
-      " ON CONFLICT (id) DO UPDATE SET tier = excluded.tier, namespace = excluded.namespace, title = excluded.title,"  \
-      " content = excluded.content, tags = excluded.tags, priority = excluded.priority, confidence = "                 \
-      "excluded.confidence,"                                                                                           \
-      " source = excluded.source, access_count = excluded.access_count, created_at = excluded.created_at,"             \
-      " updated_at = excluded.updated_at, last_accessed_at = excluded.last_accessed_at, expires_at = "                 \
-      "excluded.expires_at,"                                                                                           \
-      " metadata = excluded.metadata, archived_at = excluded.archived_at, archive_reason = excluded.archive_reason")   \
-    X(SYNC_SEEN,                                                                                                       \
-      "INSERT INTO sync_state (agent_id, peer_id, last_seen_at, last_pulled_at) VALUES (?1, ?2, ?3, ?4)"               \
-      " ON CONFLICT (agent_id, peer_id) DO UPDATE SET last_pulled_at = excluded.last_pulled_at, last_seen_at ="        \
-      " CASE WHEN aim_us(excluded.last_seen_at) > aim_us(last_seen_at) THEN excluded.last_seen_at ELSE last_seen_at "  \
-      "END")                                                                                                           \
-    X(SYNC_CLOCK, "SELECT peer_id, last_seen_at FROM sync_state WHERE agent_id = ?1 ORDER BY peer_id")                 \
-    /* rows of ours */                                                                                                 \
-    X(SIDE_GET, "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND id = ?2")                    \
-    X(SIDE_PUT,                                                                                                        \
-      "INSERT INTO repl_row (kind, id, ver, stream, seq, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"               \
-      " ON CONFLICT (kind, id) DO UPDATE SET ver = excluded.ver, stream = excluded.stream, seq = excluded.seq,"        \
-      " key = excluded.key, body = excluded.body")                                                                     \
-    X(SIDE_REMOVE, "DELETE FROM repl_row WHERE kind = ?1 AND id = ?2")                                                 \
+    X(EXPIRED, SQ_ROW " WHERE +m.id > ?2 AND NOT aim_live(m.expires_at, ?1) ORDER BY m.id LIMIT ?3") \
+    X(UNSTAMPED_NEW, "SELECT 1 FROM memories WHERE priority IN (1, 2, 3, 4, 5, 6, 7, 8, 9, 10) AND ver = 0") \
+    X(UNSTAMPED, SQ_ROW " WHERE NOT aim_stamped(m.ver, m.updated_at) LIMIT ?1") \
+    X(INSERT, \
+      "INSERT INTO memories (id, tier, namespace, title, content, tags, priority, confidence, source, access_count," \
+      " created_at, updated_at, last_accessed_at, expires_at, metadata, ver, stream, seq)" \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)") \
+    X(UPDATE_ALL, \
+      "UPDATE memories SET tier = ?2, priority = ?7, confidence = ?8, source = ?9, access_count = ?10," \
+      " content = ?5, tags = ?6, created_at = ?11, updated_at = ?12, last_accessed_at = ?13, expires_at = ?14," \
+      " metadata = ?15, ver = ?16, stream = ?17, seq = ?18, namespace = ?3, title = ?4," \
+      " embedding = CASE WHEN ?19 THEN NULL ELSE embedding END WHERE id = ?1") \
+    /* title and namespace stay: spares the unique index */ \
+    X(UPDATE_EDIT, \
+      "UPDATE memories SET tier = ?2, priority = ?7, confidence = ?8, source = ?9, access_count = ?10," \
+      " content = ?5, tags = ?6, created_at = ?11, updated_at = ?12, last_accessed_at = ?13, expires_at = ?14," \
+      " metadata = ?15, ver = ?16, stream = ?17, seq = ?18," \
+      " embedding = CASE WHEN ?19 THEN NULL ELSE embedding END WHERE id = ?1") \
+    /* an access: no index changes */ \
+    X(UPDATE_TOUCH, "UPDATE memories SET tier = ?2, access_count = ?10, last_accessed_at = ?13, expires_at = ?14" \
+                    " WHERE id = ?1") \
+    X(REMOVE, "DELETE FROM memories WHERE id = ?1") \
+    X(TOP, "SELECT rowid FROM memories ORDER BY priority DESC, ver DESC LIMIT ?1") \
+    X(MAX_ROWID, "SELECT max(rowid) FROM memories") \
+    /* words */ \
+    X(STAT_GET, "SELECT rows, words FROM recall_stat") \
+    X(STAT_PUT, "UPDATE recall_stat SET rows = ?1, words = ?2") \
+    X(WORDS_ADD, "INSERT INTO recall_fts (rowid, title, content, tags) VALUES (?1, ?2, ?3, ?4)") \
+    X(WORDS_DROP, \
+      "INSERT INTO recall_fts (recall_fts, rowid, title, content, tags) VALUES ('delete', ?1, ?2, ?3, ?4)") \
+    X(WORDS_MERGE, "INSERT INTO recall_fts (recall_fts, rank) VALUES ('merge', ?1)") \
+    X(WORDS_SCAN, "SELECT rowid FROM recall_fts WHERE recall_fts MATCH ?1 ORDER BY rowid DESC") \
+    X(ALL_ROWS, SQ_ROW " WHERE m.rowid > ?1 ORDER BY m.rowid LIMIT 256") \
+    /* links as shown */ \
+    X(LINKS_OF, \
+      "SELECT source_id, target_id, relation, created_at FROM memory_links WHERE source_id = ?1 OR target_id = ?1" \
+      " ORDER BY aim_us(created_at), source_id, target_id, relation") \
+    X(LINK_SHOW, "INSERT INTO memory_links (source_id, target_id, relation, created_at) VALUES (?1, ?2, ?3, ?4)" \
+                 " ON CONFLICT (source_id, target_id, relation) DO UPDATE SET created_at = excluded.created_at") \
+    X(LINK_HIDE, "DELETE FROM memory_links WHERE source_id = ?1 AND target_id = ?2 AND relation = ?3") \
+    /* counters */ \
+    X(NAMESPACES, "SELECT namespace, count(*) FROM memories WHERE aim_live(expires_at, ?1) GROUP BY +namespace" \
+                  " ORDER BY count(*) DESC, namespace") \
+    X(STATS_NS, "SELECT namespace, count(*) FROM memories GROUP BY namespace ORDER BY count(*) DESC, namespace") \
+    X(STATS_TIER, "SELECT tier, count(*) FROM memories GROUP BY tier ORDER BY count(*) DESC, tier") \
+    X(STATS_SOON, \
+      "SELECT count(*) FROM memories" \
+      " WHERE expires_at IS NOT NULL AND aim_live(expires_at, ?1) AND NOT aim_live(expires_at, ?1 + 3600000000)") \
+    X(STATS_LINKS, "SELECT count(*) FROM memory_links") \
+    /* the original's side tables */ \
+    X(STANDARD_OF, "SELECT standard_id, parent_namespace FROM namespace_meta WHERE namespace = ?1") \
+    X(STANDARD_SET, \
+      "INSERT INTO namespace_meta (namespace, standard_id, parent_namespace, updated_at) VALUES (?1, ?2, ?3, ?4)" \
+      " ON CONFLICT (namespace) DO UPDATE SET standard_id = excluded.standard_id," \
+      " parent_namespace = excluded.parent_namespace, updated_at = excluded.updated_at") \
+    X(STANDARD_CLEAR, "DELETE FROM namespace_meta WHERE namespace = ?1") \
+    X(STANDARD_DETACH, "DELETE FROM namespace_meta WHERE standard_id = ?1") \
+    X(ARCHIVE_PUT, \
+      "INSERT INTO archived_memories (id, tier, namespace, title, content, tags, priority, confidence, source," \
+      " access_count, created_at, updated_at, last_accessed_at, expires_at, metadata, archived_at, archive_reason)" \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)" \
+      " ON CONFLICT (id) DO UPDATE SET tier = excluded.tier, namespace = excluded.namespace, title = excluded.title," \
+      " content = excluded.content, tags = excluded.tags, priority = excluded.priority, confidence = " \
+      "excluded.confidence," \
+      " source = excluded.source, access_count = excluded.access_count, created_at = excluded.created_at," \
+      " updated_at = excluded.updated_at, last_accessed_at = excluded.last_accessed_at, expires_at = " \
+      "excluded.expires_at," \
+      " metadata = excluded.metadata, archived_at = excluded.archived_at, archive_reason = excluded.archive_reason") \
+    X(SYNC_SEEN, \
+      "INSERT INTO sync_state (agent_id, peer_id, last_seen_at, last_pulled_at) VALUES (?1, ?2, ?3, ?4)" \
+      " ON CONFLICT (agent_id, peer_id) DO UPDATE SET last_pulled_at = excluded.last_pulled_at, last_seen_at =" \
+      " CASE WHEN aim_us(excluded.last_seen_at) > aim_us(last_seen_at) THEN excluded.last_seen_at ELSE last_seen_at " \
+      "END") \
+    X(SYNC_CLOCK, "SELECT peer_id, last_seen_at FROM sync_state WHERE agent_id = ?1 ORDER BY peer_id") \
+    /* rows of ours */ \
+    X(SIDE_GET, "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND id = ?2") \
+    X(SIDE_PUT, \
+      "INSERT INTO repl_row (kind, id, ver, stream, seq, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)" \
+      " ON CONFLICT (kind, id) DO UPDATE SET ver = excluded.ver, stream = excluded.stream, seq = excluded.seq," \
+      " key = excluded.key, body = excluded.body") \
+    X(SIDE_REMOVE, "DELETE FROM repl_row WHERE kind = ?1 AND id = ?2") \
     X(SIDE_BY_KEY, "SELECT id, ver, stream, seq, key, body FROM repl_row INDEXED BY repl_row_key WHERE kind = ?1 AND " \
-                   "key = ?2 AND key IS NOT NULL")                                                                     \
-    X(SIDE_SCAN,                                                                                                       \
-      "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3")         \
-    X(SIDE_SCAN_PREFIX,                                                                                                \
-      "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND id > ?2 AND id >= ?4"                  \
-      " AND id < ?5 ORDER BY id LIMIT ?3")                                                                             \
-    /* log and vector */                                                                                               \
-    X(OP_APPEND, "INSERT INTO repl_op (stream, seq, ver, chain, body) VALUES (?1, ?2, ?3, ?4, ?5)")                    \
-    X(OP_PAGE, "SELECT seq, ver, chain, body FROM repl_op WHERE stream = ?1 AND seq >= ?2"                             \
-               " AND seq > coalesce((SELECT trimmed FROM repl_stream WHERE stream = ?1), 0) ORDER BY seq LIMIT ?3")    \
-    X(OP_CHAIN, "SELECT chain FROM repl_op WHERE stream = ?1 AND seq = ?2")                                            \
-    X(OP_TRIM, "DELETE FROM repl_op WHERE stream = ?1 AND seq < ?2")                                                   \
-    X(STREAM_GET, "SELECT stream, node, pos, chain, trimmed, ended FROM repl_stream WHERE stream = ?1")                \
-    X(STREAM_PUT,                                                                                                      \
-      "INSERT INTO repl_stream (stream, node, pos, chain, trimmed, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"             \
-      " ON CONFLICT (stream) DO UPDATE SET node = excluded.node, pos = excluded.pos, chain = excluded.chain,"          \
-      " trimmed = excluded.trimmed, ended = excluded.ended")                                                           \
-    X(STREAMS, "SELECT stream, node, pos, chain, trimmed, ended FROM repl_stream WHERE ended < 2 ORDER BY stream")                     \
-    X(LOCAL_GET, "SELECT value FROM repl_local WHERE key = ?1")                                                        \
-    X(LOCAL_PUT,                                                                                                       \
-      "INSERT INTO repl_local (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")    \
-    X(LOCAL_REMOVE, "DELETE FROM repl_local WHERE key = ?1")                                                           \
-    X(IDEM_GET, "SELECT fingerprint, ver, stream, seq, expires FROM repl_idem WHERE key = ?1")                         \
-    X(IDEM_PUT, "INSERT INTO repl_idem (key, fingerprint, ver, stream, seq, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"  \
-                " ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, ver = excluded.ver,"             \
-                " stream = excluded.stream, seq = excluded.seq, expires = excluded.expires")                           \
-    /* keys of whole tables */                                                                                         \
-    X(IDS_AFTER,                                                                                                       \
-      "SELECT id FROM memories WHERE id > ?1 UNION SELECT id FROM repl_row WHERE kind = 1 AND id > ?1"                 \
-      " UNION SELECT id FROM repl_row WHERE kind = 2 AND id > ?1 ORDER BY 1 LIMIT ?2")                                 \
-    X(ARCHIVE_AFTER, "SELECT id FROM archived_memories WHERE id > ?1 ORDER BY id LIMIT ?2")                            \
-    X(IDEM_AFTER, "SELECT key FROM repl_idem WHERE key > ?1 ORDER BY key LIMIT ?2")                                    \
+                   "key = ?2 AND key IS NOT NULL") \
+    X(SIDE_SCAN, \
+      "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3") \
+    X(SIDE_SCAN_PREFIX, \
+      "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND id > ?2 AND id >= ?4" \
+      " AND id < ?5 ORDER BY id LIMIT ?3") \
+    /* log and vector */ \
+    X(OP_APPEND, "INSERT INTO repl_op (stream, seq, ver, chain, body) VALUES (?1, ?2, ?3, ?4, ?5)") \
+    X(OP_PAGE, "SELECT seq, ver, chain, body FROM repl_op WHERE stream = ?1 AND seq >= ?2" \
+               " AND seq > coalesce((SELECT trimmed FROM repl_stream WHERE stream = ?1), 0) ORDER BY seq LIMIT ?3") \
+    X(OP_CHAIN, "SELECT chain FROM repl_op WHERE stream = ?1 AND seq = ?2") \
+    X(OP_TRIM, "DELETE FROM repl_op WHERE stream = ?1 AND seq < ?2") \
+    X(STREAM_GET, "SELECT stream, node, pos, chain, trimmed, ended FROM repl_stream WHERE stream = ?1") \
+    X(STREAM_PUT, \
+      "INSERT INTO repl_stream (stream, node, pos, chain, trimmed, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6)" \
+      " ON CONFLICT (stream) DO UPDATE SET node = excluded.node, pos = excluded.pos, chain = excluded.chain," \
+      " trimmed = excluded.trimmed, ended = excluded.ended") \
+    X(STREAMS, "SELECT stream, node, pos, chain, trimmed, ended FROM repl_stream WHERE ended < 2 ORDER BY stream") \
+    X(LOCAL_GET, "SELECT value FROM repl_local WHERE key = ?1") \
+    X(LOCAL_PUT, \
+      "INSERT INTO repl_local (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value") \
+    X(LOCAL_REMOVE, "DELETE FROM repl_local WHERE key = ?1") \
+    X(IDEM_GET, "SELECT fingerprint, ver, stream, seq, expires FROM repl_idem WHERE key = ?1") \
+    X(IDEM_PUT, "INSERT INTO repl_idem (key, fingerprint, ver, stream, seq, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)" \
+                " ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, ver = excluded.ver," \
+                " stream = excluded.stream, seq = excluded.seq, expires = excluded.expires") \
+    /* keys of whole tables */ \
+    X(IDS_AFTER, \
+      "SELECT id FROM memories WHERE id > ?1 UNION SELECT id FROM repl_row WHERE kind = 1 AND id > ?1" \
+      " UNION SELECT id FROM repl_row WHERE kind = 2 AND id > ?1 ORDER BY 1 LIMIT ?2") \
+    X(ARCHIVE_AFTER, "SELECT id FROM archived_memories WHERE id > ?1 ORDER BY id LIMIT ?2") \
+    X(IDEM_AFTER, "SELECT key FROM repl_idem WHERE key > ?1 ORDER BY key LIMIT ?2") \
     X(IDEM_EXPIRE, "DELETE FROM repl_idem WHERE key IN (SELECT key FROM repl_idem WHERE expires < ?1 LIMIT 256)")
 
 #endif
