@@ -237,6 +237,8 @@ class Pulled(unittest.TestCase):
             original.write('tomorrow', at='2031-01-01T00:00:00.000000000+00:00')
             original.write('today')
             until('both came', lambda: {r['title'] for r in n.memories('t').values()} == {'tomorrow', 'today'}, 10)
+            rounds = len(original.asked)
+            until('a round', lambda: len(original.asked) >= rounds + 1, 10)  # what it made has been told by then
             before, rounds = position(n), len(original.asked)
             until('two rounds', lambda: len(original.asked) >= rounds + 2, 10)
             self.assertEqual(position(n), before)

@@ -277,7 +277,7 @@ class SlowDisk(unittest.TestCase):
                 f.write(SLOW)
             subprocess.run(['cc', '-shared', '-fPIC', '-o', d + '/slow.so', d + '/slow.c', '-ldl'], check=True)
             flag = d + '/slow.on'
-            with Mesh(writes=2, timeout_ms=6000, env={2: {'LD_PRELOAD': d + '/slow.so', 'SLOW_DISK': flag}}) as m:
+            with Mesh(writes=2, timeout_ms=25000, env={2: {'LD_PRELOAD': d + '/slow.so', 'SLOW_DISK': flag}}) as m:
                 before = [p for p in m.nodes[0].status()['peers'] if p['url'] == m.nodes[2].url][0]['dials']
                 open(flag, 'w').close()
                 m.nodes[1].kill()
