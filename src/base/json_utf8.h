@@ -9,8 +9,8 @@
 size_t json_utf8_sequence(const unsigned char *s, const unsigned char *end);
 /* Whether all of the text is well formed. */
 bool json_utf8_valid(const char *text, size_t len);
-/* The first byte from s that a string literal cannot hold as it is (quote, backslash, control), or end; *ret_high: whether any
- * byte before it is beyond ASCII. */
+/* The first byte from s that a string literal cannot hold as it is (quote, backslash, control), or end; *ret_high:
+ * whether any byte before it is beyond ASCII. */
 const char *json_skip_plain(const char *s, const char *end, bool *ret_high);
 
 #endif
