@@ -115,3 +115,16 @@ void text_ns_word(char out[NS_WORD_BYTES], const char *ns)
     for (int i = 0; i < 16; i++) out[3 + i] = "0123456789abcdef"[h >> (60 - 4 * i) & 15];
     out[19] = '\0';
 }
+
+void text_title_id(char out[TITLE_ID_BYTES], const char *title, const char *ns)
+{
+    uint64_t h = hash64(ns, strlen(ns), hash64(title, strlen(title) + 1, 0));
+
+    for (int i = 0; i < 13; i++) {
+        if (i == 8) continue;
+        out[i] = "0123456789abcdef"[h >> 60];
+        h <<= 4;
+    }
+    out[8] = '-';
+    out[13] = '\0';
+}

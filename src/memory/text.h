@@ -25,6 +25,11 @@ size_t text_words_line(const struct tokenizer *t, const char *text, size_t len, 
 /* "nsq" + 16 hex digits of a hash of the namespace: the word by which an index scan is kept to a namespace. */
 #define NS_WORD_BYTES 20
 void text_ns_word(char out[NS_WORD_BYTES], const char *ns);
+/* How the id of a new memory begins: 12 digits of a hash of its title and namespace, "01234567-89ab". So rows are found
+ * by title in the index of ids; one whose id begins otherwise (an older file's, a renamed one) needs an entry of its
+ * own. */
+#define TITLE_ID_BYTES 14
+void text_title_id(char out[TITLE_ID_BYTES], const char *title, const char *ns);
 
 /* A query taken apart (recall.md 2). */
 struct group {

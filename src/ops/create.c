@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "ops/beside.h"
+#include "memory/text.h"
 #include "ops/guard.h"
 #include "ops/hints.h"
 #include "ops/table.h"
@@ -119,11 +120,21 @@ static void merge_upsert(struct op_ctx *c, const struct create_args *a, struct m
     if (m->tier != TIER_LONG && !own_expiry && !memory_expired(old, c->now_us)) m->expires_at = old->expires_at;
 }
 
+/* The id of this call's next memory. Its beginning is that of the title's ids. */
+static const char *id_of_title(struct op_ctx *c, const char *title, const char *ns)
+{
+    char begin[TITLE_ID_BYTES];
+    char *id = (char *)(uintptr_t)ids_next(c->ids);
+    text_title_id(begin, title, ns);
+    memcpy(id, begin, sizeof(begin) - 1);
+    return id;
+}
+
 static int fill(struct op_ctx *c, const struct create_args *a, struct memory *m)
 {
     json_t *tags = strs_json(&a->tags);
     *m = (struct memory){
-        .id = ids_next(c->ids),
+        .id = id_of_title(c, a->title.s, namespace_of(c, a)),
         .ns = namespace_of(c, a),
         .title = a->title.s,
         .content = a->content.s,
@@ -201,7 +212,7 @@ int op_create_again(struct op_ctx *c, const void *args, struct reply *r)
     int rc = find_title(c, a->title.s, namespace_of(c, a), &row, &found);
     if (rc == 0 && !found) { /* renamed or moved since: the id the first attempt drew tells */
         c->ids->used = 0;
-        rc = change_find(c->tx, ids_next(c->ids), false, c->arena, &row, c->err);
+        rc = change_find(c->tx, id_of_title(c, a->title.s, namespace_of(c, a)), false, c->arena, &row, c->err);
     }
     if (rc == E_NOT_FOUND) {
         c->ids->used = 1;

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/id.h"
 #include "base/json.h"
 #include "repl/hlc.h"
 #include "store/sqlite/sq.h"
@@ -459,8 +460,75 @@ static void threads_share_the_tokenizer(void **state)
     }
 }
 
+/* ---- titles */
+static void expect_title(struct kit *k, const char *title, const char *id)
+{
+    struct row got;
+    struct store_tx *tx = kit_read(k);
+    int rc = tx->v->by_title(tx, title, "ns", &k->arena, &got);
+    kit_read_end(k);
+    assert_int_equal(rc, id ? 0 : E_NOT_FOUND);
+    if (id) assert_string_equal(got.m.id, id);
+}
+
+static void fill(struct kit *k, int rows)
+{
+    struct store_tx *tx = kit_begin(k);
+    for (int i = 0; i < rows; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "r%d", i);
+        struct row r = kit_row(&k->arena, id, "ns", id, "x", kit_ver(i));
+        kit_ok(tx->v->put(tx, &r, NULL), tx->err);
+    }
+    kit_commit(k);
+}
+
+static void titles_are_found_by_ids(void **state)
+{
+    enum { ROWS = 300 };
+    struct kit *k = *state;
+    char titled[UUID_TEXT] = "01234567-89ab-4000-8000-000000000001";
+    text_title_id(titled, "The title", "ns");
+    titled[TITLE_ID_BYTES - 1] = '-';
+    struct row mine = kit_row(&k->arena, titled, "ns", "The title", "x", kit_ver(1)),
+               other = kit_row(&k->arena, "other", "ns", "Another", "x", kit_ver(2)), moved = mine;
+    char *path = kit_path(k, "memory.db");
+    const char indexed[] = "SELECT count(*) FROM memories WHERE titled = 0";
+    fill(k, ROWS);
+    kit_put(k, &mine, NULL);
+    kit_put(k, &other, NULL);
+    assert_int_equal(kit_raw(path, indexed), ROWS + 1); /* all but the one whose id tells */
+    expect_title(k, "The title", titled);
+    expect_title(k, "Another", "other");
+    expect_title(k, "Neither", NULL);
+    sqlite3_stmt *s = k->reader->stmt[SQ_BY_TITLE];
+    assert_int_equal(sqlite3_stmt_status(s, SQLITE_STMTSTATUS_FULLSCAN_STEP, 0), 0);
+    assert_true(sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 0) < ROWS); /* of three looks */
+    moved.m.title = "Renamed";
+    moved.stamp.ver = kit_ver(3);
+    struct store_tx *tx = kit_read(k);
+    kit_ok(tx->v->get(tx, titled, &k->arena, &mine), tx->err);
+    kit_read_end(k);
+    kit_put(k, &moved, &mine);
+    assert_int_equal(kit_raw(path, indexed), ROWS + 2);
+    expect_title(k, "Renamed", titled);
+    expect_title(k, "The title", NULL);
+    /* the original's program gives it its title back and the other one another; we find them once we saw its traces */
+    kit_raw(path, "UPDATE memories SET title = 'The title' WHERE title = 'Renamed';"
+                  "UPDATE memories SET title = 'Renamed' WHERE title = 'Another';"
+                  "CREATE UNIQUE INDEX idx_memories_title_ns ON memories(title, namespace);"
+                  "CREATE VIRTUAL TABLE memories_fts USING fts5(title, content, tags);");
+    (void)kit_begin(k);
+    kit_commit(k);
+    assert_int_equal(kit_raw(path, indexed), ROWS + 1);
+    assert_int_equal(kit_raw(path, "SELECT count(*) FROM sqlite_master WHERE name = 'idx_memories_title_ns'"), 0);
+    expect_title(k, "The title", titled);
+    expect_title(k, "Renamed", "other");
+}
+
 static const struct CMUnitTest tests[] = {
     KIT_TEST(a_full_disk_is_survived),
+    KIT_TEST(titles_are_found_by_ids),
     KIT_TEST(a_commit_is_written_in_large_pieces),
     KIT_TEST(one_server_per_file),
     KIT_TEST(processes_write_in_turn),

@@ -110,6 +110,21 @@ static void test_positions_and_stop(void **state)
     assert_int_equal(next, 4);
 }
 
+static void test_title_id(void **state)
+{
+    char a[TITLE_ID_BYTES], b[TITLE_ID_BYTES], c[TITLE_ID_BYTES];
+    (void)state;
+    text_title_id(a, "A title", "ns");
+    text_title_id(b, "A titl", "ens");
+    text_title_id(c, "A title", "ns");
+    assert_string_equal(a, c); /* the same everywhere */
+    assert_string_not_equal(a, b);
+    assert_int_equal(strlen(a), 13);
+    assert_int_equal(strspn(a, "0123456789abcdef"), 8);
+    assert_int_equal(a[8], '-');
+    assert_int_equal(strspn(a + 9, "0123456789abcdef"), 4);
+}
+
 static void test_ns_word(void **state)
 {
     char a[NS_WORD_BYTES], b[NS_WORD_BYTES];
@@ -362,13 +377,13 @@ static void test_speed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),        cmocka_unit_test(test_positions_and_stop),
-        cmocka_unit_test(test_ns_word),      cmocka_unit_test(test_queries),
-        cmocka_unit_test(test_query_bounds), cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_matches),      cmocka_unit_test(test_bm25),
-        cmocka_unit_test(test_totals),       cmocka_unit_test(test_nearness),
-        cmocka_unit_test(test_namespaces),   cmocka_unit_test(test_visibility),
-        cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_words),      cmocka_unit_test(test_positions_and_stop),
+        cmocka_unit_test(test_title_id),   cmocka_unit_test(test_ns_word),
+        cmocka_unit_test(test_queries),    cmocka_unit_test(test_query_bounds),
+        cmocka_unit_test(test_variants),   cmocka_unit_test(test_matches),
+        cmocka_unit_test(test_bm25),       cmocka_unit_test(test_totals),
+        cmocka_unit_test(test_nearness),   cmocka_unit_test(test_namespaces),
+        cmocka_unit_test(test_visibility), cmocka_unit_test(test_speed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

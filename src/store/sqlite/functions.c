@@ -141,6 +141,21 @@ static void fn_stamped(sqlite3_context *x, int argc, sqlite3_value **argv)
     sqlite3_result_int(x, sq_stamp_fits((uint64_t)sqlite3_value_int64(argv[0]), arg_text(argv[1])));
 }
 
+bool sq_titled(const char *id, const char *title, const char *ns)
+{
+    char begin[TITLE_ID_BYTES];
+    text_title_id(begin, title, ns);
+    return strncmp(id, begin, sizeof begin - 1) == 0;
+}
+
+/* aim_titled(id, title, namespace): whether the id tells the title. */
+static void fn_titled(sqlite3_context *x, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    const char *id = arg_text(argv[0]), *title = arg_text(argv[1]), *ns = arg_text(argv[2]);
+    sqlite3_result_int(x, id && title && ns && sq_titled(id, title, ns));
+}
+
 int sq_functions(sqlite3 *db)
 {
     static const struct {
@@ -149,7 +164,7 @@ int sq_functions(sqlite3 *db)
         void (*call)(sqlite3_context *, int, sqlite3_value **);
     } list[] = {
         { "aim_keep", 8, fn_keep },     { "aim_us", 1, fn_us },           { "aim_live", 2, fn_live },
-        { "aim_row_us", 2, fn_row_us }, { "aim_stamped", 2, fn_stamped },
+        { "aim_row_us", 2, fn_row_us }, { "aim_stamped", 2, fn_stamped }, { "aim_titled", 3, fn_titled },
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         int rc = sqlite3_create_function_v2(db, list[i].name, list[i].args,

@@ -196,10 +196,13 @@ int sq_by_title(struct store_tx *tx, const char *title, const char *ns, struct a
 {
     struct store_conn *c = sq_of(tx);
     int rc;
+    char begin[TITLE_ID_BYTES];
     sqlite3_stmt *s = sq_stmt(c, SQ_BY_TITLE, &rc);
     if (s == NULL) return rc;
+    text_title_id(begin, title, ns);
     sq_text(s, 1, title);
     sq_text(s, 2, ns);
+    sqlite3_bind_text(s, 3, begin, -1, SQLITE_TRANSIENT);
     return one_row(c, s, a, ret);
 }
 
@@ -290,6 +293,7 @@ static int write_row(struct store_conn *c, const struct row *next, const struct 
         sq_int(s, 16, (int64_t)next->stamp.ver);
         sq_int(s, 17, (int64_t)next->stamp.stream);
         sq_int(s, 18, (int64_t)next->stamp.seq);
+        if (which != SQ_UPDATE_EDIT) sq_int(s, 20, sq_titled(next->m.id, next->m.title, next->m.ns));
         if (before) {
             bool retold = !same(next->m.title, before->m.title) || !same(next->m.content, before->m.content);
             sq_int(s, 19, retold);

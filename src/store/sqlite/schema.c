@@ -86,8 +86,7 @@ const char sq_ddl_original_indexes[] =
     "CREATE INDEX IF NOT EXISTS idx_pending_status ON pending_actions(status);"
     "CREATE INDEX IF NOT EXISTS idx_pending_namespace ON pending_actions(namespace);"
     "CREATE INDEX IF NOT EXISTS idx_sync_state_agent ON sync_state(agent_id);"
-    "CREATE INDEX IF NOT EXISTS idx_subscriptions_url ON subscriptions(url);"
-    "CREATE UNIQUE INDEX IF NOT EXISTS idx_memories_title_ns ON memories(title, namespace);";
+    "CREATE INDEX IF NOT EXISTS idx_subscriptions_url ON subscriptions(url);";
 
 /* repl_op has a rowid: its bodies are too long to be keys of a tree, and rows of all streams are then written at one
  * end. */
@@ -111,8 +110,9 @@ const char sq_ddl_ours[] =
     "CREATE VIRTUAL TABLE IF NOT EXISTS recall_fts USING fts5("
     "title, content, tags, content='', detail=none, columnsize=0, tokenize='unicode61');";
 
-/* Order of pages; target_id: deleting a memory looks for links to it. */
+/* Order of pages; rows whose id does not tell their title; target_id: deleting a memory looks for links to it. */
 const char sq_ddl_indexes[] =
+    "CREATE UNIQUE INDEX IF NOT EXISTS repl_memories_title ON memories (title, namespace) WHERE titled = 0;"
     "CREATE INDEX IF NOT EXISTS repl_memories_order ON memories (priority DESC, ver DESC);"
     "CREATE INDEX IF NOT EXISTS repl_memories_ns ON memories (namespace, priority DESC, ver DESC);"
     "CREATE INDEX IF NOT EXISTS repl_links_target ON memory_links (target_id);";
@@ -122,6 +122,7 @@ const char sq_ddl_drop[] = "DROP TRIGGER IF EXISTS memories_ai;"
                            "DROP TRIGGER IF EXISTS memories_ad;"
                            "DROP TRIGGER IF EXISTS memories_au;"
                            "DROP TABLE IF EXISTS memories_fts;"
+                           "DROP INDEX IF EXISTS idx_memories_title_ns;"
                            "DROP INDEX IF EXISTS idx_memories_tier;"
                            "DROP INDEX IF EXISTS idx_memories_namespace;"
                            "DROP INDEX IF EXISTS idx_memories_priority;"

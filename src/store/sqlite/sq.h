@@ -138,6 +138,7 @@ int sq_checkpoint(struct store_conn *c, int mode, struct err *err); /* inside th
 
 /* ---- SQL functions (functions.c) */
 int sq_functions(sqlite3 *db);
+bool sq_titled(const char *id, const char *title, const char *ns); /* the id begins as ids of this title do */
 bool sq_stamp_fits(uint64_t ver, const char *updated_at);
 bool sq_keep(const struct filter *f, const struct memory *m); /* all of the filter */
 

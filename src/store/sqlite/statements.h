@@ -29,7 +29,9 @@
       "SELECT 1 FROM sqlite_master WHERE name IN ('memories_fts', 'memories_ai', 'memories_ad', 'memories_au')") \
     /* memories */ \
     X(GET, SQ_ROW " WHERE m.id = ?1") \
-    X(BY_TITLE, SQ_ROW " WHERE m.title = ?1 AND m.namespace = ?2") \
+    /* by the beginning of its id; else it has an entry in the index of those whose id does not tell */ \
+    X(BY_TITLE, SQ_ROW " WHERE m.id >= ?3 AND m.id < ?3 || '~' AND +m.title = ?1 AND +m.namespace = ?2" \
+                " UNION ALL " SQ_ROW " WHERE m.titled = 0 AND m.title = ?1 AND m.namespace = ?2") \
     X(BY_ROWID, SQ_ROW " WHERE m.rowid = ?1") \
     X(BY_PREFIX, \
       "SELECT id FROM memories WHERE id >= ?1 AND id < ?2 AND substr(id, 1, length(?3)) = ?3 COLLATE NOCASE") \
@@ -44,12 +46,12 @@
     X(UNSTAMPED, SQ_ROW " WHERE NOT aim_stamped(m.ver, m.updated_at) LIMIT ?1") \
     X(INSERT, \
       "INSERT INTO memories (id, tier, namespace, title, content, tags, priority, confidence, source, access_count," \
-      " created_at, updated_at, last_accessed_at, expires_at, metadata, ver, stream, seq)" \
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)") \
+      " created_at, updated_at, last_accessed_at, expires_at, metadata, ver, stream, seq, titled)" \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?20)") \
     X(UPDATE_ALL, \
       "UPDATE memories SET tier = ?2, priority = ?7, confidence = ?8, source = ?9, access_count = ?10," \
       " content = ?5, tags = ?6, created_at = ?11, updated_at = ?12, last_accessed_at = ?13, expires_at = ?14," \
-      " metadata = ?15, ver = ?16, stream = ?17, seq = ?18, namespace = ?3, title = ?4," \
+      " metadata = ?15, ver = ?16, stream = ?17, seq = ?18, namespace = ?3, title = ?4, titled = ?20," \
       " embedding = CASE WHEN ?19 THEN NULL ELSE embedding END WHERE id = ?1") \
     /* title and namespace stay: spares the unique index */ \
     X(UPDATE_EDIT, \

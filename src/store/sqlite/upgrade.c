@@ -45,7 +45,8 @@ static int look_at(struct store_conn *c, struct look *l)
         { "SELECT max(version) FROM schema_version", 0, &l->version },
         { "SELECT CAST(value AS INTEGER) FROM repl_local WHERE key = 'store.format'", 0, &l->format },
         { "SELECT format FROM recall_stat", 0, &l->words_format },
-        { "SELECT count(*) FROM pragma_table_xinfo('memories') WHERE name IN ('ver', 'stream', 'seq')", 0, &columns },
+        { "SELECT count(*) FROM pragma_table_xinfo('memories') WHERE name IN ('ver', 'stream', 'seq', 'titled')", 0,
+          &columns },
     };
     for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
         int rc = number(c, asks[i].sql, asks[i].missing, asks[i].to);
@@ -53,7 +54,7 @@ static int look_at(struct store_conn *c, struct look *l)
     }
     l->memories = memories > 0;
     l->traces = traces > 0;
-    l->columns = columns == 3;
+    l->columns = columns == 4;
     return 0;
 }
 
@@ -161,6 +162,7 @@ static int add_columns(struct store_conn *c)
         { "memories", "ver", "INTEGER DEFAULT 0" },
         { "memories", "stream", "INTEGER DEFAULT 0" },
         { "memories", "seq", "INTEGER DEFAULT 0" },
+        { "memories", "titled", "INTEGER DEFAULT 0" },
         { "archived_memories", "metadata", "TEXT NOT NULL DEFAULT '{}'" },
         { "namespace_meta", "parent_namespace", "TEXT" },
         { "pending_actions", "approvals", "TEXT NOT NULL DEFAULT '[]'" },
@@ -177,8 +179,10 @@ static int add_columns(struct store_conn *c)
 static int part_duplicates(struct store_conn *c)
 {
     int64_t unique;
-    int rc = number(c, "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name = 'idx_memories_title_ns'", 0,
-                    &unique);
+    int rc = number(c,
+                    "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name IN"
+                    " ('idx_memories_title_ns', 'repl_memories_title')",
+                    0, &unique);
     if (rc != 0 || unique) return rc;
     return sq_exec(
         c, "CREATE TEMP TABLE twice AS SELECT id AS loser, first_value(id) OVER (PARTITION BY title, namespace"
@@ -211,10 +215,14 @@ static int climb(struct store_conn *c, const struct look *l)
                      SQ_FORMAT, l->objects > 0);
     int rc = sq_exec(c, sq_ddl_original);
     if (rc == 0) rc = add_columns(c);
-    if (rc == 0) rc = sq_exec(c, sq_ddl_drop);
     if (rc == 0) rc = part_duplicates(c);
+    if (rc == 0) rc = sq_exec(c, sq_ddl_drop);
     if (rc == 0) rc = sq_exec(c, sq_ddl_original_indexes);
     if (rc == 0) rc = sq_exec(c, sq_ddl_ours);
+    /* the original may have given a row another title */
+    if (rc == 0)
+        rc = sq_exec(c, "UPDATE memories SET titled = aim_titled(id, title, namespace)"
+                        " WHERE titled <> aim_titled(id, title, namespace)");
     if (rc == 0) rc = sq_exec(c, sq_ddl_indexes);
     if (rc == 0) rc = sq_exec(c, numbers);
     if (rc == 0 && l->version < SQ_SCHEMA)
