@@ -69,6 +69,8 @@ static const struct setting settings[] = {
     { "catchup-interval-secs", "AI_MEMORY_CATCHUP_INTERVAL_SECS", "serve.catchup_interval_secs", NUMBER, "5", 0, 86400,
       .offset = AT(catchup_secs),
       .doc = "Nodes of the original program among the peers are asked for their rows so often; 0: never" },
+    { "scrub-interval-secs", "AI_MEMORY_SCRUB_INTERVAL_SECS", "serve.scrub_interval_secs", NUMBER, "600", 0, 86400,
+      .offset = AT(scrub_secs), .doc = "All rows are compared with a peer's so often; 0: only when asked for" },
     { "log-ops-max", "AI_MEMORY_LOG_OPS_MAX", "serve.log_ops_max", NUMBER, "1000000", 0, 1000000000,
       .offset = AT(log_ops_max),
       .doc = "Changes of one writer kept for nodes that are away; beyond, they get a snapshot; 0: all" },

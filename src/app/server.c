@@ -289,6 +289,7 @@ static int open_all(struct server *s, struct err *err)
         .alive = life_held,
         .alive_data = s,
         .log_ops_max = (uint64_t)c->log_ops_max,
+        .scrub_secs = (uint32_t)c->scrub_secs,
         .gone_keep_secs = (uint32_t)c->tombstone_secs,
         .catchup_ms = (uint32_t)c->catchup_secs * 1000,
         .name = c->cluster_name,

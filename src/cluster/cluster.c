@@ -364,6 +364,7 @@ static void poll_cb(uv_timer_t *t)
     check_ready(c);
     snapshot_poll(c);
     members_poll(c);
+    scrub_poll(c);
     pull_poll_file(c);
     original_save(c, false);
     for (unsigned i = 0; i < c->peers; i++) mixed_tick(&c->peer[i], clock_mono_ms());
@@ -492,5 +493,6 @@ void cluster_close(struct cluster *c, void (*closed)(void *data), void *data)
         mixed_stop(&c->peer[i]);
     }
     snapshot_stop(c);
+    scrub_stop(c);
     maybe_closed(c);
 }

@@ -29,6 +29,7 @@ struct cluster_options {
     bool (*alive)(void *data, uint64_t stream);
     void *alive_data;
     uint64_t log_ops_max;                  /* ops of one stream kept for members that lack them; 0: all */
+    uint32_t scrub_secs;                   /* rows are compared with a peer so often; 0: only when asked for */
     uint32_t gone_keep_secs;               /* deletions are remembered that long at least */
     uint32_t slow_commit_ms;               /* 102 every so many ms while a peer's batch is on disk: 200 */
 };
@@ -78,7 +79,8 @@ int cluster_ask(struct cluster *c, const char *id, unsigned need, int64_t deadli
 
 /* POST and GET /api/v1/sync/ops: the HTTP door hands the bytes over and gets bytes back. Borrowed until the reply.
  * `progress` (102) may be called before. reply: status, body (mem_alloc'ed, taken by the callee's caller). */
-enum cluster_what { CLUSTER_OPS, CLUSTER_SNAPSHOT };
+/* REPAIR: compares our rows with the peers' now and mends ours; its reply is JSON. */
+enum cluster_what { CLUSTER_OPS, CLUSTER_SNAPSHOT, CLUSTER_SCRUB, CLUSTER_REPAIR };
 struct cluster_request {
     enum cluster_what what;
     const void *body; size_t body_len; const char *query; bool get;

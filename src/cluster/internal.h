@@ -6,6 +6,7 @@
  *   receive.c   the other side: what peers send us
  *   original.c  a peer that is a node of the original: one JSON push per op; mixed.c: what it lacks, and what it has
  *   members.c   who belongs to the mesh, what each told, what may be forgotten therefore
+ *   scrub.c     our rows compared with the peers'; repairs
  *   snapshot.c  what the log does not hold: a peer's whole state merged into ours; giving ours
  *   ask.c       what peers hold of one id, for a read of several nodes
  *   source.c    our stream's ops for sending: from the ring, else paged from the log by a reader */
@@ -28,6 +29,7 @@
 #define HELD_MAX 1000
 #define HELD_POLLS 10
 #define NODES_MAX 64
+#define SCRUB_ASKERS_MAX 8
 #define REMOVED_TEXT "this node was removed from the mesh"
 
 /* A node that was heard of, other than this one. */
@@ -110,6 +112,13 @@ struct cluster {
     unsigned covers;
     bool cover_taken;
     uint64_t gone_rows;              /* deletions forgotten in this life */
+    struct scrub *scrub;             /* a comparison under way; NULL: none */
+    struct serve *scrub_asker[SCRUB_ASKERS_MAX]; /* who waits for the result of the next one */
+    unsigned scrub_askers;
+    int64_t scrub_due_ms, scrubbed_ms;
+    char scrub_error[120];           /* why the last one came to nothing */
+    /* rounds; rows that differed without a reason; of these wrong here; pages of a peer's rows merged */
+    uint64_t scrubs, divergent, divergent_here, repairs;
     struct fetch *fetch;             /* a snapshot on its way to us; NULL: none */
     bool lacks;                      /* a stream left the vector that is not whole here */
     bool snapshot_wanted;
@@ -213,7 +222,15 @@ size_t members_filter(const struct cluster *c, struct repl_entry *v, size_t coun
 void members_poll(struct cluster *c);
 int members_load(struct cluster *c, struct store_tx *tx, struct arena *a);
 void members_free(struct cluster *c);
+/* Ops this node has that the node did not tell, and the other way about. False: it told nothing yet. */
+bool members_backlog(struct cluster *c, uint64_t node, uint64_t *ret_it_lacks, uint64_t *ret_we_lack);
 json_t *members_status(struct cluster *c);
+
+/* scrub.c */
+void scrub_ask(struct cluster *c, struct cluster_request *r);  /* one as soon as may be; its result as JSON */
+void scrub_poll(struct cluster *c);
+void scrub_stop(struct cluster *c);
+void scrub_serve(struct cluster *c, struct cluster_request *r);
 
 /* snapshot.c */
 void snapshot_want(struct cluster *c, struct peer *from, const char *why);   /* from NULL: anyone; why is constant */

@@ -454,6 +454,23 @@ void members_free(struct cluster *c)
     mem_free(c->left);
 }
 
+bool members_backlog(struct cluster *c, uint64_t node, uint64_t *ret_it_lacks, uint64_t *ret_we_lack)
+{
+    size_t count;
+    const struct known_node *k = members_find(c, node);
+    *ret_it_lacks = *ret_we_lack = 0;
+    if (k == NULL || !k->whole || c->core == NULL) return false;
+    const struct repl_entry *v = repl_vector(c->core, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (members_left(c, v[i].stream)) continue;
+        const struct stream_pos *t = told_of(k, v[i].stream);
+        uint64_t pos = t == NULL ? 0 : t->pos;
+        if (v[i].pos > pos) *ret_it_lacks += v[i].pos - pos;
+        if (pos > v[i].pos) *ret_we_lack += pos - v[i].pos;
+    }
+    return true;
+}
+
 json_t *members_status(struct cluster *c)
 {
     static const char *const states[] = { "new", "active", "removed" };

@@ -176,10 +176,6 @@ static void pushed(struct apply_job *j, int status)
 
 static void serve_ops(struct cluster *c, struct cluster_request *r)
 {
-    if (members_removed(c, wire_sender(r->body, r->body_len))) {
-        reply_error(r, 403, REMOVED_TEXT);
-        return;
-    }
     char *copy = mem_alloc(r->body_len + 1);
     memcpy(copy, r->body, r->body_len);
     struct serve *s = serve_new(c, r);
@@ -262,8 +258,6 @@ static void serve_message(struct cluster *c, struct cluster_request *r)
         reply_error(r, 400, err.msg);
     else if (strcmp(m.head.name, c->o.name) != 0)
         reply_error(r, 403, "another cluster's name");
-    else if (members_removed(c, m.head.node))
-        reply_error(r, 403, REMOVED_TEXT);
     else if (m.head.kind == WIRE_HELLO)
         serve_hello(c, r, &m);
     else if (m.head.kind == WIRE_VECTOR)
@@ -366,19 +360,30 @@ static void serve_page(struct cluster *c, struct cluster_request *r)
     mem_free(j);
 }
 
-void cluster_serve(struct cluster *c, struct cluster_request *r)
+static void serve_post(struct cluster *c, struct cluster_request *r)
 {
-    if (c->core == NULL || c->closing) {
-        reply_error(r, 503, "this node is starting or ending");
-        return;
-    }
     const uint8_t *b = r->body;
-    if (r->what == CLUSTER_SNAPSHOT)
-        snapshot_serve(c, r);
-    else if (r->get)
-        serve_page(c, r);
-    else if (r->body_len > 8 && (b[6] | b[7] << 8) == WIRE_OPS)
+    int kind = r->body_len > 8 ? b[6] | b[7] << 8 : 0;
+    if (members_removed(c, wire_sender(b, r->body_len)))
+        reply_error(r, 403, REMOVED_TEXT);
+    else if (kind == WIRE_OPS)
         serve_ops(c, r);
     else
         serve_message(c, r);
+}
+
+void cluster_serve(struct cluster *c, struct cluster_request *r)
+{
+    if (c->core == NULL || c->closing)
+        reply_error(r, 503, "this node is starting or ending");
+    else if (r->what == CLUSTER_SNAPSHOT)
+        snapshot_serve(c, r);
+    else if (r->what == CLUSTER_SCRUB)
+        scrub_serve(c, r);
+    else if (r->what == CLUSTER_REPAIR)
+        scrub_ask(c, r);
+    else if (r->get)
+        serve_page(c, r);
+    else
+        serve_post(c, r);
 }

@@ -1,11 +1,21 @@
 /* status.c - the facts of federation as one JSON object: for /health, /api/v1/sync/status and metrics. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/check.h"
 #include "base/clock.h"
 #include "cluster/original.h"
+
+static unsigned long long count(uint64_t n)
+{
+    return n;
+}
 
 static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
 {
     const struct peer *p = &c->peer[i];
     struct repl_peer_view v = { 0 };
+    uint64_t it_lacks, we_lack;
     if (c->core != NULL) repl_peer_view(c->core, i, &v);
     json_t *o =
         json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "url", p->url, "state",
@@ -13,6 +23,10 @@ static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
                   "acked", (json_int_t)v.acked, "lag", (json_int_t)(c->own.seq > v.acked ? c->own.seq - v.acked : 0),
                   "rtt_us", (json_int_t)v.rtt_us, "dials", (json_int_t)v.dials, "stalls", (json_int_t)v.stalls,
                   "sent_ops", (json_int_t)p->sent_ops, "refused_rows", (json_int_t)p->original_state->refused);
+    if (members_backlog(c, p->node, &it_lacks, &we_lack)) {
+        json_object_set_new(o, "backlog", json_integer((json_int_t)it_lacks));
+        json_object_set_new(o, "behind", json_integer((json_int_t)we_lack));
+    }
     json_object_set_new(o, "node", p->node == 0 ? json_null() : json_integer((json_int_t)p->node));
     json_object_set_new(o, "last_success_ms_ago", p->last_ok_ms == 0 ? json_null() : json_integer(now - p->last_ok_ms));
     if (c->core != NULL && (v.original || p->original_state->remembered))
@@ -46,6 +60,60 @@ static int64_t clock_ahead_ms(const struct cluster *c)
     return ahead_us > 0 ? ahead_us / 1000 : 0;
 }
 
+static json_t *scrub_status(const struct cluster *c, int64_t now)
+{
+    return json_pack(
+        "{s:b, s:I, s:o, s:o, s:I, s:I, s:I}", "running", c->scrub != NULL || c->scrub_askers > 0, "rounds",
+        (json_int_t)c->scrubs, "last_ms_ago", c->scrubbed_ms == 0 ? json_null() : json_integer(now - c->scrubbed_ms),
+        "last_error", c->scrub_error[0] == 0 ? json_null() : json_string(c->scrub_error), "divergent_rows",
+        (json_int_t)c->divergent, "divergent_here", (json_int_t)c->divergent_here, "repairs", (json_int_t)c->repairs);
+}
+
+static void count_status(const struct cluster *c, json_t *o)
+{
+    const struct {
+        const char *name;
+        uint64_t n;
+    } counts[] = { { "snapshots", c->snapshots },
+                   { "divergent_rows", c->divergent },
+                   { "repairs", c->repairs },
+                   { "deletions_forgotten", c->gone_rows } };
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++)
+        json_object_set_new(o, counts[i].name, json_integer((json_int_t)counts[i].n));
+    json_object_set_new(o, "snapshot_wanted", json_boolean(c->snapshot_wanted));
+    json_object_set_new(o, "removed", json_boolean(c->removed));
+}
+
+static void __attribute__((format(printf, 2, 3))) raise_alarm(json_t *list, const char *fmt, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    json_array_append_new(list, json_string(text));
+}
+
+/* What needs somebody's eye: it mends itself, or it does not, but it should not have come to it. */
+static json_t *alarms(const struct cluster *c)
+{
+    json_t *list = json_array();
+    if (c->removed) raise_alarm(list, "this node was removed from the mesh");
+    if (c->forks > 0)
+        raise_alarm(list, "a peer held another history of this node's stream (%llu times)", count(c->forks));
+    if (c->divergent > 0)
+        raise_alarm(list, "%llu rows differed among nodes that all had them, %llu of these here", count(c->divergent),
+                    count(c->divergent_here));
+    if (c->held_ops > 0) raise_alarm(list, "%llu ops are held that this program cannot apply", count(c->held_ops));
+    if (c->counted.far_future > 0)
+        raise_alarm(list, "%llu ops came from more than a minute ahead: some clock is wrong",
+                    count(c->counted.far_future));
+    if (c->snapshot_failures > 0)
+        raise_alarm(list, "a snapshot is needed (%s) and failed %u times", c->snapshot_why, c->snapshot_failures);
+    if (c->scrub_error[0] != 0) raise_alarm(list, "the last scrub came to nothing: %s", c->scrub_error);
+    return list;
+}
+
 json_t *cluster_status(struct cluster *c)
 {
     int64_t now = clock_mono_ms();
@@ -63,7 +131,9 @@ json_t *cluster_status(struct cluster *c)
     json_object_set_new(o, "unseen_edits", json_integer((json_int_t)c->counted.unseen));
     json_object_set_new(o, "held_ops", json_integer((json_int_t)c->held_ops));
     json_object_set_new(o, "refused_rows", json_integer((json_int_t)refused_rows(c)));
+    count_status(c, o);
+    json_object_set_new(o, "alarms", alarms(c));
+    json_object_set_new(o, "scrub", scrub_status(c, now));
     json_object_set_new(o, "members", members_status(c));
-    json_object_set_new(o, "snapshots", json_integer((json_int_t)c->snapshots));
     return o;
 }

@@ -92,19 +92,24 @@ void wire_put_pong(struct buf *b, const struct wire_head *h, const struct repl_e
     put_entries(b, v, count, whole);
 }
 
+static void put_positions(struct buf *b, const struct stream_pos *v, size_t count)
+{
+    buf_u32(b, (uint32_t)count);
+    for (size_t i = 0; i < count; i++) {
+        buf_u64(b, v[i].stream);
+        buf_u64(b, v[i].node);
+        buf_u64(b, v[i].pos);
+        buf_u64(b, v[i].chain);
+        buf_u64(b, v[i].trimmed);
+        buf_u8(b, v[i].left ? 2 : v[i].ended);
+    }
+}
+
 void wire_put_snapshot(struct buf *b, const struct wire_head *h, const struct wire_snapshot *s)
 {
     CHECK(s->count <= WIRE_VECTOR_MAX && s->held_count <= WIRE_VECTOR_MAX);
     put_head(b, h, WIRE_SNAPSHOT);
-    buf_u32(b, (uint32_t)s->count);
-    for (size_t i = 0; i < s->count; i++) {
-        buf_u64(b, s->v[i].stream);
-        buf_u64(b, s->v[i].node);
-        buf_u64(b, s->v[i].pos);
-        buf_u64(b, s->v[i].chain);
-        buf_u64(b, s->v[i].trimmed);
-        buf_u8(b, s->v[i].left ? 2 : s->v[i].ended);
-    }
+    put_positions(b, s->v, s->count);
     buf_u32(b, (uint32_t)s->held_count);
     for (size_t i = 0; i < s->held_count; i++) {
         buf_u64(b, s->held[i].stream);
@@ -119,6 +124,33 @@ void wire_put_page(struct buf *b, const struct wire_head *h, const struct wire_p
     buf_text(b, p->at.after);
     buf_u64(b, hash64(p->records, p->len, p->at.section));
     buf_blob(b, p->records, p->len);
+}
+
+void wire_put_sums(struct buf *b, const struct wire_head *h, const struct wire_sums *s)
+{
+    put_head(b, h, WIRE_SUMS);
+    put_positions(b, s->v, s->count);
+    buf_u64(b, s->before);
+    for (size_t i = 0; i < SCRUB_BUCKETS; i++) buf_u64(b, s->sum[i]);
+}
+
+void wire_put_rows(struct buf *b, const struct wire_head *h, const struct wire_rows *r)
+{
+    CHECK(r->rows <= WIRE_ROWS_MAX);
+    put_head(b, h, WIRE_ROWS);
+    put_positions(b, r->v, r->count);
+    buf_u32(b, (uint32_t)r->rows);
+    for (size_t i = 0; i < r->rows; i++) {
+        const struct scrub_row *row = &r->row[i];
+        buf_u16(b, row->family);
+        buf_u16(b, row->bucket);
+        buf_u8(b, row->dead);
+        buf_text(b, row->key);
+        buf_u64(b, row->stamp.ver);
+        buf_u64(b, row->stamp.stream);
+        buf_u64(b, row->stamp.seq);
+        buf_u64(b, row->sum);
+    }
 }
 
 static int read_head(struct reader *r, struct wire_head *h, struct err *err)
@@ -215,15 +247,17 @@ static int read_held(struct reader *r, struct arena *a, struct wire_snapshot *s,
 }
 
 /* Streams ascend, so that a position is found by halving. */
-static int read_snapshot(struct reader *r, struct arena *a, struct wire_snapshot *s, struct err *err)
+static int read_positions(struct reader *r, struct arena *a, struct stream_pos **ret, size_t *ret_count,
+                          struct err *err)
 {
-    s->count = read_u32(r);
-    if (r->failed || s->count > WIRE_VECTOR_MAX || s->count > r->left / 41)
-        return err_set(err, E_PROTOCOL, "snapshot's vector is torn or too long");
-    s->v = arena_alloc(a, (s->count + 1) * sizeof *s->v);
-    if (s->v == NULL) return err_set(err, E_TOO_LARGE, "snapshot's vector is too long");
-    for (size_t i = 0; i < s->count; i++) {
-        struct stream_pos *p = &s->v[i];
+    size_t count = read_u32(r);
+    if (r->failed || count > WIRE_VECTOR_MAX || count > r->left / 41)
+        return err_set(err, E_PROTOCOL, "positions are torn or too many");
+    struct stream_pos *v = *ret = arena_alloc(a, (count + 1) * sizeof *v);
+    *ret_count = count;
+    if (v == NULL) return err_set(err, E_TOO_LARGE, "positions are too many");
+    for (size_t i = 0; i < count; i++) {
+        struct stream_pos *p = &v[i];
         p->stream = read_u64(r);
         p->node = read_u64(r);
         p->pos = read_u64(r);
@@ -233,10 +267,51 @@ static int read_snapshot(struct reader *r, struct arena *a, struct wire_snapshot
         p->ended = ended != 0;
         p->left = ended == 2;
         if (p->stream == 0 || p->stream > ID_MAX || p->node > ID_MAX || p->pos > ID_MAX || p->trimmed > p->pos ||
-            (i > 0 && p->stream <= s->v[i - 1].stream))
-            return err_set(err, E_PROTOCOL, "snapshot's vector entry %zu is out of range", i);
+            (i > 0 && p->stream <= v[i - 1].stream))
+            return err_set(err, E_PROTOCOL, "position %zu is out of range", i);
     }
-    return read_held(r, a, s, err);
+    return 0;
+}
+
+static int read_snapshot(struct reader *r, struct arena *a, struct wire_snapshot *s, struct err *err)
+{
+    int rc = read_positions(r, a, &s->v, &s->count, err);
+    return rc == 0 ? read_held(r, a, s, err) : rc;
+}
+
+static int read_sums(struct reader *r, struct arena *a, struct wire_sums **ret, struct err *err)
+{
+    struct wire_sums *s = *ret = arena_alloc(a, sizeof *s);
+    if (s == NULL) return err_set(err, E_TOO_LARGE, "sums are too long");
+    int rc = read_positions(r, a, &s->v, &s->count, err);
+    s->before = read_u64(r);
+    for (size_t i = 0; i < SCRUB_BUCKETS; i++) s->sum[i] = read_u64(r);
+    return rc == 0 && r->failed ? err_set(err, E_PROTOCOL, "sums are torn") : rc;
+}
+
+static int read_rows(struct reader *r, struct arena *a, struct wire_rows *ret, struct err *err)
+{
+    int rc = read_positions(r, a, &ret->v, &ret->count, err);
+    if (rc != 0) return rc;
+    ret->rows = read_u32(r);
+    if (r->failed || ret->rows > WIRE_ROWS_MAX || ret->rows > r->left / 41)
+        return err_set(err, E_PROTOCOL, "rows are torn or too many");
+    ret->row = arena_alloc(a, (ret->rows + 1) * sizeof *ret->row);
+    if (ret->row == NULL) return err_set(err, E_TOO_LARGE, "rows are too many");
+    for (size_t i = 0; i < ret->rows; i++) {
+        struct scrub_row *row = &ret->row[i];
+        row->family = read_u16(r);
+        row->bucket = read_u16(r);
+        row->dead = read_u8(r) != 0;
+        row->key = read_text(r, a);
+        row->stamp.ver = read_u64(r);
+        row->stamp.stream = read_u64(r);
+        row->stamp.seq = read_u64(r);
+        row->sum = read_u64(r);
+        if (r->failed || row->key == NULL || row->bucket >= SCRUB_BUCKETS)
+            return err_set(err, E_PROTOCOL, "row %zu is torn", i);
+    }
+    return 0;
 }
 
 static int read_page(struct reader *r, struct arena *a, struct wire_page *p, struct err *err)
@@ -276,6 +351,8 @@ int wire_read(const void *data, size_t len, struct arena *a, struct wire_message
     case WIRE_ANSWER_PONG: rc = read_entries(&r, a, &ret->vector, err); break;
     case WIRE_SNAPSHOT: rc = read_snapshot(&r, a, &ret->snapshot, err); break;
     case WIRE_PAGE: rc = read_page(&r, a, &ret->page, err); break;
+    case WIRE_SUMS: rc = read_sums(&r, a, &ret->sums, err); break;
+    case WIRE_ROWS: rc = read_rows(&r, a, &ret->rows, err); break;
     case WIRE_OPS: rc = read_ops(&r, a, &ret->ops, err); break;
     case WIRE_ANSWER_HELLO:
         rc = read_pos(&r, &ret->pos, err);

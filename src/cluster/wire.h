@@ -7,7 +7,7 @@
  *   POST  vector  -> ANSWER_PONG     what the sender knows (changes or all); also the ping
  *   GET   ?stream=&from=&chain=      ops of any stream: a body of kind ops
  *   GET   /sync/snapshot             -> SNAPSHOT, the vector the pages to come stand for; then ?section=&after= -> PAGE
- *   POST  page                       -> ANSWER_PONG   rows to be merged (a repair)
+ *   GET   /sync/scrub?before=        -> SUMS, of all rows by bucket; with &buckets= -> ROWS in them; &records=1 -> PAGE
  *
  * An ops body names the chain before its first and after its last op, so torn or altered bytes are noticed. */
 #ifndef AIM_CLUSTER_WIRE_H
@@ -25,13 +25,13 @@
 struct arena;
 struct buf;
 
-enum wire_kind { WIRE_HELLO = 1, WIRE_OPS = 2, WIRE_VECTOR = 3, WIRE_SNAPSHOT = 4, WIRE_PAGE = 5,
-                 WIRE_ANSWER_HELLO = 16, WIRE_ANSWER_POS = 17,
-WIRE_ANSWER_PONG = 18 };
+enum wire_kind { WIRE_HELLO = 1, WIRE_OPS = 2, WIRE_VECTOR = 3, WIRE_SNAPSHOT = 4, WIRE_PAGE = 5, WIRE_SUMS = 6,
+                 WIRE_ROWS = 7, WIRE_ANSWER_HELLO = 16, WIRE_ANSWER_POS = 17, WIRE_ANSWER_PONG = 18 };
 #define WIRE_NAME_MAX 64
 #define WIRE_VECTOR_MAX 65536
 #define WIRE_OPS_MAX 512
 #define WIRE_BATCH_BYTES (1u << 20)
+#define WIRE_ROWS_MAX 65536
 #define WIRE_BODY_MAX (OP_BYTES_MAX + (1u << 20) + 4096)
 
 /* Every message begins with who sends it. */
@@ -51,12 +51,17 @@ struct wire_vector { struct repl_entry *entry; size_t count; bool whole; };
 /* held: ops it could not apply; their rows may be missing in its pages. */
 struct wire_snapshot { struct stream_pos *v; size_t count; struct stamp *held; size_t held_count; };
 struct wire_page { struct page_at at; const void *records; size_t len; };   /* at: where it ends; after in the arena */
+/* What a scrub compares: with the positions they stand for (by stream). */
+struct wire_sums { struct stream_pos *v; size_t count; uint64_t before, sum[SCRUB_BUCKETS]; };
+struct wire_rows { struct stream_pos *v; size_t count; struct scrub_row *row; size_t rows; };
 struct wire_message {
     struct wire_head head;
     struct wire_ops ops;               /* OPS */
     struct wire_pos pos;               /* ANSWER_POS, ANSWER_HELLO: in the asker's stream */
     struct wire_snapshot snapshot;     /* SNAPSHOT */
     struct wire_page page;             /* PAGE */
+    struct wire_sums *sums;            /* SUMS: in the arena */
+    struct wire_rows rows;             /* ROWS */
     struct wire_vector vector;         /* HELLO, VECTOR, ANSWER_HELLO, ANSWER_PONG (the streams that were named) */
 };
 
@@ -69,6 +74,8 @@ void wire_put_answer_pos(struct buf *b, const struct wire_head *h, const struct 
 void wire_put_pong(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count, bool whole);
 void wire_put_snapshot(struct buf *b, const struct wire_head *h, const struct wire_snapshot *s);
 void wire_put_page(struct buf *b, const struct wire_head *h, const struct wire_page *p);
+void wire_put_sums(struct buf *b, const struct wire_head *h, const struct wire_sums *s);
+void wire_put_rows(struct buf *b, const struct wire_head *h, const struct wire_rows *r);
 /* The node a message says it is from; 0 when it is too short to tell. Nothing else is checked. */
 uint64_t wire_sender(const void *data, size_t len);
 /* Decodes any message. E_PROTOCOL with the reason for anything torn, oversized, of another format, or out of range

@@ -66,7 +66,14 @@ static const double cycle_buckets[] = { 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 
     X(PUSH_SKIPPED, "sync_push_skipped_total", "Rows of pushes that were not taken", METRIC_COUNTER, NULL, NULL)       \
     X(PEER_REFUSED, "replication_peer_refused_rows_total", "Rows an original did not take, or offered in vain",        \
       METRIC_COUNTER, "peer", NULL)                                                                                    \
-    X(PEER_BACKLOG, "replication_peer_backlog", "Ops an original was not offered yet", METRIC_GAUGE, "peer", NULL)     \
+    X(PEER_BACKLOG, "replication_peer_backlog", "Ops of any writer the peer lacks", METRIC_GAUGE, "peer", NULL)        \
+    X(PEER_AGE, "replication_peer_last_success_seconds", "Time since the peer answered well", METRIC_GAUGE, "peer",    \
+      NULL)                                                                                                            \
+    X(ALARMS, "replication_alarms", "Things that need somebody's eye, see sync/status", METRIC_GAUGE, NULL, NULL)      \
+    X(DIVERGENT, "replication_divergent_rows_total", "Rows that differed from a peer's without a reason: an alarm",    \
+      METRIC_COUNTER, NULL, NULL)                                                                                      \
+    X(REPAIRS, "replication_repairs_total", "Pages of a peer's rows merged to mend ours", METRIC_COUNTER, NULL, NULL)  \
+    X(SNAPSHOTS, "replication_snapshots_total", "Whole states of peers merged", METRIC_COUNTER, NULL, NULL)            \
     X(PEER_UP, "replication_peer_up", "1: the link to the peer is up", METRIC_GAUGE, "peer", NULL)                     \
     X(PEER_LAG, "replication_peer_lag", "Ops of this node the peer has not acknowledged", METRIC_GAUGE, "peer", NULL)  \
     X(PEER_RTT, "replication_peer_rtt_seconds", "Smoothed round trip to the peer", METRIC_GAUGE, "peer", NULL)         \
@@ -146,8 +153,12 @@ static void read_peer(struct metrics *m, const json_t *peer)
     metrics_set(m, FIGURE_PEER_LAG, label, fact(peer, "lag"));
     metrics_set(m, FIGURE_PEER_RTT, label, fact(peer, "rtt_us") / 1e6);
     metrics_set(m, FIGURE_PEER_STALLS, label, fact(peer, "stalls"));
-    const json_t *exchange = json_object_get(peer, "exchange");
-    if (exchange == NULL) return;
+    const json_t *exchange = json_object_get(peer, "exchange"), *age = json_object_get(peer, "last_success_ms_ago");
+    if (json_is_integer(age)) metrics_set(m, FIGURE_PEER_AGE, label, json_number_value(age) / 1e3);
+    if (exchange == NULL) {
+        metrics_set(m, FIGURE_PEER_BACKLOG, label, fact(peer, "backlog"));
+        return;
+    }
     metrics_set(m, FIGURE_PEER_REFUSED, label, fact(peer, "refused_rows"));
     metrics_set(m, FIGURE_PEER_BACKLOG, label, fact(exchange, "backlog"));
 }
@@ -168,6 +179,10 @@ static void read_cluster(struct metrics *m, struct cluster *c)
     metrics_set(m, FIGURE_FAR_FUTURE, NULL, fact(facts, "far_future_ops"));
     metrics_set(m, FIGURE_UNSEEN, NULL, fact(facts, "unseen_edits"));
     metrics_set(m, FIGURE_HELD, NULL, fact(facts, "held_ops"));
+    metrics_set(m, FIGURE_DIVERGENT, NULL, fact(facts, "divergent_rows"));
+    metrics_set(m, FIGURE_REPAIRS, NULL, fact(facts, "repairs"));
+    metrics_set(m, FIGURE_ALARMS, NULL, (double)json_array_size(json_object_get(facts, "alarms")));
+    metrics_set(m, FIGURE_SNAPSHOTS, NULL, fact(facts, "snapshots"));
     json_array_foreach (json_object_get(facts, "peers"), i, peer) read_peer(m, peer);
     json_decref(facts);
 }

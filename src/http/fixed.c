@@ -95,8 +95,9 @@ static void sync_progress(struct cluster_request *r)
 static void sync_reply(struct cluster_request *r, int status, char *body, size_t len)
 {
     struct ask *a = r->data;
+    bool json = status != 200 || r->what == CLUSTER_REPAIR;
     a->syncing = false;
-    outcome_bytes(a, status, BINARY_TYPE, body, len);
+    outcome_bytes(a, status, json ? JSON_TYPE : BINARY_TYPE, body, len);
 }
 
 void fixed_sync_ops(struct ask *a)
@@ -105,7 +106,11 @@ void fixed_sync_ops(struct ask *a)
     r->body = http_body(a->req, &r->body_len);
     r->query = http_query(a->req);
     r->get = a->match.route->verb == HTTP_GET;
-    r->what = strcmp(a->match.route->path, "/api/v1/sync/snapshot") == 0 ? CLUSTER_SNAPSHOT : CLUSTER_OPS;
+    const char *path = a->match.route->path;
+    r->what = strcmp(path, "/api/v1/sync/snapshot") == 0 ? CLUSTER_SNAPSHOT
+              : strcmp(path, "/api/v1/sync/scrub") == 0  ? CLUSTER_SCRUB
+              : strcmp(path, "/api/v1/sync/repair") == 0 ? CLUSTER_REPAIR
+                                                         : CLUSTER_OPS;
     r->progress = sync_progress;
     r->reply = sync_reply;
     r->data = a;

@@ -142,6 +142,7 @@ static void on_request(void *data, struct http_req *req)
     case ROUTE_METRICS: fixed_metrics(a); break;
     case ROUTE_OPENAPI: fixed_openapi(a); break;
     case ROUTE_SYNC_OPS: fixed_sync_ops(a); break;
+    case ROUTE_SYNC_REPAIR: fixed_sync_ops(a); break;
     case ROUTE_SYNC_STATUS: fixed_sync_status(a); break;
     }
 }

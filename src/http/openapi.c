@@ -113,6 +113,7 @@ static const char *fixed_summary(enum route_kind kind)
     case ROUTE_METRICS: return "Figures in Prometheus text form";
     case ROUTE_OPENAPI: return "This description";
     case ROUTE_SYNC_OPS: return "Replication between nodes, binary";
+    case ROUTE_SYNC_REPAIR: return "Compare this node's rows with its peers' now, and mend what differs";
     default: return "State of replication";
     }
 }

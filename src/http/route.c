@@ -34,6 +34,8 @@ static const struct route fixed[] = {
     { HTTP_POST, "/api/v1/sync/ops", ROUTE_SYNC_OPS, .status = 200 },
     { HTTP_GET, "/api/v1/sync/ops", ROUTE_SYNC_OPS, .status = 200 },
     { HTTP_GET, "/api/v1/sync/snapshot", ROUTE_SYNC_OPS, .status = 200 },
+    { HTTP_GET, "/api/v1/sync/scrub", ROUTE_SYNC_OPS, .status = 200 },
+    { HTTP_POST, "/api/v1/sync/repair", ROUTE_SYNC_REPAIR, .status = 200 },
     { HTTP_GET, "/api/v1/sync/status", ROUTE_SYNC_STATUS, .status = 200 },
 };
 

@@ -193,6 +193,14 @@ struct page_record {
 /* Appends records beyond *at to b, at most `count` of them and about `bytes` (one at least), and moves *at (`after` in
  * the arena). The buffer's cap must have room for one op more. Reads only. E_TOO_LARGE: arena or buffer. */
 int change_page(struct store_tx *tx, struct page_at *at, size_t count, size_t bytes, struct arena *a, struct buf *b);
+/* All rows, one after the other, for comparing with another store: live ones and deletions. sum: of all that stores
+ * which hold the same ops must agree on. In one transaction. bucket: by family and key. */
+#define SCRUB_BUCKETS 4096u
+struct scrub_row { uint16_t family, bucket; bool dead; const char *key; struct stamp stamp; uint64_t sum; };
+typedef void (*scrub_cb)(void *data, const struct scrub_row *row);
+int change_scrub(struct store_tx *tx, scrub_cb cb, void *data);
+/* The records of those buckets (a bit each). E_TOO_LARGE: beyond the buffer's cap. */
+int change_scrub_records(struct store_tx *tx, const uint8_t buckets[SCRUB_BUCKETS / 8], struct buf *b);
 /* Reads one record. 1: it is in *ret; 0: the bytes are used up; E_PROTOCOL: torn or out of bounds. */
 int change_page_read(struct reader *in, struct arena *a, struct page_record *ret);
 
@@ -204,6 +212,9 @@ struct page_span {
     const struct stream_pos *v; size_t count;         /* the other's positions, by stream */
     const struct stamp *held; size_t held_count;      /* ops it could not apply: what they made is not gone */
     bool forget;
+    bool repair;                                      /* rows may be gone here without their deletion */
+    /* keys of which the other's contents stand, the stamps being the same */
+    const char *const *force; size_t force_count;
 };
 int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span);
 /* Whether a snapshot is due since a stream left that this store does not hold whole. Reads only. */

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/digest.h"
 #include "store/row.h"
 
 enum { ARCHIVE_ROW = 1 }; /* form of an archive body, see change_side.c */
@@ -39,14 +40,41 @@ static const struct side_section { /* sections that are one kind of side row */
 struct page {
     struct store_tx *tx;
     struct arena *a;
-    struct buf *b;
-    struct buf one; /* a version being encoded */
+    struct buf *b;          /* records; NULL: sums are told instead */
+    struct buf one;         /* a version being encoded */
+    const uint8_t *buckets; /* records of these alone; NULL: of all */
+    scrub_cb cb;
+    void *data;
 };
 
 /* ---- writing --------------------------------------------------------------------------------------------------- */
 
-static int put_version(struct page *p, const struct version *v, const struct stamp *s, const struct merged *m)
+/* What a scrub compares: all but what each node may know more of in its own time. */
+static int tell_sum(struct page *p, const struct version *v, struct scrub_row *row)
 {
+    struct version plain = *v;
+    plain.m.last_accessed_at = NULL;
+    plain.own.count_base = plain.own.count_seen = 0;
+    buf_clear(&p->one);
+    int rc = op_encode(&p->one, &plain, 1);
+    if (rc != 0) return rc;
+    /* votes join by and by, and an archive's text may be this node's own copy: their stamps have to do */
+    bool whole = row->family != PENDINGS && row->family != ARCHIVE;
+    row->sum = whole ? hash64(p->one.data, p->one.len, row->stamp.stream) : 0;
+    p->cb(p->data, row);
+    return 0;
+}
+
+static int put_version(struct page *p, const struct version *v, const struct stamp *s, const struct merged *m,
+                       uint16_t family, const char *key)
+{
+    struct scrub_row row = { .family = family, .key = key, .stamp = *s };
+    if (p->b == NULL || p->buckets != NULL) {
+        row.dead = v->kind == KIND_TOMBSTONE || v->kind == KIND_LINK_GONE;
+        row.bucket = hash64(key, strlen(key), family) % SCRUB_BUCKETS;
+        if (p->b == NULL) return tell_sum(p, v, &row);
+        if (!(p->buckets[row.bucket / 8] >> row.bucket % 8 & 1)) return 0;
+    }
     buf_clear(&p->one);
     int rc = op_encode(&p->one, v, 1);
     if (rc != 0) return rc;
@@ -66,7 +94,7 @@ static int put_merged(struct page *p, const struct merged *m)
     struct version v = { .kind = m->deleted ? KIND_TOMBSTONE : KIND_MEMORY, .ver = r->stamp.ver };
     v.m = r->m;
     v.own = r->own;
-    return put_version(p, &v, &r->stamp, m);
+    return put_version(p, &v, &r->stamp, m, IDS, r->m.id);
 }
 
 /* A row the original wrote has no version yet: it will get an op. */
@@ -119,8 +147,9 @@ static int archive_body(struct page *p, const struct side_row *side, struct vers
     return v->body != NULL ? 0 : E_TOO_LARGE;
 }
 
-static int put_side(struct page *p, const struct side_row *side, enum change_kind kind)
+static int put_side(struct page *p, const struct side_row *side, uint16_t section)
 {
+    enum change_kind kind = side_sections[section].kind;
     struct version v = { .kind = kind, .ver = side->stamp.ver, .key = side->id };
     int rc = 0;
     v.body = side->body;
@@ -135,7 +164,8 @@ static int put_side(struct page *p, const struct side_row *side, enum change_kin
         break;
     default: break;
     }
-    return rc == 0 ? put_version(p, &v, &side->stamp, NULL) : rc;
+    uint16_t family = kind == KIND_LINK_GONE ? LINKS : section; /* one key has one or the other */
+    return rc == 0 ? put_version(p, &v, &side->stamp, NULL, family, side->id) : rc;
 }
 
 static int put_held(struct page *p, const struct side_row *side)
@@ -165,7 +195,7 @@ static int put_key(struct page *p, const char *key)
     int rc = p->tx->v->idem_get(p->tx, key, print, &s, &expires);
     if (rc != 0) return rc == E_NOT_FOUND ? 0 : rc;
     struct version v = { .kind = KIND_IDEM, .ver = s.ver, .key = key, .body = print, .body_len = sizeof(print) };
-    return put_version(p, &v, &s, NULL);
+    return put_version(p, &v, &s, NULL, KEYS, key);
 }
 
 /* Texts that lost to an edit which had not seen them; this node's own sweeps stay its own. */
@@ -216,7 +246,7 @@ static int put(struct page *p, uint16_t section, const struct found *f, size_t i
     case HELD: return put_held(p, &f->side[i]);
     case KEYS: return put_key(p, f->key[i]);
     case COPIES: return put_copy(p, f->key[i]);
-    default: return put_side(p, &f->side[i], side_sections[section].kind);
+    default: return put_side(p, &f->side[i], section);
     }
 }
 
@@ -243,6 +273,54 @@ int change_page(struct store_tx *tx, struct page_at *at, size_t count, size_t by
     if (rc == 0 && at->section > COPIES) *at = (struct page_at){ .section = PAGE_END };
     buf_release(&p.one);
     return rc;
+}
+
+/* ---- scrubbing ------------------------------------------------------------------------------------------------- */
+
+#define SCRUB_PAGE 512
+
+static bool scrubbed(uint16_t section)
+{
+    return section != TOUCHES && section < STREAMS;
+}
+
+static int scrub(struct page *p)
+{
+    struct page_at at = { .section = IDS };
+    struct arena page;
+    char *after = NULL;
+    int rc = 0;
+    arena_init(&page, CHANGE_ARENA_MAX);
+    p->a = &page;
+    buf_init(&p->one, OP_BYTES_MAX + 4096);
+    while (rc == 0 && at.section < STREAMS) {
+        struct found f = { 0 };
+        if (scrubbed(at.section)) rc = find(p, &at, SCRUB_PAGE, &f);
+        for (size_t i = 0; rc == 0 && i < f.count; i++) {
+            rc = put(p, at.section, &f, i);
+            at.after = f.side != NULL ? f.side[i].id : f.key[i];
+            if (p->b != NULL && p->b->failed) rc = E_TOO_LARGE;
+        }
+        if (f.count < SCRUB_PAGE) at = (struct page_at){ .section = (uint16_t)(at.section + 1) };
+        mem_free(after);
+        at.after = after = at.after != NULL ? mem_strdup(at.after) : NULL;
+        arena_release(&page);
+    }
+    mem_free(after);
+    buf_release(&p->one);
+    return rc;
+}
+
+int change_scrub(struct store_tx *tx, scrub_cb cb, void *data)
+{
+    struct page p = { .tx = tx, .cb = cb, .data = data };
+    return scrub(&p);
+}
+
+int change_scrub_records(struct store_tx *tx, const uint8_t buckets[SCRUB_BUCKETS / 8], struct buf *b)
+{
+    struct page p = { .tx = tx, .b = b, .buckets = buckets };
+    return scrub(&p);
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */

@@ -31,26 +31,96 @@ static int copy_apply(struct change *c, const struct page_record *r)
     return c->tx->v->archive_put(c->tx, &row, at, reason);
 }
 
-static int version_apply(struct change *c, const struct page_record *r)
+/* Whether what the other has of this key stands, though the stamps are the same. */
+static bool forced(const struct page_span *s, const char *key)
 {
+    for (size_t i = 0; i < s->force_count; i++)
+        if (strcmp(s->force[i], key) == 0) return true;
+    return false;
+}
+
+/* The word index knows the text that was written here once: it is left alone where the row can be mended in place. */
+static int drop_memory(struct change *c, const struct page_record *r)
+{
+    struct arena *a = &c->priv->work;
+    struct known k;
+    arena_release(a);
+    int rc = known_load(c, r->id, false, a, &k);
+    bool live = k.place == PLACE_VISIBLE || k.place == PLACE_SHADOW || k.place == PLACE_SWEPT;
+    if (rc != 0 || !live || r->row.deleted || stamp_cmp(&k.stored.stamp, &r->stamp) != 0) return rc;
+    const struct memory *m = &r->row.row.m;
+    bool stays = text_same(m->title, k.stored.m.title) && text_same(m->ns, k.stored.m.ns);
+    if (k.place != PLACE_VISIBLE || !stays) return known_forget(c, &k, a);
+    struct merged next = r->row;
+    merge_show(&next, a);
+    next.row.rowid = k.stored.rowid;
+    struct row indexed = next.row;
+    indexed.own_differs = k.stored.own_differs;
+    indexed.stamp.seq = 0; /* no such row was: every column is written */
+    return c->tx->v->put(c->tx, &next.row, &indexed);
+}
+
+static int drop_side(struct change *c, const struct page_record *r, uint16_t kind, const char *key)
+{
+    struct arena *a = &c->priv->work;
+    struct side_row side;
+    arena_release(a);
+    int rc = c->tx->v->side_get(c->tx, kind, key, a, &side);
+    if (rc == 0 && stamp_cmp(&side.stamp, &r->stamp) == 0) rc = c->tx->v->side_remove(c->tx, kind, key);
+    return rc == E_NOT_FOUND ? 0 : rc;
+}
+
+/* Takes out what was changed behind our back, so that the merge cannot keep it. */
+static int drop_forced(struct change *c, const struct page_record *r, const struct page_span *s)
+{
+    const struct link *l = &r->v.link;
+    const char *key = r->row.known ? r->id : r->v.key;
+    if (r->v.kind == KIND_LINK)
+        key = arena_printf(&c->priv->decode, "%s%c%s%c%s", l->source_id, SEP, l->target_id, SEP, l->relation);
+    if (key == NULL || !forced(s, key)) return 0;
+    if (r->row.known) return drop_memory(c, r);
+    switch (r->v.kind) {
+    case KIND_LINK: return drop_side(c, r, SIDE_LINK, key);
+    case KIND_STANDARD: return drop_side(c, r, SIDE_STANDARD, key);
+    case KIND_MEMBER: return drop_side(c, r, SIDE_MEMBER, key);
+    default: return 0;
+    }
+}
+
+/* A row lost behind our back took what was shown of its links along; nothing says that it is awaited. */
+static int show_links(struct change *c, const char *id)
+{
+    struct arena *a = &c->priv->work;
+    struct row row;
+    arena_release(a);
+    int rc = title_resolve(c->tx, id, a, &row);
+    if (rc == 0) return links_refresh(c, &row);
+    return rc == E_NOT_FOUND ? 0 : rc;
+}
+
+static int version_apply(struct change *c, const struct page_record *r, const struct page_span *s)
+{
+    int rc = s->force_count > 0 ? drop_forced(c, r, s) : 0;
+    if (rc != 0) return rc;
     if (r->row.known) {
         arena_release(&c->priv->work);
-        return known_join(c, &r->row, &c->priv->work);
+        rc = known_join(c, &r->row, &c->priv->work);
+        return rc == 0 && s->repair ? show_links(c, r->id) : rc;
     }
     if (r->v.kind != 0) return change_apply(c, &r->v, &r->stamp);
     /* of a later program: kept as the op it came in would be */
     struct buf b;
     buf_init(&b, OP_BYTES_MAX);
-    int rc = op_encode(&b, &r->v, 1);
+    rc = op_encode(&b, &r->v, 1);
     if (rc == 0) rc = held_take(c, &r->stamp, b.data, b.len);
     buf_release(&b);
     return rc;
 }
 
-static int record_apply(struct change *c, const struct page_record *r)
+static int record_apply(struct change *c, const struct page_record *r, const struct page_span *s)
 {
     switch (r->what) {
-    case PAGE_VERSION: clock_follow(c, r->stamp.ver); return version_apply(c, r);
+    case PAGE_VERSION: clock_follow(c, r->stamp.ver); return version_apply(c, r, s);
     case PAGE_HELD: return held_take(c, &r->stamp, r->body, r->body_len);
     case PAGE_COPY: return copy_apply(c, r);
     }
@@ -184,7 +254,7 @@ int change_snapshot_page(struct change *c, const void *records, size_t len, cons
         rc = change_page_read(&in, &one, &r);
         if (rc <= 0) break;
         int failed = span->forget ? note_record(&ids, &links, &r, &keys) : 0;
-        if (failed == 0) failed = record_apply(c, &r);
+        if (failed == 0) failed = record_apply(c, &r, span);
         if (failed != 0) rc = failed;
     }
     if (rc == 0 && span->forget) rc = forget_ids(c, span, &ids);

@@ -1,6 +1,6 @@
 """Healing beyond the log: joining, returning, what was lost behind our back."""
 
-import os, shutil, sqlite3, threading, time, unittest
+import json, os, shutil, sqlite3, threading, time, unittest
 
 from mesh import Mesh, together, until
 
@@ -46,6 +46,15 @@ def log_ops(node):
 
 def tombstones(node):
     return rows(node, 'SELECT count(*) FROM repl_row WHERE kind = 1')[0][0]
+
+
+def settled(nodes, seconds=20):
+    """Until all have the same ops."""
+
+    def vectors():
+        return [{v['stream']: v['pos'] for v in n.status()['vector'] if v['pos'] > 0} for n in nodes]
+
+    until('all have the same ops', lambda: all(v == vectors()[0] for v in vectors()), seconds)
 
 
 def members(node):
@@ -117,6 +126,7 @@ class EmptyNodeJoins(unittest.TestCase):
             )
             took = time.monotonic() - start
             ids = flow.end()
+            settled(m.nodes)
             m.holds(m.nodes, ids, ns='flow')
             m.agreed(seconds=30)
             self.assertEqual(flow.failed, 0)
@@ -290,6 +300,118 @@ class TombstoneOutlivesLateNode(unittest.TestCase):
             until('forgotten by all', lambda: [tombstones(n) for n in m.nodes] == [0, 0, 0], 30)
             m.agreed()
             self.assertEqual({n.get('/api/v1/memories/' + again).status for n in m.nodes}, {404})
+
+
+def behind_our_back(node, *statements):
+    """Changes the file of a stopped node as no server would."""
+    db = sqlite3.connect(node.db)
+    db.execute('PRAGMA foreign_keys = OFF')
+    with db:
+        for sql, args in statements:
+            db.execute(sql, args)
+    db.close()
+
+
+def repair(node):
+    """Compares the rows with the peers' now; what came of it. Rows younger than a second are left to the logs."""
+    answer = node.post('/api/v1/sync/repair', b'', timeout=90)
+    assert answer.status == 200 and answer.json['compared'], answer
+    return answer.json
+
+
+class RowDeletedBehindOurBack(unittest.TestCase):
+    def clean(self, m):
+        """Every node finds itself in order."""
+
+        def in_order(n):
+            r = repair(n)
+            return r['divergent_here'] == 0 and r['divergent_there'] == 0 and all(p['compared'] for p in r['peers'])
+
+        for n in m.nodes:
+            until('%s is in order' % n.name, lambda: in_order(n), 40)
+
+    def test_a_lost_row_comes_back_and_raises_an_alarm(self):
+        with Mesh() as m:
+            a, b, c = m.nodes
+            ids = [a.create('row %d' % i, 'text %d' % i).json['id'] for i in range(50)]
+            link = {'source_id': ids[8], 'target_id': ids[1], 'relation': 'related_to'}
+            self.assertEqual(a.post('/api/v1/links', link).status // 100, 2)
+            m.agreed()
+            c.stop()
+            lost = ids[7:10]
+            behind_our_back(c, *[('DELETE FROM memories WHERE id = ?', (i,)) for i in lost])
+            c.start()
+            m.linked()
+            self.assertEqual(c.get('/api/v1/memories/' + lost[0]).status, 404)
+            self.assertEqual({n.status()['divergent_rows'] for n in m.nodes}, {0})
+            until('the peer sees what is wrong', lambda: repair(a)['divergent_there'] == 3, 40)
+            self.assertEqual(c.get('/api/v1/memories/' + lost[0]).status, 404)
+            found = repair(c)
+            self.assertEqual((found['divergent_here'], found['divergent_there'], found['repairs']), (3, 0, 1))
+            m.agreed()
+            for i in lost:
+                self.assertEqual(c.get('/api/v1/memories/' + i).json['memory']['id'], i)
+            links = [c.get('/api/v1/links/' + ids[8]).json, a.get('/api/v1/links/' + ids[8]).json]
+            self.assertEqual(links[0], links[1])
+            self.assertIn(ids[1], json.dumps(links[0]))
+            self.assertEqual(c.status()['divergent_rows'], 3)
+            self.assertEqual(len(c.status()['alarms']), 1, c.status()['alarms'])
+            self.assertIn('ai_memory_replication_divergent_rows_total 3', c.get('/metrics').raw.decode())
+            self.assertIn("scrub: row '%s'" % lost[0], open(c.log).read())
+            self.clean(m)
+
+    def test_a_mesh_in_order_raises_none(self):
+        with Mesh(writes=1) as m:
+            a = m.nodes[0]
+            load(a, 2000)
+            ids = sorted(a.ids('load'))
+            for i in ids[:50]:
+                a.request('DELETE', '/api/v1/memories/' + i)
+                a.get('/api/v1/memories/' + ids[60])
+            flow = Writers(m.nodes[1])
+            for n in m.nodes:
+                repair(n)
+            flow.end()
+            settled(m.nodes)
+            m.agreed()
+            for n in m.nodes:
+                repair(n)
+            self.assertEqual({n.status()['divergent_rows'] for n in m.nodes}, {0})
+
+    def test_a_text_changed_in_one_file_is_what_the_others_have(self):
+        for changed in ('zz: not what was written', '00: not what was written', 'as it was writteN'):
+            with self.subTest(changed), Mesh() as m:
+                a, b, c = m.nodes
+                i = a.create('tampered', 'as it was written').json['id']
+                m.agreed()
+                c.stop()
+                behind_our_back(c, ("UPDATE memories SET content = ? WHERE id = ?", (changed, i)))
+                c.start()
+                m.linked()
+                until('it is found', lambda: repair(c)['divergent_here'] == 1, 40)
+                m.agreed()
+                self.assertEqual(c.get('/api/v1/memories/' + i).json['memory']['content'], 'as it was written')
+                self.clean(m)
+
+    def test_a_table_emptied_behind_our_back_is_filled(self):
+        with Mesh() as m:
+            a, b, c = m.nodes
+            load(a, 3000)
+            m.agreed()
+            c.stop()
+            behind_our_back(c, ('DELETE FROM memories', ()))
+            c.start()
+            m.linked()
+            until('it is found', lambda: repair(c)['snapshot'], 40)
+            m.agreed(seconds=40)
+            self.clean(m)
+
+    def test_it_happens_by_itself(self):
+        with Mesh(serve=['--scrub-interval-secs', '1']) as m:
+            a, b, c = m.nodes
+            until('rounds', lambda: all(n.status()['scrub']['rounds'] >= 2 for n in m.nodes), 30)
+            self.assertEqual([n.status()['alarms'] for n in m.nodes], [[]] * 3)
+            self.assertEqual({n.status()['scrub']['last_error'] for n in m.nodes}, {None})
 
 
 if __name__ == '__main__':

@@ -562,6 +562,98 @@ static void a_life_that_wrote_nothing_leaves_without_a_word(void **state)
     node_close(&a);
 }
 
+/* ---- scrubbing ------------------------------------------------------------------------------------------------- */
+
+struct listing {
+    struct buf text; /* live rows, a line each */
+    uint8_t buckets[SCRUB_BUCKETS / 8];
+};
+
+static void list_row(void *data, const struct scrub_row *r)
+{
+    struct listing *l = data;
+    if (r->dead) return;
+    buf_printf(&l->text, "%u %s %llx %llx %llx\n", r->family, r->key, (unsigned long long)r->stamp.ver,
+               (unsigned long long)r->stamp.stream, (unsigned long long)r->sum);
+    l->buckets[r->bucket / 8] |= (uint8_t)(1u << r->bucket % 8);
+}
+
+static void list(struct node *n, struct listing *l)
+{
+    memset(l, 0, sizeof(*l));
+    buf_init(&l->text, 1u << 24);
+    node_begin(n);
+    assert_int_equal(change_scrub(n->tx, list_row, l), 0);
+    node_abort(n);
+}
+
+static void who_has_the_same_ops_sums_up_the_same(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct node n[3];
+        struct listing l[3];
+        uint64_t rng = seed;
+        trio(n, seed);
+        for (int round = 0; round < 5; round++) {
+            for (int i = 0; i < 3; i++) work(&n[i], &rng, 10);
+            node_sync(&n[kit_pick(&rng, 3)], &n[kit_pick(&rng, 3)]);
+        }
+        for (int i = 0; i < 9; i++) node_sync(&n[i % 3], &n[(i + 1) % 3]);
+        for (int i = 0; i < 3; i++) list(&n[i], &l[i]);
+        assert_true(l[0].text.len > 0);
+        assert_string_equal(buf_str(&l[0].text), buf_str(&l[1].text));
+        assert_string_equal(buf_str(&l[0].text), buf_str(&l[2].text));
+        for (int i = 0; i < 3; i++) buf_release(&l[i].text);
+        trio_close(n);
+    }
+}
+
+static void records_of_buckets_mend_what_was_lost(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct listing all;
+    struct buf records;
+    struct row row;
+    const char *const force[] = { "b" };
+    struct page_span span = { .repair = true, .force = force, .force_count = 1 };
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "a", "t", "kept");
+    node_store(&a, "b", "u", "as it was written");
+    node_store(&a, "c", "v", "x");
+    node_link(&a, "a", "c");
+    node_sync(&b, &a);
+    assert_true(node_get(&b, "a", &row));
+    node_begin(&b);
+    assert_int_equal(b.tx->v->remove(b.tx, &row), 0);
+    node_commit(&b);
+    assert_true(node_get(&b, "b", &row));
+    struct row other = row;
+    other.m.content = "zz: a text nobody wrote";
+    node_begin(&b);
+    assert_int_equal(b.tx->v->put(b.tx, &other, &row), 0);
+    node_commit(&b);
+    list(&a, &all);
+    buf_init(&records, 1u << 20);
+    node_begin(&a);
+    assert_int_equal(change_scrub_records(a.tx, all.buckets, &records), 0);
+    node_abort(&a);
+    node_begin(&b);
+    assert_int_equal(change_snapshot_page(&b.c, records.data, records.len, &span), 0);
+    node_commit(&b);
+    buf_release(&records);
+    buf_release(&all.text);
+    assert_true(node_get(&b, "b", &row));
+    assert_string_equal(row.m.content, "as it was written");
+    assert_true(node_get(&b, "a", &row));
+    assert_string_equal(row.m.content, "kept");
+    assert_same(&a, &b);
+    node_close(&a);
+    node_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -578,6 +670,8 @@ int main(void)
         cmocka_unit_test(the_log_is_trimmed_to_where_all_have_it),
         cmocka_unit_test(deletions_go_when_old_and_covered_by_every_member),
         cmocka_unit_test(a_life_that_wrote_nothing_leaves_without_a_word),
+        cmocka_unit_test(who_has_the_same_ops_sums_up_the_same),
+        cmocka_unit_test(records_of_buckets_mend_what_was_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,6 +180,44 @@ static void pages_round_trip_and_flips_are_refused(void **state)
     buf_release(&b);
 }
 
+static void sums_and_rows_round_trip_and_bounds(void **state)
+{
+    (void)state;
+    static struct wire_sums sums;
+    struct stream_pos v = { .stream = 5, .node = 2, .pos = 30 };
+    struct scrub_row row = { .family = 2, .bucket = 4095, .dead = true, .key = "k", .stamp = { 7, 5, 3 }, .sum = 99 };
+    struct wire_rows rows = { &v, 1, &row, 1 };
+    struct buf b;
+    struct arena a;
+    struct wire_message m;
+    struct err err = { 0 };
+    buf_init(&b, 1 << 20);
+    arena_init(&a, 1 << 20);
+    sums = (struct wire_sums){ .v = &v, .count = 1, .before = 77 };
+    sums.sum[4095] = 12345;
+    wire_put_sums(&b, &head, &sums);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), 0);
+    assert_int_equal(m.sums->before, 77);
+    assert_int_equal(m.sums->sum[4095], 12345);
+    assert_int_equal(wire_sender(b.data, b.len), 7);
+    assert_int_equal(wire_sender(b.data, 12), 0);
+    assert_int_equal(wire_read(b.data, b.len - 1, &a, &m, &err), E_PROTOCOL);
+    buf_clear(&b);
+    wire_put_rows(&b, &head, &rows);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), 0);
+    assert_int_equal(m.rows.rows, 1);
+    assert_string_equal(m.rows.row[0].key, "k");
+    assert_int_equal(m.rows.row[0].stamp.seq, 3);
+    assert_true(m.rows.row[0].dead);
+    all_cuts_are_refused(&b);
+    buf_clear(&b);
+    row.bucket = SCRUB_BUCKETS;
+    wire_put_rows(&b, &head, &rows);
+    assert_int_equal(wire_read(b.data, b.len, &a, &m, &err), E_PROTOCOL);
+    arena_release(&a);
+    buf_release(&b);
+}
+
 static void ring_keeps_the_newest(void **state)
 {
     (void)state;
@@ -242,6 +280,7 @@ int main(void)
         cmocka_unit_test(vector_round_trip_and_bounds),
         cmocka_unit_test(snapshots_round_trip_and_bounds),
         cmocka_unit_test(pages_round_trip_and_flips_are_refused),
+        cmocka_unit_test(sums_and_rows_round_trip_and_bounds),
         cmocka_unit_test(ring_keeps_the_newest),
         cmocka_unit_test(plan_folds_and_cuts),
     };
