@@ -124,7 +124,7 @@ static struct proxy_fault piece_fault(const struct cycle *c)
 static int pieces_run(struct cycle *c, struct err *err)
 {
     struct proxy_fault f = piece_fault(c);
-    bool there = strstr(WAYS(c), "requests") != NULL, both = strstr(WAYS(c), "all") != NULL;
+    bool there = strstr(WAYS(c), "requests") != NULL, both = strncmp(WAYS(c), "all ", 4) == 0;
     int rc = cycle_burst(c, err);
     if (rc != 0) return rc;
     cycle_fault(c, WAYS(c), true, NULL);

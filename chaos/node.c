@@ -75,8 +75,8 @@ static void peer_list(const struct node *n, char *out, size_t size)
 
 static unsigned build_env(struct node *n, char **env, unsigned max, char text[3][WORLD_PATH + 40])
 {
-    static const char *const kept[] = { "PATH=",         "LANG=",          "LC_",     "TZ=",
-                                        "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TMPDIR=", "CHAOS_STUB" };
+    static const char *const kept[] = { "PATH=",          "LANG=",   "LC_",        "TZ=",      "ASAN_OPTIONS=",
+                                        "UBSAN_OPTIONS=", "TMPDIR=", "CHAOS_STUB", "RUST_LOG=" };
     unsigned count = 0;
     for (char **e = environ; *e && count < max - NODE_ENV - 4; e++) {
         for (size_t k = 0; k < ARRAY_LEN(kept); k++)

@@ -32,7 +32,7 @@ struct repl_config {
     unsigned peers;                       /* configured peers (after folding): N = peers + 1 */
     unsigned writes;                      /* W, 1..N */
     size_t trackers_max;                  /* 8192 */
-    uint32_t stall_ms, stall_max_ms;      /* 500 (or 8 x smoothed round trip), doubling to 4000 */
+    uint32_t stall_ms, stall_max_ms;      /* 500 (or 8 x smoothed round trip); if repeated, doubling to 4000 */
     uint32_t ping_ms, ping_missed;        /* 250, 3 */
     uint32_t dial_timeout_ms, dial_backoff_ms;   /* 250; full jitter up to 1000 */
     uint32_t refused_gap_ms;              /* 100: two refusals that far apart are certain */

@@ -367,7 +367,10 @@ static void poll_cb(uv_timer_t *t)
     scrub_poll(c);
     pull_poll_file(c);
     original_save(c, false);
-    for (unsigned i = 0; i < c->peers; i++) mixed_tick(&c->peer[i], clock_mono_ms());
+    for (unsigned i = 0; i < c->peers; i++) {
+        link_poll(&c->peer[i]);
+        mixed_tick(&c->peer[i], clock_mono_ms());
+    }
 }
 
 /* The vector of the file and the cursors of originals, read before the first hello. */

@@ -53,6 +53,7 @@ struct peer {
     bool original;
     enum wire_kind asked[ASKED_MAX]; /* what the unanswered requests were, oldest first */
     unsigned asked_count;
+    size_t unsent;                   /* of link, when last looked at */
     struct client *pull;             /* NULL: none */
     struct pull_job *pull_job;       /* the one on its way */
     struct original *original_state; /* owned */
@@ -161,6 +162,8 @@ void link_hello(struct peer *p);
 void link_vector(struct peer *p, const struct repl_entry *v, size_t count, bool whole);
 void link_ops(struct peer *p, uint64_t first, unsigned count);
 void link_check_chain(struct peer *p, const struct repl_entry *at);
+/* A large batch on a thin line takes longer than any answer may: what the other machine took meanwhile is progress. */
+void link_poll(struct peer *p);
 /* Sends a batch: the body is taken. Reports SENT. */
 void link_send_batch(struct peer *p, const struct log_op *op, size_t count, uint64_t chain_before);
 

@@ -61,8 +61,16 @@ void link_close(struct peer *p, bool abort)
     struct client *link = p->link;
     p->link = NULL;
     p->asked_count = 0;
+    p->unsent = 0;
     if (abort) client_close(link, true);
     client_free(link);
+}
+
+void link_poll(struct peer *p)
+{
+    size_t left = p->link == NULL ? 0 : client_unsent(p->link);
+    if (left < p->unsent) cluster_feed_link(p, REPL_BUSY);
+    p->unsent = left;
 }
 
 /* ---- answers

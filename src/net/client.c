@@ -12,6 +12,8 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <strings.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -323,7 +325,10 @@ uint32_t client_outstanding(const struct client *c)
 
 size_t client_unsent(const struct client *c)
 {
-    return c->state == CLIENT_OPEN ? out_unsent(&c->out) : 0;
+    int fd = -1, held = 0;
+    if (c->state != CLIENT_OPEN) return 0;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0 || ioctl(fd, SIOCOUTQ, &held) != 0 || held < 0) held = 0;
+    return out_unsent(&c->out) + (size_t)held;
 }
 
 static bool is_token(const char *s)

@@ -69,7 +69,8 @@ struct client_request {
     client_answer_cb cb; void (*progress)(void *data); void *data;
 };
 int client_send(struct client *c, const struct client_request *q);
-/* Bytes handed to the socket and not yet written. */
+/* Bytes of requests that the other machine has not taken yet (TCP acknowledged): while they grow fewer, it is there,
+ * however long an answer takes. */
 size_t client_unsent(const struct client *c);
 /* Ends the connection now; `abort` resets it (SO_LINGER 0: no TIME_WAIT). Outstanding requests get E_CANCELLED later,
  * then `closed` comes (before it was open: the connect callback). */

@@ -146,8 +146,8 @@ static int64_t min_ms(int64_t a, int64_t b)
 static int64_t tick(struct repl_core *core)
 {
     for (unsigned p = 0; p < core->c.peers; p++) {
+        core_link_pump(core, p); /* ops first: somebody waits for them */
         core_link_tick(core, p);
-        core_link_pump(core, p);
     }
     core_tracker_tick(core);
     core_vector_tick(core);

@@ -78,7 +78,8 @@ struct link {
     bool pinging; /* a vector message is on the way */
     bool starving; /* our log begins behind what it has */
     int64_t starved_ms, progress_ms, vector_ms, whole_ms, hello_ms;
-    unsigned stall_shift;
+    unsigned silent, mute; /* batches without any answer since the last one; hellos */
+    uint64_t silent_pos;   /* acked when the last of them was given up */
     int64_t dial_ms, retry_ms, refused_ms;
     unsigned tries, refusals;
     bool certain; /* two refusals, nothing better since */

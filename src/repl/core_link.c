@@ -10,6 +10,7 @@
 
 #define BACKOFF_FIRST_MS 25
 #define STALL_SHIFT_MAX 3
+#define STALL_PLAIN 2 /* silences in a row that chance explains: only from then on is the wait doubled */
 
 void core_link_init(struct repl_core *core)
 {
@@ -38,9 +39,11 @@ bool core_link_may(const struct link *l)
 
 static int64_t stall_limit(const struct repl_core *core, const struct link *l)
 {
+    unsigned times = l->state == REPL_HELLO ? l->mute : l->silent;
+    unsigned shift = times > STALL_PLAIN ? times - STALL_PLAIN : 0;
     int64_t ms = 8 * l->rtt_us / 1000;
     if (ms < core->c.stall_ms) ms = core->c.stall_ms;
-    ms <<= l->stall_shift;
+    ms <<= shift < STALL_SHIFT_MAX ? shift : STALL_SHIFT_MAX;
     return ms < core->c.stall_max_ms ? ms : core->c.stall_max_ms;
 }
 
@@ -148,12 +151,19 @@ static void dial_failed(struct repl_core *core, unsigned p, bool refused, bool c
     if (core->t.used > 0) hurry(core, l);
 }
 
-/* Given up for being silent: a new connection at once, since only the old one may be broken. */
+/* Given up for being silent: a new connection at once, since only the old one may be broken. A path that loses some of
+ * what it carries must not be taken for a slow one, or the waits outgrow the client's: a hello that is answered says
+ * that the path is quick, and what a batch was for may have arrived although its answer did not. */
 static void stalled(struct repl_core *core, unsigned p)
 {
     struct link *l = &core->link[p];
     l->stalls++;
-    if (l->stall_shift < STALL_SHIFT_MAX) l->stall_shift++;
+    if (l->state == REPL_HELLO) {
+        l->mute++;
+    } else if (l->batches > 0) {
+        l->silent++;
+        l->silent_pos = l->acked;
+    }
     leave(core, p, REPL_DOWN, core->now_ms, true);
 }
 
@@ -185,6 +195,7 @@ static void settle(struct repl_core *core, unsigned p, uint64_t pos, uint64_t ch
     struct link *l = &core->link[p];
     l->barred = REPL_DOWN;
     l->recheck = false;
+    if (pos > l->silent_pos) l->silent = 0;
     set_state(core, p, REPL_UP);
     l->acked = pos;
     l->acked_chain = chain;
@@ -292,6 +303,7 @@ static void on_hello(struct repl_core *core, unsigned p, const struct repl_event
     if (!identify(core, p, e->node)) return;
     if (l->barred == REPL_TWIN) l->barred = REPL_DOWN; /* it speaks for its node now */
     l->original = false;
+    l->mute = 0;
     l->node = e->node;
     l->live = e->live;
     l->whole_ms = l->vector_ms = core->now_ms;
@@ -345,7 +357,8 @@ void core_link_pump(struct repl_core *core, unsigned p)
     f->entry = *core_own(core);
     f->first = l->next;
     uint64_t left = core_own(core)->pos - l->next + 1;
-    uint64_t most = l->original ? 1 : REPL_BATCH_OPS;
+    unsigned shift = 2 * l->silent; /* what was too much for the path is tried in smaller pieces */
+    uint64_t most = l->original || shift > 8 ? 1 : REPL_BATCH_OPS >> shift;
     f->count = (unsigned)(left < most ? left : most);
 }
 
@@ -397,7 +410,7 @@ static void on_ack(struct repl_core *core, unsigned p, const struct repl_event *
     l->batches--;
     memmove(l->batch, l->batch + 1, l->batches * sizeof(b));
     sample_rtt(core, l, b.sent_ms);
-    l->stall_shift = 0;
+    l->silent = 0;
     l->tries = 0;
     progress(core, p);
     if (l->original) {

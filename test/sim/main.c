@@ -2,7 +2,7 @@
  *
  *   ai-memory-sim --seeds N [--from S]      N seeds from S
  *   ai-memory-sim --seed S                  one seed, with all that happens
- *   ai-memory-sim-mutants --mutant NAME|all   a planted bug must be caught within --seeds (1000) seeds
+ *   ai-memory-sim-mutants --mutant NAME|all   a planted bug must be caught within --seeds (3000) seeds
  *   --goals: fail unless every goal was reached */
 #include "sim.h"
 
@@ -221,7 +221,7 @@ int main(int argc, char **argv)
     if (choice == NULL) return 2;
     int rc;
     if (word != NULL) {
-        rc = run_mutants(word, from, count == 0 ? 1000 : count, choice);
+        rc = run_mutants(word, from, count == 0 ? 3000 : count, choice);
     } else if (one) {
         struct totals t = { 0 };
         rc = run_seed(seed, choice, &t, true, true) ? 0 : 1;

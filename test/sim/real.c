@@ -40,6 +40,12 @@ static uint64_t node_of(uint64_t stream)
     return stream;
 }
 
+/* A run begins: the one before used the same numbers. */
+static void forget_makers(void)
+{
+    makers = 0;
+}
+
 static void made_by(uint64_t stream, uint64_t node)
 {
     if (makers == STREAMS_MAX) makers = 0;
@@ -57,6 +63,8 @@ int __wrap_stamp_cmp(const struct stamp *a, const struct stamp *b)
     return __real_stamp_cmp(a, b);
 }
 #else
+static void forget_makers(void) {}
+
 static void made_by(uint64_t stream, uint64_t node)
 {
     (void)stream;
@@ -80,6 +88,7 @@ static uint64_t unique(void *data)
 static void change_start(struct real *r, struct change *c, struct store_conn *conn, int64_t wall_us)
 {
     struct err err = { 0 };
+    if (r->d.s->streams == 0) forget_makers();
     *c = (struct change){ .lifetimes = &r->lifetimes, .random = unique, .random_data = r };
     if (change_open(c, r->store->b, conn, START_US + wall_us, &err) != 0) sim_fail(r->d.s, "open: %s", err.msg);
     made_by(c->origin.stream, c->origin.node);

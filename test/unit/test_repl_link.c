@@ -317,29 +317,109 @@ static void slow_is_not_dead(void **state)
     rig_close(&r);
 }
 
-static void stalls_double(void **state)
+/* Gives the link's silence so long and not a moment longer. */
+static void silent_for(struct rig *r, int64_t ms)
+{
+    size_t closes = r->closes;
+    rig_until(r, r->now + ms - 1);
+    assert_int_equal(r->closes, closes);
+    rig_until(r, r->now + 1);
+    assert_int_equal(r->closes, closes + 1);
+    assert_int_equal(rig_state(r, 0), REPL_DIALING); /* at once */
+}
+
+static void silent_batches_are_waited_for_longer(void **state)
 {
     (void)state;
     struct rig r;
     rig_open(&r, 1, 2);
     rig_up(&r, 1);
     rig_commit(&r, 1);
-    static const int64_t limits[] = { 500, 1000, 2000, 4000, 4000 };
+    static const int64_t limits[] = { 500, 500, 500, 1000, 2000, 4000, 4000 };
     for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
         rig_sent(&r, 0, 1, 1);
-        size_t closes = r.closes;
-        rig_until(&r, r.now + limits[i] - 1);
-        assert_int_equal(r.closes, closes);
-        rig_until(&r, r.now + 1);
-        assert_int_equal(r.closes, closes + 1);
+        silent_for(&r, limits[i]);
         rig_hello(&r, 0, 2, 0, NULL, 0);
     }
     rig_sent(&r, 0, 1, 1);
     rig_ack(&r, 0, 1);
     rig_commit(&r, 2);
     rig_sent(&r, 0, 2, 2);
-    rig_until(&r, r.now + 500);
-    assert_int_equal(rig_state(&r, 0), REPL_DIALING); /* an answer makes it quick again */
+    silent_for(&r, 500); /* an answer makes it quick again */
+    rig_close(&r);
+}
+
+/* A path that loses answers is not a slow one: within a client's 3 s every link gets five tries. */
+static void lost_answers_do_not_lengthen_the_wait(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, 2);
+    rig_up(&r, 1);
+    for (uint64_t n = 1; n <= 20; n++) {
+        rig_commit(&r, n);
+        rig_sent(&r, 0, n, n);
+        rig_track(&r, n, OWN_STREAM, n, 0);
+        silent_for(&r, 500);
+        if (n % 2 == 0) { /* and the hello's answer is lost now and then */
+            rig_step(&r, rig_event(&r, REPL_CONNECTED, 0));
+            silent_for(&r, 500);
+        }
+        rig_hello(&r, 0, 2, n, NULL, 0); /* it had arrived */
+        assert_int_equal(r.answers, n);
+        assert_int_equal(r.answer[n - 1].result, REPL_MET);
+    }
+    rig_close(&r);
+}
+
+static void what_was_too_much_is_sent_in_pieces(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, 2);
+    rig_up(&r, 1);
+    rig_commit(&r, 5000);
+    static const unsigned counts[] = { 512, 128, 32, 8, 2, 1, 1 };
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        const struct repl_effect *f = rig_find(&r, REPL_SEND_OPS, 0);
+        assert_non_null(f);
+        assert_int_equal(f->count, counts[i]);
+        rig_sent(&r, 0, 1, counts[i]);
+        while (rig_state(&r, 0) == REPL_UP) rig_until(&r, r.out.wake_ms);
+        rig_hello(&r, 0, 2, 0, NULL, 0);
+    }
+    rig_sent(&r, 0, 1, 1);
+    rig_sent(&r, 0, 2, 2);
+    rig_ack(&r, 0, 1);
+    const struct repl_effect *f = rig_find(&r, REPL_SEND_OPS, 0);
+    assert_non_null(f);
+    assert_int_equal(f->count, 512);
+    rig_close(&r);
+}
+
+static void ops_go_before_vectors(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, 2);
+    rig_up(&r, 1);
+    struct repl_event e = rig_event(&r, REPL_APPLIED, 0); /* news that the next hello's vector is older than */
+    rig_commit(&r, 1);
+    rig_sent(&r, 0, 1, 1);
+    rig_step(&r, rig_event(&r, REPL_CLOSED, 0));
+    rig_step(&r, rig_event(&r, REPL_CONNECTED, 0));
+    e.entry = (struct repl_entry){ .stream = 300, .node = 3, .pos = 4, .chain = 44 };
+    rig_step(&r, e);
+    rig_track(&r, 9, 300, 4, 3); /* somebody waits for it: it is asked about at once */
+    e = rig_event(&r, REPL_HELLO_OK, 0);
+    e.node = 2;
+    e.entry = (struct repl_entry){ .stream = OWN_STREAM };
+    e.whole = true;
+    rig_step(&r, e);
+    const struct repl_effect *ops = rig_find(&r, REPL_SEND_OPS, 0), *vector = rig_find(&r, REPL_SEND_VECTOR, 0);
+    assert_non_null(ops);
+    assert_non_null(vector);
+    assert_true(ops < vector);
     rig_close(&r);
 }
 
@@ -420,7 +500,10 @@ int main(void)
         cmocka_unit_test(the_original_acks_one_by_one),
         cmocka_unit_test(stale_generations_are_ignored),
         cmocka_unit_test(slow_is_not_dead),
-        cmocka_unit_test(stalls_double),
+        cmocka_unit_test(silent_batches_are_waited_for_longer),
+        cmocka_unit_test(lost_answers_do_not_lengthen_the_wait),
+        cmocka_unit_test(what_was_too_much_is_sent_in_pieces),
+        cmocka_unit_test(ops_go_before_vectors),
         cmocka_unit_test(three_missed_pings),
         cmocka_unit_test(dials_back_off_one_at_a_time),
         cmocka_unit_test(refused_hellos_are_slow),
