@@ -193,9 +193,15 @@ struct store_backend {
     int (*begin)(struct store_conn *, struct store_tx **ret, struct err *);
     /* durable false: without fsync. On failure everything is rolled back */
     int (*commit)(struct store_conn *, bool durable, struct err *);
+    /* What was committed without fsync before this call is durable when it returns 0. The writer's connection, from
+     * another thread than its own if need be, beside its next transaction; not beside upkeep, and one call at a
+     * time. */
+    int (*sync)(struct store_conn *writer, struct err *);
     void (*rollback)(struct store_conn *);
     /* reads give up (E_CANCELLED, E_TIMEOUT) when set or late; NULL, 0: never */
     void (*stop_flag)(struct store_conn *, atomic_bool *stop, int64_t deadline_mono_ms);
+    /* the log is long: upkeep should run soon, even without a pause */
+    bool (*upkeep_due)(const struct store_conn *writer);
     /* checkpoint and index merges when due; closing: whole WAL */
     int (*upkeep)(struct store_conn *writer, bool idle, bool closing, struct err *);
     /* another process committed since asked last */

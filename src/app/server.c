@@ -24,7 +24,7 @@
 
 #define READERS_MIN 2
 #define READERS_MAX 8
-#define POOL_MORE 3 /* threads beside the readers': the lane, decoding, name look-ups */
+#define POOL_MORE 4 /* threads beside the readers': the lane's two, decoding, name look-ups */
 #define READS_QUEUE 4096
 #define CALLS_MAX 4096
 #define CALLS_BYTES (64u << 20)

@@ -217,10 +217,10 @@ void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool forei
 
 void cluster_committed(struct cluster *c, const struct lane_commit *commit)
 {
-    members_leave(c, commit->c->left, commit->c->left_count);
-    c->counted.far_future = commit->c->far_future;
-    c->counted.unseen = commit->c->unseen;
-    c->counted.clock = commit->c->hlc.last;
+    members_leave(c, commit->left, commit->left_count);
+    c->counted.far_future = commit->far_future;
+    c->counted.unseen = commit->unseen;
+    c->counted.clock = commit->clock;
     if (commit->made_count == 0) return;
     ring_add(c->ring, commit->made, commit->made_count, commit->bodies);
     const struct made_op *last = &commit->made[commit->made_count - 1];

@@ -190,6 +190,43 @@ int change_mark_pop(struct change *c, bool keep, struct err *err)
     return rc;
 }
 
+void change_made_init(struct change_made *m)
+{
+    *m = (struct change_made){ 0 };
+    buf_init(&m->bodies, CHANGE_BODIES_MAX);
+}
+
+void change_made_free(struct change_made *m)
+{
+    buf_release(&m->bodies);
+    mem_free(m->op);
+    mem_free(m->left);
+}
+
+void change_take(struct change *c, struct change_made *m)
+{
+    struct change_private *p = c->priv;
+    struct change_made old = *m;
+    *m = (struct change_made){ .stream = c->origin.stream,
+                               .op = c->made,
+                               .count = c->made_count,
+                               .cap = p->made_cap,
+                               .bodies = p->bodies,
+                               .left = c->left,
+                               .left_count = c->left_count,
+                               .left_cap = p->left_cap,
+                               .far_future = c->far_future,
+                               .unseen = c->unseen,
+                               .clock = c->hlc.last };
+    c->made = old.op;
+    c->left = old.left;
+    c->made_count = c->left_count = 0;
+    p->made_cap = old.cap;
+    p->left_cap = old.left_cap;
+    p->bodies = old.bodies;
+    buf_clear(&p->bodies);
+}
+
 bool change_is_bare(const struct change *c)
 {
     return c->priv->bare && c->priv->depth == 1;

@@ -20,6 +20,16 @@ struct origin { uint64_t node, stream, seq, chain; }; /* this process's stream a
 /* One op this process appended in the present batch, for the ring of live ops. */
 struct made_op { uint64_t seq, ver, chain; size_t offset, len; }; /* body at offset in change.bodies */
 
+/* What a batch made, taken out of struct change so that the next batch may begin. */
+struct change_made {
+    uint64_t stream;
+    struct made_op *op; size_t count, cap;
+    struct buf bodies;
+    uint64_t *left; size_t left_count, left_cap;   /* streams that left the vector */
+    uint64_t far_future, unseen;                   /* totals of this life, as in struct change */
+    uint64_t clock;                                /* its last value */
+};
+
 struct change {
     /* set by the owner before change_open, the rest zeroed */
     const struct lifetimes *lifetimes;
@@ -52,6 +62,10 @@ void change_begin(struct change *c, struct store_tx *tx, int64_t now_us);
 void change_rollback(struct change *c);                    /* the batch failed: counters back to change_begin */
 /* Called by the lane just before commit: the open op, the stream's position, the clock's bound: once a batch. */
 int change_finish(struct change *c);
+void change_made_init(struct change_made *m);
+void change_made_free(struct change_made *m);
+/* After the batch, before the next change_begin: *m gets what it made (nothing after a rollback) for its old memory. */
+void change_take(struct change *c, struct change_made *m);
 /* An item's savepoint and its end, with the counters; they nest, at most 8 deep. A `keep` that fails (the item's last
  * op did not fit) leaves the savepoint open: end it without keep. */
 int change_savepoint(struct change *c, struct err *err);

@@ -1,20 +1,32 @@
-/* lane.c - group commit. The loop owns the queues; the pool owns one batch (its items, the connection, struct change)
- * from uv_queue_work until the after-callback. Nothing else is shared, so nothing is locked. */
+/* lane.c - group commit, pipelined: while the disk syncs one batch, the next one runs.
+ *
+ * The loop owns the queues. The pool owns the running slot (its items), the connection and struct change from
+ * uv_queue_work until the after-callback; a sync job owns nothing but the right to call the backend's sync. What a
+ * batch made is taken out of struct change before the next one may begin. Nothing is shared, so nothing is locked. */
 #include "store/lane.h"
 
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "store/lane_batch.h"
 
 #define LANE_MAGIC 0x4c414e45u
-#define BUSY_MS 5000       /* wait for another process's transaction */
-#define LOST_MAX 3         /* transactions lost under a batch before all of it fails */
 #define CAREFUL_BATCHES 64 /* with savepoints, after one in which an item failed */
 #define IDLE_FIRST_MS 50   /* upkeep when nothing was queued for so long */
 #define IDLE_REPEAT_MS 5000
 #define WATCH_MS 1000
 
 enum lane_job { JOB_BATCH, JOB_UPKEEP, JOB_CLOSE };
+
+/* A batch in hand. */
+struct slot {
+    struct lane_item **items; /* owned */
+    size_t count;
+    int status;              /* the transaction's */
+    bool committed, durable; /* it came to its commit; and wants to be synced */
+    struct change_made made;
+    int64_t began_us;
+};
 
 struct lane {
     uint32_t magic;
@@ -27,22 +39,23 @@ struct lane {
     void *data;
     struct list queue[LANE_CLASSES];
     size_t items[LANE_CLASSES], bytes[LANE_CLASSES];
-    unsigned turn;            /* class that is asked first next time */
-    struct lane_item **batch; /* owned: the items on the pool */
-    size_t batch_count;
+    unsigned turn; /* class that is asked first next time */
+    struct slot slot[2];
+    struct slot *run;     /* the one that is filled and runs */
+    struct slot *syncing; /* the one before it, on its way to the disk; or NULL */
     enum lane_job job;
-    bool running, calling; /* a job is on the pool; callbacks are being told */
-    bool upkeep_due;       /* a batch was committed since upkeep was asked last */
-    unsigned careful;      /* batches yet to run with savepoints */
+    bool running, ran; /* a job is on the pool; its batch ran and waits for the one before it */
+    bool calling;      /* callbacks are being told */
+    bool upkeep_due;   /* the log is long: before the next batch, with nothing on its way to the disk */
+    unsigned careful;  /* batches yet to run with savepoints */
     bool closing, broken;
-    int status;              /* the job's */
-    bool committed, fsynced; /* the job came to its commit; it asked for an fsync */
-    bool looks, foreign;     /* it looks for commits of other processes; it found one */
+    int sync_status;
+    struct err sync_err;
+    bool looks, foreign; /* it looks for commits of other processes; it found one */
     int64_t looked_ms;
     void (*watch)(void *data);
     void *watch_data;
-    int64_t took_us;
-    uv_work_t work;
+    uv_work_t work, sync;
     uv_timer_t idle;
     void (*closed)(void *data);
     void *closed_data;
@@ -58,168 +71,6 @@ void lane_limits_default(struct lane_limits *l)
     }
 }
 
-/* ---- the batch (pool) ------------------------------------------------------------------------------------------ */
-
-/* Errors after which the store may have dropped the transaction under us. */
-static bool loses_transaction(int rc)
-{
-    return rc == E_IO || rc == E_DISK_FULL || rc == E_CORRUPT || rc == E_BUSY || rc == E_LOCKED || rc == E_READ_ONLY;
-}
-
-/* One batch on its way through the pool. */
-struct batch {
-    struct change *c;
-    const struct store_backend *b;
-    struct store_conn *writer;
-    struct lane_item **items;
-    size_t count;
-    int64_t now_us;
-    bool bold;      /* items run without savepoints: when one fails, all run again with them */
-    bool lost;      /* the transaction is gone, and with it what the items did */
-    bool durable;   /* some kept item wants its fsync */
-    bool committed; /* commit was called */
-    struct err err;
-};
-
-static int begin_patiently(struct batch *t, struct store_tx **tx)
-{
-    int64_t until = clock_mono_ms() + BUSY_MS;
-    unsigned pause_ms = 1;
-    for (;;) {
-        t->err = (struct err){ 0 };
-        int rc = t->b->begin(t->writer, tx, &t->err);
-        if ((rc != E_BUSY && rc != E_LOCKED) || clock_mono_ms() >= until) return rc;
-        uv_sleep(pause_ms);
-        if (pause_ms < 50) pause_ms *= 2;
-    }
-}
-
-static void item_fail(struct lane_item *item, int rc, const struct err *err)
-{
-    item->status = rc;
-    item->pos = (struct stamp){ 0 };
-    if (err != NULL && err->code != 0)
-        item->err = *err;
-    else if (item->err.code == 0)
-        err_set(&item->err, rc, "%s", err_text(rc));
-}
-
-/* One item inside its savepoint. */
-static void item_run(struct batch *t, struct lane_item *item)
-{
-    struct change *c = t->c;
-    item->err = (struct err){ 0 };
-    if (t->bold)
-        change_savepoint_none(c);
-    else
-        item->status = change_savepoint(c, &item->err);
-    if (item->status != 0) {
-        t->lost = true;
-        item_fail(item, item->status, NULL);
-        return;
-    }
-    int rc = item->run(item, c, &item->err);
-    bool keep = rc == 0 || rc == E_AGAIN;
-    int end = change_savepoint_end(c, keep, keep ? &item->err : NULL);
-    if (keep && end != 0) {
-        /* what could not be released is still there: undo it */
-        t->lost = change_savepoint_end(c, false, NULL) != 0 || loses_transaction(end);
-        rc = end;
-    } else if (!keep) {
-        t->lost = end != 0 || loses_transaction(rc);
-    }
-    item->status = rc;
-    item->pos = change_position(c);
-    if (rc != 0 && rc != E_AGAIN) item_fail(item, rc, NULL);
-}
-
-static bool standing(const struct lane_item *item)
-{
-    return item->status == 0 || item->status == E_AGAIN;
-}
-
-/* Runs the items that have not failed yet. Returns how many were kept. */
-static size_t items_run(struct batch *t)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < t->count && !t->lost; i++) {
-        if (!standing(t->items[i])) continue;
-        item_run(t, t->items[i]);
-        if (!standing(t->items[i])) continue;
-        kept++;
-        if (!t->items[i]->no_fsync) t->durable = true;
-    }
-    return kept;
-}
-
-static void items_fail(struct batch *t, int rc)
-{
-    for (size_t i = 0; i < t->count; i++) {
-        struct lane_item *item = t->items[i];
-        if (!standing(item)) continue;
-        struct stamp pos = item->pos;
-        item_fail(item, rc, &t->err);
-        if (rc == E_IO && t->committed) item->pos = pos;
-    }
-}
-
-static int batch_once(struct batch *t)
-{
-    struct store_tx *tx = NULL;
-    t->lost = t->durable = t->committed = false;
-    int rc = begin_patiently(t, &tx);
-    if (rc != 0) return rc;
-    change_begin(t->c, tx, t->now_us);
-    size_t kept = items_run(t);
-    if (t->lost || kept == 0) {
-        change_rollback(t->c);
-        t->b->rollback(t->writer);
-        return 0;
-    }
-    rc = change_finish(t->c);
-    if (rc != 0) {
-        err_set(&t->err, rc, "%s", tx->err != NULL && tx->err->code == rc ? tx->err->msg : err_text(rc));
-        change_rollback(t->c);
-        t->b->rollback(t->writer);
-        return rc;
-    }
-    t->committed = true;
-    rc = t->b->commit(t->writer, t->durable, &t->err);
-    if (rc != 0) change_rollback(t->c);
-    return rc;
-}
-
-static void items_reset(struct batch *t)
-{
-    for (size_t i = 0; i < t->count; i++) {
-        t->items[i]->status = 0;
-        t->items[i]->pos = (struct stamp){ 0 };
-    }
-}
-
-static int batch_run(struct batch *t)
-{
-    int rc = 0;
-    items_reset(t);
-    for (int tries = t->bold ? -1 : 0; tries < LOST_MAX; tries++) {
-        rc = batch_once(t);
-        if (!t->lost && !(rc == E_BUSY && t->committed)) break;
-        /* the item that lost the transaction has its error, the others run again without it; or all, with savepoints */
-        if (t->bold) items_reset(t);
-        t->bold = false;
-    }
-    if (rc == 0 && t->lost) rc = err_set(&t->err, E_BUSY, "the transaction was lost %d times", LOST_MAX);
-    if (rc != 0) items_fail(t, rc);
-    return rc;
-}
-
-int lane_run_batch(struct change *c, const struct store_backend *b, struct store_conn *writer, struct lane_item **items,
-                   size_t count, int64_t now_us)
-{
-    struct batch t = { .c = c, .b = b, .writer = writer, .items = items, .count = count, .now_us = now_us };
-    return batch_run(&t);
-}
-
 /* Without savepoints as long as nothing fails. What is done without an op (upkeep) cannot be seen to be undone:
  * with. */
 static bool may_be_bold(struct lane *l)
@@ -228,8 +79,8 @@ static bool may_be_bold(struct lane *l)
         l->careful--;
         return false;
     }
-    for (size_t i = 0; i < l->batch_count; i++)
-        if (l->batch[i]->class == LANE_UPKEEP) return false;
+    for (size_t i = 0; i < l->run->count; i++)
+        if (l->run->items[i]->class == LANE_UPKEEP) return false;
     return true;
 }
 
@@ -242,47 +93,65 @@ static void rest(struct change *c, const struct store_backend *b, struct store_c
     if (change_rest(c) != 0 || b->commit(writer, false, NULL) != 0) b->rollback(writer);
 }
 
+static void run_batch(struct lane *l)
+{
+    struct slot *s = l->run;
+    struct lane_batch t = { .c = l->c, .b = l->store->b, .writer = l->conn, .items = s->items, .count = s->count };
+    t.now_us = clock_wall_us(l->c->clock);
+    t.sync_later = true;
+    t.bold = may_be_bold(l);
+    bool bold = t.bold;
+    s->status = lane_batch_run(&t);
+    if (bold && !t.bold) l->careful = CAREFUL_BATCHES;
+    s->committed = t.committed;
+    s->durable = t.durable;
+    change_take(l->c, &s->made);
+    l->upkeep_due = l->store->b->upkeep_due(l->conn);
+}
+
+static void close_conn(struct lane *l)
+{
+    const struct store_backend *b = l->store->b;
+    if (!l->broken) {
+        rest(l->c, b, l->conn);
+        (void)b->upkeep(l->conn, false, true, NULL);
+    }
+    change_close(l->c);
+    b->conn_close(l->conn);
+    l->conn = NULL;
+}
+
 static void lane_work(uv_work_t *work)
 {
     struct lane *l = container_of(work, struct lane, work);
     const struct store_backend *b = l->store->b;
-    int64_t start = clock_mono_us();
-    l->status = 0;
     if (l->looks) (void)b->foreign(l->conn, &l->foreign);
-    /* upkeep comes before a batch, not after it: nobody's answer waits for the upkeep his own write made due */
-    if (l->job != JOB_CLOSE && l->upkeep_due) (void)b->upkeep(l->conn, l->job == JOB_UPKEEP, false, NULL);
-    if (l->job == JOB_BATCH) {
-        struct batch t = { .c = l->c, .b = b, .writer = l->conn, .items = l->batch, .count = l->batch_count };
-        t.now_us = clock_wall_us(l->c->clock);
-        t.bold = may_be_bold(l);
-        bool bold = t.bold;
-        l->status = batch_run(&t);
-        if (bold && !t.bold) l->careful = CAREFUL_BATCHES;
-        l->committed = t.committed;
-        l->fsynced = t.durable;
-    } else if (l->job == JOB_CLOSE) {
-        if (!l->broken) {
-            rest(l->c, b, l->conn);
-            (void)b->upkeep(l->conn, false, true, NULL);
-        }
-        change_close(l->c);
-        b->conn_close(l->conn);
-        l->conn = NULL;
-    }
-    l->took_us = clock_mono_us() - start;
+    if (l->job == JOB_UPKEEP || (l->job == JOB_BATCH && l->upkeep_due))
+        (void)b->upkeep(l->conn, l->job == JOB_UPKEEP, false, NULL);
+    l->upkeep_due = false;
+    if (l->job == JOB_BATCH) run_batch(l);
+    if (l->job == JOB_CLOSE) close_conn(l);
+}
+
+static void sync_work(uv_work_t *work)
+{
+    struct lane *l = container_of(work, struct lane, sync);
+    l->sync_status = l->store->b->sync(l->conn, &l->sync_err);
 }
 
 /* ---- queues (loop) --------------------------------------------------------------------------------------------- */
 
 static void lane_after(uv_work_t *work, int status);
+static void sync_after(uv_work_t *work, int status);
 
 /* Takes from the classes by turns, replication first, so that none starves while the batch's limits bind. */
 static void batch_take(struct lane *l)
 {
+    struct slot *s = l->run;
     size_t bytes = 0;
     unsigned empty = 0;
-    l->batch_count = 0;
-    while (empty < LANE_CLASSES && l->batch_count < l->limits.batch_items_max) {
+    s->count = 0;
+    while (empty < LANE_CLASSES && s->count < l->limits.batch_items_max) {
         unsigned k = l->turn;
         if (list_empty(&l->queue[k])) {
             empty++;
@@ -290,14 +159,14 @@ static void batch_take(struct lane *l)
             continue;
         }
         struct lane_item *item = container_of(l->queue[k].next, struct lane_item, link);
-        if (l->batch_count > 0 && bytes + item->bytes > l->limits.batch_bytes_max) break;
+        if (s->count > 0 && bytes + item->bytes > l->limits.batch_bytes_max) break;
         empty = 0;
         l->turn = (l->turn + 1) % LANE_CLASSES;
         list_remove(&item->link);
         l->items[k]--;
         l->bytes[k] -= item->bytes;
         bytes += item->bytes;
-        l->batch[l->batch_count++] = item;
+        s->items[s->count++] = item;
     }
     if (list_empty(&l->queue[LANE_REPLICATION]) && list_empty(&l->queue[LANE_CLIENT]) &&
         list_empty(&l->queue[LANE_UPKEEP]))
@@ -311,37 +180,73 @@ static void enqueue(struct lane *l, struct lane_item *item)
     l->bytes[item->class] += item->bytes;
 }
 
-static void tell(struct lane *l)
+static void tell_commit(struct lane *l, const struct slot *s)
 {
+    const struct change_made *m = &s->made;
+    struct lane_commit commit = { .stream = m->stream,
+                                  .made = m->op,
+                                  .made_count = m->count,
+                                  .bodies = m->bodies.data,
+                                  .left = m->left,
+                                  .left_count = m->left_count,
+                                  .far_future = m->far_future,
+                                  .unseen = m->unseen,
+                                  .clock = m->clock };
+    if (l->cb != NULL) l->cb(l->data, &commit);
+}
+
+/* The batch is over: everybody hears of it, the cluster first. Its slot is free then. */
+static void tell(struct lane *l, struct slot *s)
+{
+    l->figures.batches++;
+    l->figures.items += s->count;
+    l->figures.last_took_us = clock_mono_us() - s->began_us;
     l->calling = true;
-    if (l->status == 0 && l->committed) {
-        struct lane_commit commit = { .stream = l->c->origin.stream,
-                                      .made = l->c->made,
-                                      .made_count = l->c->made_count,
-                                      .bodies = buf_str(l->c->bodies),
-                                      .c = l->c,
-                                      .took_us = l->took_us,
-                                      .items = l->batch_count };
-        if (l->cb != NULL) l->cb(l->data, &commit);
-    }
-    for (size_t i = 0; i < l->batch_count; i++) {
-        struct lane_item *item = l->batch[i];
-        if (item->status == E_AGAIN && !l->broken) {
+    if (s->status == 0 && s->committed) tell_commit(l, s);
+    for (size_t i = 0; i < s->count; i++) {
+        struct lane_item *item = s->items[i];
+        if (item->status == E_AGAIN) {
             item->sliced = true;
             enqueue(l, item);
         } else {
             item->done(item, item->status);
         }
     }
-    l->batch_count = 0;
+    s->count = 0;
     l->calling = false;
+}
+
+/* What could not be synced, or followed what could not be: nobody may rely on it. */
+static void slot_break(struct lane *l, struct slot *s)
+{
+    struct lane_batch t = { .items = s->items, .count = s->count, .committed = s->committed, .err = l->sync_err };
+    l->broken = true;
+    if (s->status == 0) lane_batch_fail(&t, E_IO);
+    s->status = E_IO;
+}
+
+/* A batch that ran, with nothing before it: to the disk, or over. */
+static void settle(struct lane *l)
+{
+    struct slot *s = l->run;
+    l->ran = false;
+    if (s->status == E_IO && s->committed) l->broken = true;
+    if (l->broken) slot_break(l, s);
+    if (s->status == 0 && s->committed && s->durable) {
+        l->syncing = s;
+        l->run = s == &l->slot[0] ? &l->slot[1] : &l->slot[0];
+        CHECK(uv_queue_work(l->loop, &l->sync, sync_work, sync_after) == 0);
+    } else {
+        tell(l, s);
+    }
 }
 
 static void job_start(struct lane *l, enum lane_job job)
 {
-    CHECK(!l->running);
+    CHECK(!l->running && !l->ran);
     l->job = job;
     l->running = true;
+    l->run->began_us = clock_mono_us();
     int64_t now_ms = clock_mono_ms();
     l->looks = l->watch != NULL && job != JOB_CLOSE && now_ms - l->looked_ms >= WATCH_MS;
     if (l->looks) l->looked_ms = now_ms;
@@ -352,8 +257,7 @@ static void job_start(struct lane *l, enum lane_job job)
 static void idle_cb(uv_timer_t *timer)
 {
     struct lane *l = timer->data;
-    if (l->running || l->broken || l->closing) return;
-    l->upkeep_due = true;
+    if (l->running || l->syncing != NULL || l->broken || l->closing) return;
     job_start(l, JOB_UPKEEP);
 }
 
@@ -363,7 +267,10 @@ static void idle_closed(uv_handle_t *handle)
     void (*closed)(void *) = l->closed;
     void *data = l->closed_data;
     l->magic = 0;
-    mem_free(l->batch);
+    for (int i = 0; i < 2; i++) {
+        change_made_free(&l->slot[i].made);
+        mem_free(l->slot[i].items);
+    }
     mem_free(l);
     if (closed != NULL) closed(data);
 }
@@ -378,22 +285,39 @@ static void fail_queued(struct lane *l)
             struct lane_item *item = container_of(node, struct lane_item, link);
             l->items[k]--;
             l->bytes[k] -= item->bytes;
-            item_fail(item, E_IO, NULL);
+            lane_item_fail(item, E_IO, NULL);
             item->done(item, E_IO);
         }
     }
     l->calling = false;
 }
 
+/* Whether a batch may begin now. */
+static bool may_run(const struct lane *l)
+{
+    if (l->running || l->ran) return false;
+    return l->syncing == NULL || !(l->broken || l->upkeep_due);
+}
+
+/* What comes next, whenever something ended or came. */
 static void pump(struct lane *l)
 {
-    if (l->running || l->calling) return;
+    if (l->calling) return;
+    while (l->ran && l->syncing == NULL) settle(l);
+    if (!may_run(l)) return;
     if (l->broken) fail_queued(l);
     batch_take(l);
-    if (l->batch_count > 0)
+    if (l->run->count > 0)
         job_start(l, JOB_BATCH);
-    else if (l->closing)
+    else if (l->closing && l->syncing == NULL)
         job_start(l, JOB_CLOSE);
+}
+
+static void rest_timer(struct lane *l, bool batch)
+{
+    uint64_t repeat_ms = l->watch != NULL ? WATCH_MS : IDLE_REPEAT_MS;
+    if (l->running || l->syncing != NULL || l->broken) return;
+    CHECK(uv_timer_start(&l->idle, idle_cb, batch ? IDLE_FIRST_MS : repeat_ms, 0) == 0);
 }
 
 static void lane_after(uv_work_t *work, int status)
@@ -406,22 +330,28 @@ static void lane_after(uv_work_t *work, int status)
         uv_close((uv_handle_t *)&l->idle, idle_closed);
         return;
     }
-    bool batch = l->job == JOB_BATCH;
-    l->upkeep_due = batch;
-    if (batch) {
-        l->figures.batches++;
-        l->figures.items += l->batch_count;
-        l->figures.fsyncs += l->status == 0 && l->committed && l->fsynced;
-        l->figures.last_took_us = l->took_us;
-        if (l->status == E_IO && l->committed) l->broken = true;
-        tell(l);
-    }
     bool foreign = l->foreign;
+    l->ran = l->job == JOB_BATCH;
     l->foreign = false;
-    if (foreign && !l->closing) l->watch(l->watch_data);
     pump(l);
-    uint64_t repeat_ms = l->watch != NULL ? WATCH_MS : IDLE_REPEAT_MS;
-    if (!l->running && !l->broken) CHECK(uv_timer_start(&l->idle, idle_cb, batch ? IDLE_FIRST_MS : repeat_ms, 0) == 0);
+    if (foreign && !l->closing) l->watch(l->watch_data);
+    rest_timer(l, l->job == JOB_BATCH);
+}
+
+static void sync_after(uv_work_t *work, int status)
+{
+    (void)status; /* never cancelled */
+    struct lane *l = container_of(work, struct lane, sync);
+    struct slot *s = l->syncing;
+    CHECK(l->magic == LANE_MAGIC && s != NULL);
+    if (l->sync_status != 0)
+        slot_break(l, s);
+    else
+        l->figures.fsyncs++;
+    l->syncing = NULL;
+    tell(l, s);
+    pump(l);
+    rest_timer(l, true);
 }
 
 int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct change *c, const struct lane_limits *l,
@@ -449,7 +379,11 @@ int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct ch
     else
         lane_limits_default(&lane->limits);
     CHECK(lane->limits.batch_items_max > 0);
-    lane->batch = mem_alloc(lane->limits.batch_items_max * sizeof(struct lane_item *));
+    lane->run = &lane->slot[0];
+    for (int i = 0; i < 2; i++) {
+        lane->slot[i].items = mem_alloc(lane->limits.batch_items_max * sizeof(struct lane_item *));
+        change_made_init(&lane->slot[i].made);
+    }
     for (int i = 0; i < LANE_CLASSES; i++) list_init(&lane->queue[i]);
     CHECK(uv_timer_init(loop, &lane->idle) == 0);
     lane->idle.data = lane;

@@ -1,12 +1,15 @@
-/* lane.h - the writer lane: everything that writes queues here; one batch at a time is on the pool, one transaction,
- * one fsync (group commit). Loop thread, but for item->run and lane_run_batch (pool).
+/* lane.h - the writer lane: everything that writes queues here; one batch at a time runs on the pool, one transaction,
+ * one fsync (group commit), and while that fsync lasts the next batch may run. Loop thread, but for item->run and
+ * lane_run_batch (pool).
  *
- *   IDLE ─submit─▶ RUNNING (batch on the pool; new items queue) ─committed─▶ done callbacks in order ─▶ RUNNING or IDLE
- *   IDLE ─nothing for a while─▶ RUNNING (upkeep alone) ─▶ IDLE
+ *   queue ─▶ RUN (transaction, commit: seen by readers) ─▶ SYNC (fsync) ─▶ done callbacks, batch by batch in order
+ *            one batch in each; a batch that ran waits until the one before it is told
+ *   nothing for a while ─▶ upkeep alone. A long log: upkeep before the next RUN, with nothing in SYNC
  *   CLOSING: queued items still run, then upkeep (whole checkpoint), connection closed, closed callback.
  *
  * A failed item is undone alone (savepoint) and answered with its error; a failed commit fails all of its batch.
- * After E_IO at commit the lane is broken: it answers E_IO to all (the process must end: a retried fsync lies). */
+ * After E_IO at commit or fsync the lane is broken: it answers E_IO to all, the batch that ran meanwhile too (the
+ * process must end: a retried fsync lies). */
 #ifndef AIM_STORE_LANE_H
 #define AIM_STORE_LANE_H
 
@@ -43,15 +46,16 @@ struct lane_limits {
 };
 void lane_limits_default(struct lane_limits *l); /* 4096 items, 32 MiB each (upkeep 256); batch 256 items, 4 MiB */
 
-/* What a commit made, told on the loop before the items' done callbacks. bodies borrowed during the call. */
+/* What a batch made, told on the loop once it is durable, before the items' done callbacks. Borrowed in the call. */
 struct lane_commit {
     uint64_t stream;
     const struct made_op *made;
     size_t made_count;
     const char *bodies;
-    const struct change *c;
-    int64_t took_us;
-    size_t items;
+    const uint64_t *left;         /* streams that left the vector */
+    size_t left_count;
+    uint64_t far_future, unseen;  /* see struct change */
+    uint64_t clock;
 };
 typedef void (*lane_commit_cb)(void *data, const struct lane_commit *commit);
 

@@ -143,7 +143,7 @@ static void undo_forget(struct memstore *m)
         blob_drop(m->undo[i].key);
         blob_drop(m->undo[i].old);
     }
-    m->undo_count = 0;
+    m->undo_count = m->synced = 0;
 }
 
 static void live_set(struct memstore *m, enum table t, struct blob *key, struct blob *value)
@@ -320,6 +320,28 @@ static int ms_commit(struct store_conn *c, bool durable, struct err *err)
     return 0;
 }
 
+static int ms_sync(struct store_conn *c, struct err *err)
+{
+    struct memstore *m = c->m;
+    lock(m);
+    m->in_sync = true;
+    while (m->hold) pthread_cond_wait(&m->let_go, &m->lock);
+    int rc = m->sync_code;
+    if (rc == 0 && m->in_tx)
+        m->synced = m->tx_start;
+    else if (rc == 0)
+        undo_forget(m);
+    m->fsyncs += rc == 0;
+    m->in_sync = false;
+    unlock(m);
+    return rc == 0 ? 0 : err_set(err, rc, "injected: %s", err_text(rc));
+}
+
+static bool ms_upkeep_due(const struct store_conn *c)
+{
+    return c->m->upkeep_due;
+}
+
 static void ms_conn_close(struct store_conn *c)
 {
     ms_rollback(c);
@@ -334,7 +356,11 @@ static void ms_stop_flag(struct store_conn *c, atomic_bool *stop, int64_t deadli
 
 static int ms_upkeep(struct store_conn *c, bool idle, bool closing, struct err *err)
 {
-    (void)c, (void)idle, (void)closing, (void)err;
+    (void)idle, (void)closing, (void)err;
+    lock(c->m);
+    CHECK(!c->m->in_sync);
+    c->m->upkeeps++;
+    unlock(c->m);
     return 0;
 }
 
@@ -352,6 +378,7 @@ static void ms_close(struct store *s)
     undo_forget(m);
     mem_free(m->undo);
     for (int t = 0; t < TABLES; t++) map_clear(&m->live[t]);
+    pthread_cond_destroy(&m->let_go);
     pthread_mutex_destroy(&m->lock);
     mem_free(m);
 }
@@ -361,6 +388,8 @@ static const struct store_backend ms_backend = {
     .conn_close = ms_conn_close,
     .begin = ms_begin,
     .commit = ms_commit,
+    .sync = ms_sync,
+    .upkeep_due = ms_upkeep_due,
     .rollback = ms_rollback,
     .stop_flag = ms_stop_flag,
     .upkeep = ms_upkeep,
@@ -376,7 +405,7 @@ struct store *memstore_open(bool threads)
     ms_rows_verbs(&m->verbs);
     ms_side_verbs(&m->verbs);
     ms_beside_verbs(&m->verbs);
-    CHECK(pthread_mutex_init(&m->lock, NULL) == 0);
+    CHECK(pthread_mutex_init(&m->lock, NULL) == 0 && pthread_cond_init(&m->let_go, NULL) == 0);
     return &m->base;
 }
 
@@ -397,6 +426,36 @@ uint64_t memstore_fsyncs(const struct store *s)
 void memstore_fail_commits(struct store *s, int code)
 {
     of(s)->commit_code = code;
+}
+void memstore_fail_syncs(struct store *s, int code)
+{
+    struct memstore *m = of(s);
+    lock(m);
+    m->sync_code = code;
+    unlock(m);
+}
+
+unsigned memstore_upkeeps(struct store *s)
+{
+    struct memstore *m = of(s);
+    lock(m);
+    unsigned n = m->upkeeps;
+    unlock(m);
+    return n;
+}
+
+void memstore_hold_syncs(struct store *s, bool hold)
+{
+    struct memstore *m = of(s);
+    lock(m);
+    m->hold = hold;
+    pthread_cond_broadcast(&m->let_go);
+    unlock(m);
+}
+
+void memstore_want_upkeep(struct store *s, bool want)
+{
+    of(s)->upkeep_due = want;
 }
 void memstore_busy(struct store *s, unsigned times)
 {
@@ -433,6 +492,7 @@ void memstore_image_free(struct memstore_image *image)
 void memstore_crash(struct store *s)
 {
     struct memstore *m = of(s);
-    undo_to(m, 0);
+    undo_to(m, m->synced);
+    undo_forget(m);
     m->tx_start = 0;
 }

@@ -21,6 +21,11 @@ void memstore_fail(struct store *s, uint64_t nth, int code);
 uint64_t memstore_calls(const struct store *s);      /* calls so far */
 /* Commits are refused with `code` until 0 is given (E_DISK_FULL, E_IO). */
 void memstore_fail_commits(struct store *s, int code);
+void memstore_fail_syncs(struct store *s, int code);              /* those asked for by themselves */
+/* Such syncs wait until they are let go. */
+void memstore_hold_syncs(struct store *s, bool hold);
+void memstore_want_upkeep(struct store *s, bool want);
+unsigned memstore_upkeeps(struct store *s);                       /* how often it ran */
 /* Another process's transaction: begin answers E_BUSY that many times. */
 void memstore_busy(struct store *s, unsigned times);
 

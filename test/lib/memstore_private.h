@@ -41,13 +41,18 @@ struct memstore {
     struct store_verbs verbs;
     bool threads;
     pthread_mutex_t lock;          /* tables against readers' copies */
+    pthread_cond_t let_go;
+    bool in_sync;
+    unsigned upkeeps;
+    bool hold;                     /* syncs wait */
     struct map live[TABLES];
     struct undo *undo; size_t undo_count, undo_cap;
     size_t tx_start;               /* undo entries before are commits without fsync */
-    bool in_tx;
+    size_t synced;                 /* undo entries before are durable all the same */
+    bool in_tx, upkeep_due;
     size_t mark[16]; unsigned marks;
     uint64_t calls, fail_at, fsyncs;
-    int fail_code, commit_code;
+    int fail_code, commit_code, sync_code;
     unsigned busy;
 };
 

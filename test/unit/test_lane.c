@@ -245,6 +245,86 @@ static void an_fsync_that_fails_breaks_the_lane(void **state)
     rig_close(&r);
 }
 
+/* Runs the loop until the row can be read, told or not. */
+static void wait_for_row(struct rig *r, const char *id)
+{
+    for (int i = 0; i < 20000 && !stored(r, id); i++) {
+        (void)uv_run(&r->loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    assert_true(stored(r, id));
+}
+
+static void the_next_batch_runs_while_one_is_synced(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct lane_figures f;
+    rig_open(&r, NULL);
+    memstore_hold_syncs(r.store, true);
+    submit(&r, 0, 1);
+    wait_for_row(&r, "m0");
+    submit(&r, 1, 2);
+    wait_for_row(&r, "m1");
+    assert_string_equal(r.order, ""); /* seen, and not acknowledged */
+    assert_int_equal(r.commits, 0);
+    submit(&r, 3, 1);
+    memstore_hold_syncs(r.store, false);
+    wait_for(&r, 0, 4);
+    assert_string_equal(r.order, "m0,m1,m2,m3,");
+    assert_int_equal(r.made, 4);
+    assert_int_equal(r.item[3].pos.seq, 4);
+    lane_figures(r.lane, &f);
+    assert_int_equal(f.batches, 3);
+    assert_int_equal(f.fsyncs, 3);
+    rig_close(&r);
+}
+
+static void a_sync_that_fails_takes_the_batch_behind_it_along(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, NULL);
+    memstore_hold_syncs(r.store, true);
+    submit(&r, 0, 1);
+    wait_for_row(&r, "m0");
+    submit(&r, 1, 1);
+    wait_for_row(&r, "m1");
+    submit(&r, 2, 1); /* never begins */
+    memstore_fail_syncs(r.store, E_IO);
+    memstore_hold_syncs(r.store, false);
+    wait_for(&r, 0, 3);
+    for (int i = 0; i < 3; i++) assert_int_equal(r.item[i].status, E_IO);
+    assert_int_equal(r.item[0].pos.seq, 1); /* they may be durable all the same */
+    assert_int_equal(r.item[1].pos.seq, 2);
+    assert_int_equal(r.item[2].pos.seq, 0);
+    assert_int_equal(r.commits, 0);
+    assert_true(lane_broken(r.lane));
+    rig_close(&r);
+}
+
+/* A checkpoint syncs the log, too, and would hide from the batch's own sync that the disk failed. */
+static void upkeep_never_runs_beside_a_sync(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, NULL);
+    memstore_want_upkeep(r.store, true);
+    memstore_hold_syncs(r.store, true);
+    submit(&r, 0, 1);
+    wait_for_row(&r, "m0");
+    submit(&r, 1, 1);
+    for (int i = 0; i < 50; i++) { /* time enough for upkeep to begin, which the store does not forgive */
+        (void)uv_run(&r.loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    assert_int_equal(memstore_upkeeps(r.store), 0);
+    memstore_hold_syncs(r.store, false);
+    wait_for(&r, 0, 2);
+    assert_int_equal(memstore_upkeeps(r.store), 1);
+    rig_close(&r);
+}
+
 static void slices_go_to_the_end_of_the_queue(void **state)
 {
     (void)state;
@@ -429,6 +509,9 @@ int main(void)
         cmocka_unit_test(a_failure_brings_savepoints_back),
         cmocka_unit_test(a_failed_commit_fails_all),
         cmocka_unit_test(an_fsync_that_fails_breaks_the_lane),
+        cmocka_unit_test(the_next_batch_runs_while_one_is_synced),
+        cmocka_unit_test(a_sync_that_fails_takes_the_batch_behind_it_along),
+        cmocka_unit_test(upkeep_never_runs_beside_a_sync),
         cmocka_unit_test(slices_go_to_the_end_of_the_queue),
         cmocka_unit_test(another_process_is_waited_for),
         cmocka_unit_test(a_lost_transaction_runs_the_others_again),

@@ -290,16 +290,12 @@ int sq_begin_write(struct store_conn *c, struct err *err)
     return rc;
 }
 
-/* Syncs the log if commits since the last sync are only in the page cache. */
-static int sync_log(struct store_conn *c, struct err *err)
+int sq_sync(struct store_conn *c, struct err *err)
 {
-    if (!c->unsynced) return 0;
-    sqlite3_file *wal = sq_wal(c->db);
-    int rc = wal ? wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY) : SQLITE_IOERR_FSYNC;
-    if (rc != SQLITE_OK)
-        return err_set(err, E_IO, "%s: the log could not be synced: %s", c->file->path, strerror(errno));
-    c->unsynced = false;
-    return 0;
+    if (c->file->o.durability != SQLITE_DURABLE_FULL || !atomic_exchange(&c->unsynced, false)) return 0;
+    int rc = c->wal ? sq_wal_sync(c->wal) : SQLITE_IOERR_FSYNC;
+    if (rc == SQLITE_OK) return 0;
+    return err_set(err, E_IO, "%s: the log could not be synced: %s", c->file->path, strerror(errno));
 }
 
 int sq_commit(struct store_conn *c, bool durable, struct err *err)
@@ -322,7 +318,8 @@ int sq_commit(struct store_conn *c, bool durable, struct err *err)
     c->in_tx = c->cleared = false;
     sq_words_forget(c);
     sq_turn_give(c);
-    return durable && c->file->o.durability == SQLITE_DURABLE_FULL ? sync_log(c, err) : 0;
+    if (c->wal == NULL) c->wal = sq_wal(c->db);
+    return durable ? sq_sync(c, err) : 0;
 }
 
 void sq_rollback(struct store_conn *c)

@@ -61,7 +61,9 @@ struct store_conn {
     struct sq_file *file;
     sqlite3 *db;
     sqlite3_stmt *stmt[SQ_STATEMENT_COUNT];
-    bool writer, in_tx, unsynced;
+    bool writer, in_tx;
+    atomic_bool unsynced; /* commits that may be in the system's cache only */
+    sqlite3_file *wal;    /* the log's file, once there was a commit */
     int lost;    /* SQLite ended the transaction by itself: why; every verb fails until rollback */
     int turn_fd; /* turnstile, writers only */
     bool turn_held;
@@ -88,6 +90,7 @@ void sq_conn_free(struct store_conn *c);
 struct store_conn *sq_of(struct store_tx *tx);
 int sq_begin_write(struct store_conn *c, struct err *err); /* turnstile and BEGIN IMMEDIATE */
 int sq_commit(struct store_conn *c, bool durable, struct err *err);
+int sq_sync(struct store_conn *c, struct err *err);
 void sq_rollback(struct store_conn *c);
 int sq_map(int sqlite_code, int system_errno);       /* SQLite's code as ours */
 int sq_fail(struct store_conn *c, const char *what); /* the last failure of c->db into tx.err; returns the code */
@@ -114,6 +117,7 @@ int sq_savepoint_end(struct store_tx *tx, bool keep, struct err *err);
 /* ---- the log of a writer (wal.c) */
 int sq_wal_register(void);                 /* once, after sqlite3_initialize; SQLite's code */
 sqlite3_file *sq_wal(sqlite3 *db);         /* the log, NULL: none is open */
+int sq_wal_sync(sqlite3_file *wal);        /* any thread, beside what else is done with the log; SQLite's code */
 void sq_wal_gather(sqlite3 *db, bool on);  /* on: frames gather until SQLite syncs; off: what is left is dropped */
 
 /* ---- locks (locks.c) */
@@ -133,6 +137,7 @@ int sq_traces_clear(struct store_conn *c);
 extern const char sq_ddl_original[], sq_ddl_original_indexes[], sq_ddl_ours[], sq_ddl_indexes[], sq_ddl_drop[];
 
 /* ---- upkeep (upkeep.c) */
+bool sq_upkeep_due(const struct store_conn *c);
 int sq_upkeep(struct store_conn *c, bool idle, bool closing, struct err *err);
 int sq_checkpoint(struct store_conn *c, int mode, struct err *err); /* inside the turnstile it takes itself */
 

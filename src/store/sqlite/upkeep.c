@@ -56,6 +56,16 @@ static bool may_close_log(const struct store_conn *c)
     return c->file->o.serving || !sq_lock_held(c->turn_fd, 0);
 }
 
+static bool log_is_long(const struct store_conn *c)
+{
+    return (int64_t)(c->wal_pages - c->wal_done) * PAGE_BYTES >= CHECKPOINT_BYTES;
+}
+
+bool sq_upkeep_due(const struct store_conn *c)
+{
+    return c->writer && !c->file->o.read_only && log_is_long(c) && may_close_log(c);
+}
+
 int sq_upkeep(struct store_conn *c, bool idle, bool closing, struct err *err)
 {
     int rc = 0;
@@ -69,7 +79,7 @@ int sq_upkeep(struct store_conn *c, bool idle, bool closing, struct err *err)
     if (idle && c->chores_due) rc = chores(c, err);
     if (rc == 0 && idle && (int64_t)c->wal_pages * PAGE_BYTES >= TRUNCATE_BYTES) {
         rc = sq_checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE, err);
-    } else if (rc == 0 && (int64_t)(c->wal_pages - c->wal_done) * PAGE_BYTES >= CHECKPOINT_BYTES) {
+    } else if (rc == 0 && log_is_long(c)) {
         rc = sq_checkpoint(c, SQLITE_CHECKPOINT_PASSIVE, err);
     }
     return rc == E_BUSY ? 0 : rc;

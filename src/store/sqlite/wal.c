@@ -3,7 +3,7 @@
  *
  * While sq_wal_gather is on, that is while COMMIT runs and no other process can write, frames gather
  * in memory. With synchronous=FULL SQLite syncs the log after the last frame and before it tells readers of it; that
- * call writes them out. It does not sync: sq_commit does, if the commit is to be durable, when the others may write
+ * call writes them out. It does not sync: sq_sync does, if the commit is to be durable, when the others may write
  * again. A sync with nothing gathered (of a header, at a checkpoint) is a sync. What is left when COMMIT failed is
  * dropped: it belongs to no transaction. */
 #include "store/sqlite/sq.h"
@@ -170,6 +170,12 @@ sqlite3_file *sq_wal(sqlite3 *db)
     sqlite3_file *f = NULL;
     int rc = sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &f);
     return rc == SQLITE_OK && f != NULL && f->pMethods != NULL ? f : NULL;
+}
+
+int sq_wal_sync(sqlite3_file *f)
+{
+    if (f->pMethods == &methods) f = of(f)->real;
+    return f->pMethods->xSync(f, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
 }
 
 void sq_wal_gather(sqlite3 *db, bool on)
