@@ -358,7 +358,7 @@ void core_link_pump(struct repl_core *core, unsigned p)
     f->first = l->next;
     uint64_t left = core_own(core)->pos - l->next + 1;
     unsigned shift = 2 * l->silent; /* what was too much for the path is tried in smaller pieces */
-    uint64_t most = l->original || shift > 8 ? 1 : REPL_BATCH_OPS >> shift;
+    uint64_t most = l->original || shift > 8 ? 1u : (uint64_t)REPL_BATCH_OPS >> shift;
     f->count = (unsigned)(left < most ? left : most);
 }
 
