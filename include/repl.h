@@ -38,6 +38,7 @@ struct repl_config {
     uint32_t refused_gap_ms;              /* 100: two refusals that far apart are certain */
     uint32_t grace_ms;                    /* 100: then those that are up get this long, so that `got` is true */
     uint32_t vector_ms, relay_ms;         /* 1000: tell vectors; 1000: wait for the origin's push before asking */
+    uint32_t patience_ms;                 /* 2000: how long a client's write waits */
     uint64_t seed;
 };
 void repl_config_default(struct repl_config *c);
@@ -139,5 +140,9 @@ uint64_t repl_position(const struct repl_core *core, uint64_t stream);
 /* Streams of which some connected peer told more than this node has. */
 size_t repl_behind(const struct repl_core *core);
 size_t repl_trackers(const struct repl_core *core);
+/* Whether one more write is let in, `waiting` being under way with it: false while the fastest W - 1 of the peers that
+ * are up lag so far behind that it could not be acknowledged in time; catching up then outruns what comes in. */
+bool repl_admits(struct repl_core *core, size_t waiting, int64_t now_ms);
+size_t repl_room(const struct repl_core *core);   /* ops that may be missing there; SIZE_MAX: any number */
 
 #endif

@@ -249,6 +249,11 @@ int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct sta
     return 0;
 }
 
+bool cluster_admits(struct cluster *c, size_t waiting)
+{
+    return c->core == NULL || repl_admits(c->core, waiting, clock_mono_ms());
+}
+
 unsigned cluster_writes(const struct cluster *c)
 {
     return c->writes;
@@ -313,6 +318,7 @@ static void core_start(struct cluster *c)
     /* A silent connection is given up while a client still waits; a slow disk says 102 and is not silent. */
     uint32_t patience = c->o.timeout_ms / 3;
     if (patience < rc.stall_max_ms) rc.stall_max_ms = patience > rc.stall_ms ? patience : rc.stall_ms;
+    rc.patience_ms = c->o.timeout_ms;
     rc.seed = random_u64();
     c->core = repl_new(&rc);
 }

@@ -268,7 +268,8 @@ static void plan_streams(struct cluster *c, struct care *j)
         uint64_t keep = ended ? 0 : KEEP_OPS, to = bound > keep ? bound - keep : 0;
         if (c->o.log_ops_max > 0 && s->pos > c->o.log_ops_max && to < s->pos - c->o.log_ops_max)
             to = s->pos - c->o.log_ops_max;
-        bool worth = to > s->trimmed && (to - s->trimmed >= TRIM_STEP || (ended && to == s->pos));
+        uint64_t step = c->o.log_ops_max > 0 && c->o.log_ops_max < TRIM_STEP ? c->o.log_ops_max : TRIM_STEP;
+        bool worth = to > s->trimmed && (to - s->trimmed >= step || (ended && to == s->pos));
         if (worth) j->trim[j->trims++] = (struct trim){ s->stream, to };
     }
 }

@@ -126,6 +126,8 @@ json_t *cluster_status(struct cluster *c)
                   (json_int_t)(c->core == NULL ? 0 : repl_trackers(c->core)), "behind",
                   (json_int_t)(c->core == NULL ? 0 : repl_behind(c->core)), "batches_in", (json_int_t)c->batches_in,
                   "ops_in", (json_int_t)c->ops_in, "forks", (json_int_t)c->forks);
+    size_t room = c->core == NULL ? SIZE_MAX : repl_room(c->core);
+    json_object_set_new(o, "room", room == SIZE_MAX ? json_null() : json_integer((json_int_t)room));
     json_object_set_new(o, "clock_ahead_ms", json_integer(clock_ahead_ms(c)));
     json_object_set_new(o, "far_future_ops", json_integer((json_int_t)c->counted.far_future));
     json_object_set_new(o, "unseen_edits", json_integer((json_int_t)c->counted.unseen));

@@ -509,6 +509,10 @@ static int write_submit(struct call_private *p, int64_t now_ms)
                        nodes);
     if (e->writes > e->limits.calls_max || e->bytes > e->limits.bytes_max)
         return err_set(&c->err, E_BUSY, "too many writes are waiting");
+    bool waits =
+        e->cluster && c->op->effect != OP_LOCAL && (c->write_quorum ? c->write_quorum : cluster_writes(e->cluster)) > 1;
+    if (waits && !cluster_admits(e->cluster, e->writes))
+        return err_set(&c->err, E_BUSY, "the other nodes lag behind: fewer writes are let in");
     bool quorum = e->cluster && (c->write_quorum ? c->write_quorum : cluster_writes(e->cluster)) > 0;
     p->deadline_ms = c->deadline_mono_ms ? c->deadline_mono_ms : quorum ? now_ms + e->limits.quorum_timeout_ms : 0;
     draw_id(p);

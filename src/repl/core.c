@@ -22,6 +22,7 @@ void repl_config_default(struct repl_config *c)
         .grace_ms = 100,
         .vector_ms = 1000,
         .relay_ms = 1000,
+        .patience_ms = 2000,
     };
 }
 
@@ -44,6 +45,7 @@ struct repl_core *repl_new(const struct repl_config *c)
     core->c = *c;
     core->random = c->seed ^ c->own.stream;
     core->now_ms = core->missed_ms = INT64_MIN;
+    core->a = (struct admission){ .room = SIZE_MAX, .looked_ms = INT64_MIN / 2 };
     core_tracker_init(core);
     core_vector_init(core);
     core_link_init(core);
@@ -114,7 +116,10 @@ static void dispatch(struct repl_core *core, const struct repl_event *e)
 {
     switch (e->type) {
     case REPL_TICK: return;
-    case REPL_COMMITTED: core_vector_own(core, e->entry.pos, e->entry.chain); return;
+    case REPL_COMMITTED:
+        core_vector_own(core, e->entry.pos, e->entry.chain);
+        core_admit_committed(core, e->entry.pos);
+        return;
     case REPL_APPLIED: core_vector_applied(core, e); return;
     case REPL_TRACK: core_tracker_add(core, e); return;
     case REPL_FORGET: core_tracker_forget(core, e->tag); return;

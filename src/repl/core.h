@@ -1,5 +1,5 @@
 /* core.h - private to src/repl/core*.c: what one core holds. core.c: events in, effects out, time; core_tracker.c:
- * clients that wait; core_link.c: one peer's link; core_vector.c: who has what of every stream, and what to pull. */
+ * clients that wait; core_link.c: one peer's link; core_admit.c: how much is let in; core_vector.c: who has what of every stream, and what to pull. */
 #ifndef AIM_REPL_CORE_H
 #define AIM_REPL_CORE_H
 
@@ -24,6 +24,7 @@
 #define REDIAL_SLOW_MS 5000 /* forked, refused, twin */
 #define STARVED_MS 200      /* the log had nothing for this peer: look again */
 #define WHOLE_MS 5000       /* a peer that never speaks to us is asked for its whole vector */
+#define ADMIT_MARKS 32
 #define PULL_MAX_MS 10000   /* a pull without an end is given up */
 
 /* A client that waits. Free ones have serial 0. */
@@ -90,6 +91,7 @@ struct link {
     uint32_t pull_gen, pull_slot;
     uint64_t pull_pos;
     int64_t pull_ms;
+    int64_t moved_ms; /* it acknowledged more than before */
     int64_t rtt_us, last_ok_ms, dials, stalls;
 };
 
@@ -124,6 +126,22 @@ struct vector {
     int64_t pull_wake; /* nothing to pull before */
 };
 
+/* When own positions were committed, some of them; how many writes may be under way. */
+struct admit_mark {
+    uint64_t pos;
+    int64_t ms;
+};
+
+struct admission {
+    struct admit_mark mark[ADMIT_MARKS]; /* a ring */
+    unsigned first, marks;
+    int64_t looked_ms;
+    const struct link *looked_at; /* it was behind then; NULL: nobody was */
+    uint64_t acked;               /* by it, then */
+    uint64_t pace;                /* ops a second, of whoever was behind; 0: not known */
+    size_t room;                  /* ops that may be missing there; SIZE_MAX: any number */
+};
+
 struct repl_core {
     struct repl_config c;
     int64_t now_ms;
@@ -133,6 +151,7 @@ struct repl_core {
     struct link link[REPL_PEERS_MAX];
     struct trackers t;
     struct vector v;
+    struct admission a;
     struct repl_effect *effect;
     size_t effects, effects_cap;
     struct repl_entry *scratch;
@@ -148,6 +167,9 @@ static inline struct repl_entry *core_own(struct repl_core *core)
 {
     return &core->v.entry[0];
 }
+
+/* core_admit.c */
+void core_admit_committed(struct repl_core *core, uint64_t pos);
 
 /* core_tracker.c */
 void core_tracker_init(struct repl_core *core);

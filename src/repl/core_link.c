@@ -16,7 +16,7 @@ void core_link_init(struct repl_core *core)
 {
     for (unsigned p = 0; p < core->c.peers; p++) {
         struct link *l = &core->link[p];
-        l->inbound_ms = l->dial_ms = l->refused_ms = INT64_MIN / 2;
+        l->inbound_ms = l->dial_ms = l->refused_ms = l->moved_ms = INT64_MIN / 2;
         l->retry_ms = INT64_MIN / 2;
         l->pull_slot = NONE;
     }
@@ -398,7 +398,10 @@ static void ack_original(struct repl_core *core, unsigned p, const struct batch 
         }
         return;
     }
-    if (b->last > l->acked) l->acked = b->last;
+    if (b->last > l->acked) {
+        l->acked = b->last;
+        l->moved_ms = core->now_ms;
+    }
     if (e->counts) core_tracker_exact(core, p, b->last);
 }
 
@@ -433,6 +436,7 @@ static void on_ack(struct repl_core *core, unsigned p, const struct repl_event *
     l->acked = pos;
     l->acked_chain = chain;
     for (unsigned q = 0; MUTANT(HEARSAY) && q < core->c.peers; q++) core_tracker_reach(core, q, from, pos);
+    if (pos > from) l->moved_ms = core->now_ms;
     if (pos > from) core_tracker_reach(core, p, from, pos);
     if (pos >= l->next) l->next = pos + 1;
     bool more = l->asked; /* does a batch sent after the last rewind still travel? */

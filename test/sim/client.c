@@ -18,6 +18,19 @@ static void track(struct node *n, struct client_op *c)
     node_feed(n, e);
 }
 
+/* As the engine does: not while the peers this write needs lag behind. */
+static bool admitted(struct sim *s, struct node *n)
+{
+    size_t waiting = 1;
+    for (size_t i = 0; i < s->clients; i++) {
+        const struct client_op *c = &s->client[i];
+        waiting += c->node == n->i && (c->state == CLIENT_QUEUED || c->state == CLIENT_TRACKED);
+    }
+    if (repl_admits(n->core, waiting, sim_ms(s))) return true;
+    s->goal[GOAL_HELD_BACK] = true;
+    return false;
+}
+
 uint64_t client_issue(struct sim *s, unsigned node, uint64_t key, const struct edit *edit, unsigned need,
                       unsigned attempt)
 {
@@ -43,7 +56,7 @@ uint64_t client_issue(struct sim *s, unsigned node, uint64_t key, const struct e
     struct work *w = mem_alloc(sizeof(*w));
     *w = (struct work){ .key = key, .edit = *edit, .client = (unsigned)index };
     c->state = CLIENT_QUEUED;
-    if (lane_submit(n, w)) return index;
+    if ((need == 1 || admitted(s, n)) && lane_submit(n, w)) return index;
     mem_free(w);
     c->not_applied = true;
     s->goal[GOAL_NOT_APPLIED] = true;

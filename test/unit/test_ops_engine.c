@@ -21,6 +21,7 @@
 /* ---- a cluster of the test's ------------------------------------------------------------------------------------- */
 static struct {
     unsigned writes, nodes, asked;
+    bool lags;
     enum repl_result result;
     unsigned got, disks;
     bool all;
@@ -45,6 +46,12 @@ unsigned cluster_writes(const struct cluster *c)
 {
     (void)c;
     return fake.writes;
+}
+bool cluster_admits(struct cluster *c, size_t waiting)
+{
+    (void)c;
+    assert_true(waiting > 0);
+    return !fake.lags;
 }
 unsigned cluster_nodes(const struct cluster *c)
 {
@@ -333,6 +340,24 @@ static void too_many_writes(void **state)
         assert_string_equal(a[i].c->outcome, "not_applied");
     }
     for (int i = 0; i < 3; i++) call_free(a[i].c);
+}
+
+static void no_writes_while_the_others_lag(void **state)
+{
+    struct asked a[2];
+    (void)state;
+    cluster_of(2, 3);
+    fake.lags = true;
+    struct call *alone = make(op_by_name("create"), CREATE);
+    alone->write_quorum = 1; /* waits for nobody */
+    submit(&a[0], alone);
+    submit(&a[1], make(op_by_name("create"), CREATE));
+    for (int i = 0; i < 2; i++) run_until(&a[i].over);
+    assert_int_equal(a[0].c->status, 0);
+    assert_int_equal(a[1].c->status, E_BUSY);
+    assert_string_equal(a[1].c->outcome, "not_applied");
+    for (int i = 0; i < 2; i++) call_free(a[i].c);
+    fake.lags = false;
 }
 
 static void draining_refuses_and_finishes(void **state)
@@ -703,6 +728,7 @@ int main(void)
         TEST(bodies_decoded_on_the_pool),
         TEST(deadlines_before_the_batch),
         TEST(too_many_writes),
+        TEST(no_writes_while_the_others_lag),
         TEST(draining_refuses_and_finishes),
         TEST(a_client_that_goes_away),
         TEST(touches_are_merged),
