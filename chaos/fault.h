@@ -40,10 +40,10 @@ void fault_clock_set(struct node *n, const char *library, const char *how);
 /* How far a node's clock is from ours, by the creation time it stamps on a write of the supervisor. */
 int fault_clock_seen(struct cycle *c, int node, int64_t *ret_s, struct err *err);
 
-/* fault_gate.c, fault_link.c, fault_kill.c, fault_disk.c, fault_files.c, fault_clock.c */
+/* fault_gate.c, fault_link.c, fault_lag.c, fault_kill.c, fault_disk.c, fault_files.c, fault_clock.c */
 extern const struct fault_class fault_kill_primary, fault_partition, fault_drop_acks, fault_clock_skew;
 extern const struct fault_class fault_one_way, fault_flapping, fault_slow_links, fault_swallowed, fault_duplicated,
-    fault_corrupted, fault_long_split, fault_lonely;
+    fault_corrupted, fault_long_split, fault_lonely, fault_past_log, fault_lagging;
 extern const struct fault_class fault_kill_any, fault_kill_two, fault_kill_all, fault_storm, fault_rolling, fault_pause;
 extern const struct fault_class fault_disk_full, fault_fsync, fault_torn, fault_power;
 extern const struct fault_class fault_replaced, fault_processes;

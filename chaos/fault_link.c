@@ -113,7 +113,7 @@ static struct proxy_fault piece_fault(const struct cycle *c)
     const char *v = WAYS(c);
     struct proxy_fault f = { 0 };
     if (strstr(v, "late")) f = (struct proxy_fault){ .delay_ms = 30, .jitter_ms = 60 };
-    if (strstr(v, "dribble")) f.dribble = true;
+    if (strstr(v, "dribble")) f.dribble = 16;
     if (strstr(v, "swallowed")) f.swallow = 1.0 / 3;
     if (strstr(v, "truncated")) f.truncate = 1.0 / 3;
     if (strstr(v, "duplicated")) f.duplicate = 1.0 / 3;

@@ -10,7 +10,6 @@
 #include "world.h"
 
 #define QUEUE_BYTES_MAX ((size_t)4 << 20) /* beyond, the source is not read */
-#define DRIBBLE_BYTES 16
 
 struct piece {
     struct list link;
@@ -129,10 +128,9 @@ static void queue_piece(struct pump *p, const char *data, size_t len, uint64_t d
     list_add_tail(&p->queue, &piece->link);
 }
 
-static void dribble(struct pump *p, const char *data, size_t len, uint64_t due_ms)
+static void dribble(struct pump *p, const char *data, size_t len, uint64_t due_ms, size_t step)
 {
-    for (size_t at = 0; at < len; at += DRIBBLE_BYTES)
-        queue_piece(p, data + at, len - at < DRIBBLE_BYTES ? len - at : DRIBBLE_BYTES, due_ms++);
+    for (size_t at = 0; at < len; at += step) queue_piece(p, data + at, len - at < step ? len - at : step, ++due_ms);
 }
 
 /* What the fault of this way makes of a piece. */
@@ -167,7 +165,7 @@ static void take_piece(struct pump *p, char *data, size_t len)
     }
     if (f->dribble) {
         n->dribbled++;
-        dribble(p, data, len, due);
+        dribble(p, data, len, due > p->last_due_ms ? due : p->last_due_ms, f->dribble);
     } else if (len > 0) {
         queue_piece(p, data, len, due);
     }

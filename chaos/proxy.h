@@ -25,7 +25,7 @@ struct proxy_fault {
     bool cut;
     double swallow, truncate, corrupt, duplicate;   /* chance of a piece */
     uint32_t delay_ms, jitter_ms;                   /* every piece; order is kept */
-    bool dribble;                                   /* 16 bytes a millisecond */
+    uint32_t dribble;                               /* bytes a millisecond; 0: all at once */
 };
 
 struct proxy_count {

@@ -1,5 +1,6 @@
 /* core.h - private to src/repl/core*.c: what one core holds. core.c: events in, effects out, time; core_tracker.c:
- * clients that wait; core_link.c: one peer's link; core_admit.c: how much is let in; core_vector.c: who has what of every stream, and what to pull. */
+ * clients that wait; core_link.c: one peer's link; core_admit.c: how much is let in; core_vector.c: who has what of
+ * every stream, and what to pull. */
 #ifndef AIM_REPL_CORE_H
 #define AIM_REPL_CORE_H
 
@@ -79,6 +80,7 @@ struct link {
     bool pinging; /* a vector message is on the way */
     bool starving; /* our log begins behind what it has */
     int64_t starved_ms, progress_ms, vector_ms, whole_ms, hello_ms;
+    unsigned most;         /* ops in a batch: fewer after a silence, more with every answer */
     unsigned silent, mute; /* batches without any answer since the last one; hellos */
     uint64_t silent_pos;   /* acked when the last of them was given up */
     int64_t dial_ms, retry_ms, refused_ms;

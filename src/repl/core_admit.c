@@ -1,18 +1,18 @@
 /* core_admit.c - whether one more write is let in. A stream is a prefix: while the peers that are needed for W are
  * behind, no new write can be acknowledged before they have all that came earlier. Were everything let in, a node whose
  * clients give up and try again would add to the lag faster than the peers take from it, and never acknowledge a write
- * again. So once the oldest op that W lack is older than half a client's patience, only so many ops may be missing there
- * as they take in that time, at the pace they have shown; that room grows again while the lag is small.
+ * again. So once the oldest op that W lack is older than half a client's patience, only so many ops may be missing
+ * there as they take in that time, at the pace they have shown; that room grows again while the lag is small.
  *
- *   FREE ─lag > patience / 2─▶ SHRUNK: room = pace x patience / 2 ─lag < patience / 4─▶ room grows by an eighth every
- *   100 ms ─FREE_FROM─▶ FREE
+ *   FREE ─lag > patience / 2─▶ SHRUNK: room = pace x patience / 2
+ *   SHRUNK ─lag < patience / 4─▶ room grows by an eighth every 100 ms ─FREE_FROM─▶ FREE
  *
  * The lag is that of the fastest W - 1 peers that are up: what nobody waits for holds nobody back. A link that has
  * brought no acknowledgement of late is not slow but broken, and waited for like any other. */
 #include "repl/core.h"
 
 #define STEP_MS 100   /* between two looks */
-#define MOVED_MS 1000 /* a peer that took nothing for so long does not lag, it hangs */
+#define MOVED_MS 3000 /* a peer that took nothing for so long does not lag, it hangs */
 #define FREE_FROM (1u << 16)
 #define PACE_SHARE 8 /* of a look in the pace */
 

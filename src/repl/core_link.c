@@ -19,6 +19,7 @@ void core_link_init(struct repl_core *core)
         l->inbound_ms = l->dial_ms = l->refused_ms = l->moved_ms = INT64_MIN / 2;
         l->retry_ms = INT64_MIN / 2;
         l->pull_slot = NONE;
+        l->most = REPL_BATCH_OPS;
     }
 }
 
@@ -163,6 +164,7 @@ static void stalled(struct repl_core *core, unsigned p)
     } else if (l->batches > 0) {
         l->silent++;
         l->silent_pos = l->acked;
+        l->most = l->most > 4 ? l->most / 4 : 1; /* it may have been too much for the path */
     }
     leave(core, p, REPL_DOWN, core->now_ms, true);
 }
@@ -357,8 +359,7 @@ void core_link_pump(struct repl_core *core, unsigned p)
     f->entry = *core_own(core);
     f->first = l->next;
     uint64_t left = core_own(core)->pos - l->next + 1;
-    unsigned shift = 2 * l->silent; /* what was too much for the path is tried in smaller pieces */
-    uint64_t most = l->original || shift > 8 ? 1u : (uint64_t)REPL_BATCH_OPS >> shift;
+    uint64_t most = l->original ? 1 : l->most;
     f->count = (unsigned)(left < most ? left : most);
 }
 
@@ -414,6 +415,7 @@ static void on_ack(struct repl_core *core, unsigned p, const struct repl_event *
     memmove(l->batch, l->batch + 1, l->batches * sizeof(b));
     sample_rtt(core, l, b.sent_ms);
     l->silent = 0;
+    l->most = l->most < REPL_BATCH_OPS / 2 ? 2 * l->most : REPL_BATCH_OPS;
     l->tries = 0;
     progress(core, p);
     if (l->original) {

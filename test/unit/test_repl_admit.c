@@ -116,7 +116,7 @@ static void a_silent_peer_is_not_a_slow_one(void **state)
     struct slow s;
     begin(&s, 1, 2);
     commit(&s, 500);
-    for (int i = 0; i < 8; i++) { /* alive, and no acknowledgement: a write is waited for as ever */
+    for (int i = 0; i < 30; i++) { /* alive, and no acknowledgement: a write is waited for as ever */
         s.r.now += 200;
         rig_step(&s.r, rig_event(&s.r, REPL_BUSY, 0));
         assert_true(admits(&s));
