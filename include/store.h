@@ -65,6 +65,7 @@ struct log_op { uint64_t seq, ver, chain; const void *body; size_t body_len; }; 
 struct local_value { const void *data; size_t len; };
 
 typedef int (*rowid_cb)(void *data, int64_t rowid);                /* non-zero stops the scan without error */
+typedef int (*lent_cb)(void *data, const struct row *row);         /* 0, or the error the verb ends with */
 
 /* ---- the verbs ------------------------------------------------------------------------------------------------ */
 struct store_verbs {
@@ -96,6 +97,10 @@ struct store_verbs {
     /* missing ones are left out */
     int (*by_rowids)(struct store_tx *, const int64_t *rowid, size_t count, size_t bytes_max, struct arena *,
                      struct rows *ret);
+    /* The same rows one by one, their texts lent for the call: no source, no last access, no own. Ends before a row
+     * that bytes_max (0: none) does not hold, unless it is the first. *ret_done: so many rowids are done with. */
+    int (*each_row)(struct store_tx *, const int64_t *rowid, size_t count, size_t bytes_max, lent_cb, void *data,
+                    size_t *ret_done);
     /* links as shown (memory_links); the rows of record are SIDE_LINK */
     /* either end; created_at, then ids */
     int (*links_of)(struct store_tx *, const char *id, struct arena *, struct links *ret);

@@ -285,6 +285,7 @@ static void index_word(struct query_index *x, size_t *uses, const char *word, st
     size_t len = strlen(word);
     struct query_slot *s = query_look(x, word, len);
 
+    x->lens[(unsigned char)word[0] & 31] |= UINT32_C(1) << (len < 31 ? len : 31);
     use.next = s->word != NULL ? s->use : -1;
     x->use[*uses] = use;
     *s =

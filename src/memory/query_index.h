@@ -3,6 +3,7 @@
 #ifndef AIM_MEMORY_QUERY_INDEX_H
 #define AIM_MEMORY_QUERY_INDEX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@ struct query_slot {
 struct query_index {
     struct query_slot *slot; /* open addressing, mask + 1 a power of two, at most half full */
     uint32_t mask;
+    uint32_t lens[32]; /* by the first byte: bit n says that a word of that length (31: or more) begins so */
     struct query_use *use;
     uint8_t prefix[QUERY_GROUPS_MAX]; /* groups that are prefixes */
     uint8_t prefixes;
@@ -37,6 +39,12 @@ static inline uint32_t query_hash(const char *word, size_t len)
     uint32_t h = 2166136261u;
     for (size_t i = 0; i < len; i++) h = (h ^ (unsigned char)word[i]) * 16777619u;
     return h ^ h >> 15;
+}
+
+/* Whether it is worth looking: most words of a text are told apart by their first letter and length. */
+static inline bool query_may_hold(const struct query_index *x, const char *word, size_t len)
+{
+    return x->lens[(unsigned char)word[0] & 31] >> (len < 31 ? len : 31) & 1;
 }
 
 /* The slot of a word, or the empty one where it would be. */

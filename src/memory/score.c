@@ -50,10 +50,10 @@ static int on_word(void *data, const char *word, size_t len, uint32_t position)
 {
     struct match *m = data;
     const struct query_index *x = m->q->index;
-    const struct query_slot *slot = query_look(x, word, len);
+    const struct query_slot *slot = query_may_hold(x, word, len) ? query_look(x, word, len) : NULL;
 
     m->ret->words++;
-    for (int i = slot->word != NULL ? slot->use : -1; i >= 0; i = x->use[i].next) {
+    for (int i = slot != NULL && slot->word != NULL ? slot->use : -1; i >= 0; i = x->use[i].next) {
         const struct query_use *use = &x->use[i];
         if (use->kind == USE_PHRASE) {
             match_phrase(m, use, m->base + position);

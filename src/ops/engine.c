@@ -23,9 +23,9 @@ static bool writes(const struct call_private *p)
 }
 
 /* ---- answering --------------------------------------------------------------------------------------------------- */
-static void maybe_drained(struct engine *e)
+void engine_settled(struct engine *e)
 {
-    if (!e->draining || e->count > 0 || !touch_idle(e) || touch_waiting(e) || e->drained == NULL) return;
+    if (!e->draining || e->count > 0 || !touch_idle(e) || e->drained == NULL) return;
     void (*drained)(void *data) = e->drained;
     e->drained = NULL;
     drained(e->drained_data);
@@ -55,7 +55,7 @@ void engine_finish(struct call_private *p, int status)
     e->bytes -= p->bytes;
     if (writes(p)) e->writes--;
     c->done(c);
-    maybe_drained(e);
+    engine_settled(e);
 }
 
 static void on_idle(uv_idle_t *idle);
@@ -206,10 +206,8 @@ static void read_done(struct read_item *item, int status)
         return;
     }
     if (status) c->err = item->err;
-    if (status == 0 && c->op->effect == OP_TOUCH && !c->no_touch && !p->gone)
-        touch_add(p->engine, p);
-    else
-        engine_finish(p, status);
+    if (status == 0 && c->op->effect == OP_TOUCH && !c->no_touch && !p->gone) touch_note(p->engine, p);
+    engine_finish(p, status);
 }
 
 /* 0, or why it cannot be read now. */
@@ -220,11 +218,23 @@ static int read_start(struct call_private *p)
     return readers_submit(p->engine->readers, &p->read);
 }
 
+void engine_read(struct call_private *p)
+{
+    int status = p->gone ? E_CANCELLED : read_start(p);
+    if (status) engine_finish(p, status);
+}
+
+/* After the touches of answers that went out already. */
+static int read_begin(struct call_private *p)
+{
+    return touch_await(p->engine, p) ? 0 : read_start(p);
+}
+
 static void position_cb(void *data, int status)
 {
     struct call_private *p = data;
     if (status == 0 && p->gone) status = E_CANCELLED;
-    if (status == 0) status = read_start(p);
+    if (status == 0) status = read_begin(p);
     if (status) {
         err_set(&p->call->err, status, "%s", status == E_TIMEOUT ? "the position has not arrived" : err_text(status));
         engine_finish(p, status);
@@ -247,7 +257,7 @@ static int read_submit(struct call_private *p, int64_t now_ms)
         int rc = cluster_wait_pos(p->engine->cluster, c->wait_stream, c->wait_seq, p->until_ms, position_cb, p);
         if (rc <= 0) return rc;
     }
-    return read_start(p);
+    return read_begin(p);
 }
 
 /* ---- writes: in the lane ----------------------------------------------------------------------------------------- */
@@ -583,8 +593,8 @@ static void on_timer(uv_timer_t *timer)
     int64_t now_ms = clock_mono_ms();
     poll_positions(e, now_ms);
     touch_tick(e, now_ms);
-    maybe_drained(e);
-    bool needed = !list_empty(&e->polling) || touch_waiting(e) || (e->draining && e->drained);
+    engine_settled(e);
+    bool needed = !list_empty(&e->polling) || touch_timed(e) || (e->draining && e->drained);
     if (!needed) CHECK(uv_timer_stop(&e->timer) == 0);
 }
 

@@ -1,9 +1,14 @@
-/* engine.h - runs calls: one state machine for all doors. Loop thread.  READ, TOUCH   NEW ─▶ READING (reader) ─▶
- * RENDER ─▶ DONE            (X-Wait-Pos: WAIT_POS before READING) a TOUCH's noted ids go to the lane merged; its
- * answer waits for that commit, 100 ms at most WRITE, LOCAL  NEW ─▶ QUEUED (lane) ─▶ COMMITTED ─▶ QUORUM ∥ ASIDE ─▶
- * DONE E_AGAIN: the slice is committed, the call queues again behind the others; one quorum wait, for the last  The
- * submitter fills the call (op, args, caller, options), submits, and gets done exactly once; then it frees it by
- * call_free. Loop or one pool thread owns a call, never both. A write in the lane is never cancelled. */
+/* engine.h - runs calls: one state machine for all doors. Loop thread.
+ *
+ *   READ, TOUCH   NEW ─▶ READING (reader) ─▶ RENDER ─▶ DONE
+ *                 first WAIT_POS (X-Wait-Pos), WAIT_TOUCHES (accesses of earlier answers that it could show)
+ *   WRITE, LOCAL  NEW ─▶ QUEUED (lane) ─▶ COMMITTED ─▶ QUORUM ∥ ASIDE ─▶ DONE
+ *                 E_AGAIN: the slice is committed, the call queues again behind the others; one quorum wait, for the
+ *                 last
+ *
+ * The ids a TOUCH noted are queued for the lane when it is answered; the answer does not wait (touch.c). The submitter
+ * fills the call (op, args, caller, options), submits, and gets done exactly once; then it frees it by call_free. Loop
+ * or one pool thread owns a call, never both. A write in the lane is never cancelled. */
 #ifndef AIM_OPS_ENGINE_H
 #define AIM_OPS_ENGINE_H
 

@@ -9,7 +9,7 @@
 #define CALL_MAGIC 0x43414c4cu
 #define ENGINE_MAGIC 0x454e474eu
 #define READ_DEFAULT_MS 30000
-#define TOUCH_WAIT_MS 100  /* a recall's answer waits so long for its touches */
+#define TOUCH_WAIT_MS 100  /* a read waits so long for touches before it */
 #define ASIDE_MS 50        /* hints are given up after that */
 #define ASIDE_SHARE 50     /* they take a fiftieth of one core's time, */
 #define ASIDE_SAVED_US 100000 /* saved up to this much */
@@ -22,9 +22,9 @@ enum call_state {
     CALL_NEW,
     CALL_DECODING,
     CALL_WAIT_POS,
+    CALL_WAIT_TOUCHES,
     CALL_READING,
     CALL_ASKING,
-    CALL_TOUCHING,
     CALL_QUEUED,
     CALL_SETTLING,
     CALL_DONE
@@ -75,13 +75,19 @@ struct touch_map {
     size_t seen_count;
 };
 
-/* Touches of all reads, merged by id: one map gathers while the other is in the lane. */
-struct toucher {
-    struct touch_map map[2];
-    unsigned gathering; /* index */
+/* Touches of all reads, merged by id: the open batch takes notes until the lane begins with it. At most one each is
+ * open, running and on its way to the disk. */
+struct touch_batch {
+    struct list link; /* toucher.batches, the oldest first */
+    struct engine *engine;
+    struct touch_map map;
     bool in_lane;
     struct lane_item item;
-    struct list waiting[2]; /* calls whose answers wait for that map's commit */
+    struct list waiting; /* reads that begin after its commit */
+};
+struct toucher {
+    struct list batches;
+    struct touch_batch *open; /* NULL: none */
 };
 
 struct engine {
@@ -108,12 +114,15 @@ struct engine {
 /* engine.c */
 void engine_finish(struct call_private *p, int status);
 void engine_arm(struct engine *e);
+void engine_read(struct call_private *p); /* starts a read that waited */
+void engine_settled(struct engine *e);    /* tells drained when nothing is left */
 /* touch.c */
 void touch_init(struct engine *e);
 void touch_release(struct engine *e);
-void touch_add(struct engine *e, struct call_private *p); /* the call waits, or is finished */
+void touch_note(struct engine *e, const struct call_private *p); /* what the call touched; queued when this returns */
+bool touch_await(struct engine *e, struct call_private *p);      /* true: engine_read will be called, else begin now */
 void touch_tick(struct engine *e, int64_t now_ms);
+bool touch_timed(const struct engine *e); /* wants the tick */
 bool touch_idle(const struct engine *e);
-bool touch_waiting(const struct engine *e);
 
 #endif

@@ -2,8 +2,8 @@
  * sums of weights are read and scored from their text. If all postings and all rows fit, that is the whole answer;
  * else a memory that shares only frequent words with the query may be missed, on purpose.
  *
- *   query -> groups with their df -> pool of rowids (sum of idf) -> candidates in order -> rows, filtered, matched
- *         -> scored, best first, limit -> nearness of the namespace -> budget */
+ *   query -> groups with their df -> pool of rowids (sum of idf) -> candidates in order -> texts, matched, filtered
+ *         -> scored, best first, limit -> whole rows -> nearness of the namespace -> budget */
 #include "ops/recall.h"
 
 #include <stdlib.h>
@@ -29,10 +29,15 @@
 #define FUNCTION_WORDS_ROWS 32 /* up to so many memories function words are words like others */
 #define ANCESTORS_MAX 64
 
+/* A candidate that matched. Of the memory only what the score and the order need is kept: id, priority, confidence,
+ * accesses, tier, time of the update; the whole row is read when it is to be shown. */
 struct scored {
-    const struct row *row;
+    int64_t rowid;
+    uint64_t ver;
+    struct memory m;
     struct text_match match;
     double text, score;
+    const struct row *row; /* NULL until read */
 };
 
 struct plan {
@@ -50,9 +55,10 @@ struct plan {
     struct group_stat stat[QUERY_GROUPS_MAX];
     int64_t phrase_rows[QUERY_GROUPS_MAX];
     struct pool pool;
-    bool whole;         /* every posting was read */
-    struct scored *hit; /* ROWS_MAX + TOP_MAX */
+    bool whole;          /* every posting was read */
+    struct scored **hit; /* ROWS_MAX + TOP_MAX */
     size_t hits;
+    size_t text_bytes; /* read so far */
 };
 
 static int full(struct plan *p)
@@ -322,42 +328,46 @@ static size_t text_bytes(const struct memory *m)
     return strlen(m->title) + strlen(m->content) + strlen(m->tags);
 }
 
-static void match_row(struct plan *p, const struct row *row)
+/* A lent_cb. */
+static int match_row(void *data, const struct row *row)
 {
-    struct scored *s = &p->hit[p->hits];
+    struct plan *p = data;
+    const struct memory *m = &row->m;
+    struct text_match match;
 
-    score_match(p->tokenizer, &p->query, &row->m, &s->match);
-    for (size_t i = 0; i < p->query.groups; i++) p->phrase_rows[i] += s->match.f[i] > 0.0;
-    if (p->f->all_words ? !s->match.all : s->match.groups_matched == 0) return;
-    if (!recall_passes(&p->filter, row)) return;
-    s->row = row;
-    p->hits++;
+    p->text_bytes += text_bytes(m);
+    score_match(p->tokenizer, &p->query, m, &match);
+    for (size_t i = 0; i < p->query.groups; i++) p->phrase_rows[i] += match.f[i] > 0.0;
+    if (p->f->all_words ? !match.all : match.groups_matched == 0) return 0;
+    if (!recall_passes(&p->filter, row)) return 0;
+    struct scored *s = arena_alloc(p->arena, sizeof(*s));
+    if (s == NULL) return full(p);
+    *s = (struct scored){ .rowid = row->rowid, .ver = row->stamp.ver, .match = match };
+    s->m = (struct memory){ .id = arena_strdup(p->arena, m->id),
+                            .updated_at = arena_strdup(p->arena, m->updated_at),
+                            .tier = m->tier,
+                            .priority = m->priority,
+                            .confidence = m->confidence,
+                            .access_count = m->access_count };
+    if (s->m.id == NULL || s->m.updated_at == NULL) return full(p);
+    p->hit[p->hits++] = s;
+    return 0;
 }
 
 /* Reads candidates in order: the first ones in any case, then until the limit is reached; never without bound. */
 static int read_rows(struct plan *p, const struct pool_order *o)
 {
-    size_t at = 0, bytes = 0;
+    size_t at = 0;
 
     while (at < o->count) {
-        size_t many = (at < o->first ? o->first : o->count) - at;
-        struct rows rows;
+        size_t many = (at < o->first ? o->first : o->count) - at, done;
         bool enough = p->hits >= p->f->limit;
-        if (at < o->first ? enough && bytes > READ_BYTES : enough) break;
-        if (bytes > READ_BYTES_MAX) break;
+        if (at < o->first ? enough && p->text_bytes > READ_BYTES : enough) break;
+        if (p->text_bytes > READ_BYTES_MAX) break;
         if (many > ROWS_FIRST) many = ROWS_FIRST;
-        int rc = p->tx->v->by_rowids(p->tx, o->rowid + at, many, READ_BYTES, p->arena, &rows);
+        int rc = p->tx->v->each_row(p->tx, o->rowid + at, many, READ_BYTES, match_row, p, &done);
         if (rc != 0) return failed(p, rc);
-        for (size_t i = 0; i < rows.count; i++) {
-            match_row(p, &rows.item[i]);
-            bytes += text_bytes(&rows.item[i].m);
-        }
-        if (!rows.more || rows.count == 0) {
-            at += many;
-            continue;
-        }
-        while (o->rowid[at] != rows.item[rows.count - 1].rowid) at++;
-        at++;
+        at += done;
     }
     if (at < o->count) p->whole = false;
     return 0;
@@ -392,30 +402,47 @@ static int gather(struct plan *p)
 
 static int by_score(const void *a, const void *b)
 {
-    const struct scored *x = a, *y = b;
+    const struct scored *x = *(struct scored *const *)a, *y = *(struct scored *const *)b;
 
     if (x->score != y->score) return x->score > y->score ? -1 : 1;
-    if (x->row->stamp.ver != y->row->stamp.ver) return x->row->stamp.ver > y->row->stamp.ver ? -1 : 1;
-    return strcmp(x->row->m.id, y->row->m.id);
+    if (x->ver != y->ver) return x->ver > y->ver ? -1 : 1;
+    return strcmp(x->m.id, y->m.id);
 }
 
-static void rank(struct plan *p)
+/* The whole rows of what is left. */
+static int read_hits(struct plan *p)
+{
+    int64_t *rowid = arena_alloc(p->arena, (p->hits + 1) * sizeof(*rowid));
+    struct rows rows;
+
+    if (rowid == NULL) return full(p);
+    for (size_t i = 0; i < p->hits; i++) rowid[i] = p->hit[i]->rowid;
+    int rc = p->tx->v->by_rowids(p->tx, rowid, p->hits, 0, p->arena, &rows);
+    if (rc != 0) return failed(p, rc);
+    CHECK(rows.count == p->hits); /* one snapshot */
+    for (size_t i = 0; i < p->hits; i++) p->hit[i]->row = &rows.item[i];
+    return 0;
+}
+
+static int rank(struct plan *p)
 {
     /* How many rows hold a phrase is known once all that could were read; a namespace leaves some out. */
     for (size_t i = 0; p->whole && p->ns == NULL && i < p->query.groups; i++) {
         if (p->query.group[i].words > 1) p->stat[i].df = p->phrase_rows[i];
     }
     for (size_t i = 0; i < p->hits; i++) {
-        struct scored *s = &p->hit[i];
+        struct scored *s = p->hit[i];
         s->text = score_text(&p->corpus, &p->query, p->stat, &s->match);
-        s->score = score_total(s->text, &s->row->m, p->f->now_us, p->f->tier_bonus);
+        s->score = score_total(s->text, &s->m, p->f->now_us, p->f->tier_bonus);
     }
     qsort(p->hit, p->hits, sizeof(*p->hit), by_score);
     if (p->hits > p->f->limit) p->hits = p->f->limit;
-    if (p->f->ns_hierarchy == NULL) return;
+    int rc = read_hits(p);
+    if (rc != 0 || p->f->ns_hierarchy == NULL) return rc;
     /* Nearness orders what the limit let through: clients' recorded answers depend on it. */
-    for (size_t i = 0; i < p->hits; i++) p->hit[i].score *= score_nearness(p->f->ns_hierarchy, p->hit[i].row->m.ns);
+    for (size_t i = 0; i < p->hits; i++) p->hit[i]->score *= score_nearness(p->f->ns_hierarchy, p->hit[i]->row->m.ns);
     qsort(p->hit, p->hits, sizeof(*p->hit), by_score);
+    return 0;
 }
 
 int64_t recall_tokens(const struct memory *m)
@@ -428,7 +455,7 @@ static int give(struct plan *p, struct hits *ret)
     ret->item = arena_alloc(p->arena, (p->hits + 1) * sizeof(*ret->item));
     if (ret->item == NULL) return full(p);
     for (size_t i = 0; i < p->hits; i++) {
-        const struct scored *s = &p->hit[i];
+        const struct scored *s = p->hit[i];
         int64_t cost = recall_tokens(&s->row->m);
         if (p->f->budget_tokens >= 0 && cost > p->f->budget_tokens - ret->tokens_used) break;
         ret->tokens_used += cost;
@@ -452,7 +479,6 @@ int recall_find(struct store_tx *tx, const struct tokenizer *t, struct df_cache 
     if (rc != 0 || p->query.groups == 0 || p->corpus.rows == 0 || f->limit == 0) return rc;
     rc = plan_namespaces(p);
     if (rc == 0) rc = gather(p);
-    if (rc != 0) return rc;
-    rank(p);
-    return give(p, ret);
+    if (rc == 0) rc = rank(p);
+    return rc == 0 ? give(p, ret) : rc;
 }

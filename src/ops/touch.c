@@ -1,6 +1,12 @@
-/* touch.c - accesses noted by reads, merged by id into one lane item at a time. It commits without fsync; what is
- * lost with the power is a count. A call waits for the commit that holds its touches, TOUCH_WAIT_MS at most. */
+/* touch.c - accesses noted by reads. The answer that gave rise to them does not wait: their lane item is queued before
+ * it goes out, so a write that comes later finds them counted, and a read that could show them and comes before their
+ * commit begins after it, TOUCH_WAIT_MS later at most. Nothing waits for the disk; what a kill loses is counts of the
+ * last moment. What is noted while an item is queued goes with it, merged by id:
+ *
+ *   note ─▶ OPEN batch, its item queued ─the lane begins─▶ RUNNING ─committed─▶ waiting reads begin ─done─▶ freed
+ *                                                          (the next note opens another batch) */
 #include <string.h>
+#include <strings.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -62,11 +68,10 @@ static bool map_empty(const struct touch_map *m)
     return m->count == 0 && m->seen_count == 0;
 }
 
-/* ---- the lane item ----------------------------------------------------------------------------------------------- */
+/* ---- the lane items ---------------------------------------------------------------------------------------------- */
 static int run(struct lane_item *item, struct change *c, struct err *err)
 {
-    struct toucher *t = container_of(item, struct toucher, item);
-    const struct touch_map *m = &t->map[1 - t->gathering];
+    const struct touch_map *m = &container_of(item, struct touch_batch, item)->map;
     char now[TIME_TEXT];
     time_print(now, c->now_us);
     (void)err;
@@ -82,101 +87,163 @@ static int run(struct lane_item *item, struct change *c, struct err *err)
     return 0;
 }
 
-static void touch_send(struct engine *e);
+static struct touch_batch *open_batch(struct engine *e)
+{
+    struct toucher *t = &e->toucher;
+    if (t->open != NULL) return t->open;
+    t->open = mem_alloc(sizeof(*t->open));
+    t->open->engine = e;
+    list_init(&t->open->waiting);
+    list_add_tail(&t->batches, &t->open->link);
+    return t->open;
+}
 
 static void release_waiting(struct list *waiting)
 {
     struct list *node;
-    while ((node = list_pop_head(waiting)) != NULL) engine_finish(container_of(node, struct call_private, wait), 0);
+    while ((node = list_pop_head(waiting)) != NULL) engine_read(container_of(node, struct call_private, wait));
+}
+
+static void begun(struct lane_item *item)
+{
+    struct touch_batch *b = container_of(item, struct touch_batch, item);
+    CHECK(b->engine->toucher.open == b);
+    b->engine->toucher.open = NULL;
+}
+
+/* Readers see it now, or never will. */
+static void seen(struct lane_item *item)
+{
+    struct touch_batch *b = container_of(item, struct touch_batch, item);
+    struct list waiting;
+    map_clear(&b->map);
+    list_init(&waiting);
+    list_splice_tail(&waiting, &b->waiting);
+    release_waiting(&waiting);
+}
+
+static void batch_free(struct touch_batch *b)
+{
+    struct toucher *t = &b->engine->toucher;
+    if (t->open == b) t->open = NULL;
+    list_remove(&b->link);
+    map_clear(&b->map);
+    mem_free(b);
 }
 
 static void done(struct lane_item *item, int status)
 {
-    struct toucher *t = container_of(item, struct toucher, item);
-    struct engine *e = container_of(t, struct engine, toucher);
+    struct touch_batch *b = container_of(item, struct touch_batch, item);
+    struct engine *e = b->engine;
     (void)status; /* counts that could not be written are not worth failing a read */
-    unsigned sent = 1 - t->gathering;
-    map_clear(&t->map[sent]);
-    t->in_lane = false;
-    struct list waiting;
-    list_init(&waiting);
-    list_splice_tail(&waiting, &t->waiting[sent]);
-    touch_send(e);
-    release_waiting(&waiting);
+    seen(item);
+    batch_free(b);
+    engine_settled(e);
 }
 
+/* Queues what is noted. */
 static void touch_send(struct engine *e)
 {
-    struct toucher *t = &e->toucher;
-    struct touch_map *m = &t->map[t->gathering];
-    if (t->in_lane || map_empty(m) || e->lane == NULL) return;
-    t->item = (struct lane_item){
-        .run = run, .done = done, .class = LANE_CLIENT, .no_fsync = true, .bytes = m->count * sizeof(struct touch_entry)
-    };
-    t->gathering = 1 - t->gathering;
-    t->in_lane = true;
-    int rc = lane_submit(e->lane, &t->item);
+    struct touch_batch *b = e->toucher.open;
+    if (b == NULL || b->in_lane) return;
+    b->item = (struct lane_item){ .run = run,
+                                  .begun = begun,
+                                  .seen = seen,
+                                  .done = done,
+                                  .class = LANE_CLIENT,
+                                  .no_fsync = true,
+                                  .bytes = b->map.count * sizeof(struct touch_entry) };
+    b->in_lane = true;
+    int rc = lane_submit(e->lane, &b->item);
     if (rc == 0) return;
-    t->in_lane = false;
-    t->gathering = 1 - t->gathering;
-    if (rc != E_BUSY) map_clear(m); /* nothing will be written any more; full: the tick tries again */
+    b->in_lane = false;
+    if (rc == E_BUSY)
+        engine_arm(e); /* full: the tick tries again */
+    else
+        done(&b->item, rc); /* nothing will be written any more */
 }
 
 /* ---- for the engine ---------------------------------------------------------------------------------------------- */
 void touch_init(struct engine *e)
 {
-    list_init(&e->toucher.waiting[0]);
-    list_init(&e->toucher.waiting[1]);
+    list_init(&e->toucher.batches);
 }
 
 void touch_release(struct engine *e)
 {
-    map_clear(&e->toucher.map[0]);
-    map_clear(&e->toucher.map[1]);
+    if (e->toucher.open != NULL) batch_free(e->toucher.open);
 }
 
-void touch_add(struct engine *e, struct call_private *p)
+void touch_note(struct engine *e, const struct call_private *p)
 {
-    struct toucher *t = &e->toucher;
-    struct touch_map *m = &t->map[t->gathering];
+    const struct seen *peer = &p->call->reply.seen;
+    if (e->lane == NULL || (p->touches.count == 0 && peer->agent == NULL)) return;
+    struct touch_map *m = &open_batch(e)->map;
     for (size_t i = 0; i < p->touches.count; i++) map_add(m, p->touches.id[i]);
-    map_seen(m, &p->call->reply.seen);
-    bool nothing = p->touches.count == 0 && p->call->reply.seen.agent == NULL;
-    if (nothing || e->lane == NULL) {
-        engine_finish(p, 0);
-        return;
-    }
-    p->state = CALL_TOUCHING;
-    p->until_ms = clock_mono_ms() + TOUCH_WAIT_MS;
-    list_add_tail(&t->waiting[t->gathering], &p->wait);
+    map_seen(m, peer);
     touch_send(e);
-    engine_arm(e);
+}
+
+/* Whether a map holds an id that a read of `id` may find: it, or one that begins with it. NULL: any. */
+static bool holds(const struct touch_map *m, const struct str *id)
+{
+    if (id == NULL || id->s == NULL) return !map_empty(m);
+    for (size_t i = 0; m->count > 0 && i < m->cap; i++)
+        if (m->entry[i].times != 0 && strncasecmp(m->entry[i].id, id->s, id->len) == 0) return true;
+    return false;
+}
+
+/* What a read is about that is decoded and begins with an id. */
+static const struct str *one_id(const struct call *c)
+{
+    const struct arg *first = c->op->args;
+    bool has = c->decode == NULL && c->args != NULL && first != NULL && first->name != NULL;
+    if (!has || strcmp(first->name, "id") != 0 || first->type != ARG_TEXT) return NULL;
+    return (const struct str *)(const void *)((const char *)c->args + first->offset);
+}
+
+bool touch_await(struct engine *e, struct call_private *p)
+{
+    const struct str *id = one_id(p->call);
+    struct list *batches = &e->toucher.batches;
+    for (struct list *node = batches->prev; node != batches; node = node->prev) { /* the latest is committed last */
+        struct touch_batch *b = container_of(node, struct touch_batch, link);
+        if (!holds(&b->map, id)) continue;
+        p->state = CALL_WAIT_TOUCHES;
+        p->until_ms = clock_mono_ms() + TOUCH_WAIT_MS;
+        list_add_tail(&b->waiting, &p->wait);
+        engine_arm(e);
+        return true;
+    }
+    return false;
 }
 
 void touch_tick(struct engine *e, int64_t now_ms)
 {
-    struct toucher *t = &e->toucher;
     struct list late;
     list_init(&late);
-    for (int i = 0; i < 2; i++)
-        list_each_safe (node, next, &t->waiting[i]) {
+    list_each_safe (at, after, &e->toucher.batches) {
+        struct touch_batch *b = container_of(at, struct touch_batch, link);
+        list_each_safe (node, next, &b->waiting) {
             struct call_private *p = container_of(node, struct call_private, wait);
             if (p->until_ms > now_ms) break;
             list_remove(node);
             list_add_tail(&late, node);
         }
+    }
     touch_send(e);
     release_waiting(&late);
 }
 
-bool touch_waiting(const struct engine *e)
+bool touch_timed(const struct engine *e)
 {
-    const struct toucher *t = &e->toucher;
-    bool unsent = !t->in_lane && !map_empty(&t->map[t->gathering]) && e->lane != NULL;
-    return unsent || !list_empty(&t->waiting[0]) || !list_empty(&t->waiting[1]);
+    bool waits = e->toucher.open != NULL && !e->toucher.open->in_lane;
+    list_each_safe (node, next, &e->toucher.batches)
+        waits = waits || !list_empty(&container_of(node, struct touch_batch, link)->waiting);
+    return waits;
 }
 
 bool touch_idle(const struct engine *e)
 {
-    return !e->toucher.in_lane;
+    return list_empty(&e->toucher.batches);
 }

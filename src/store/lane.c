@@ -167,6 +167,7 @@ static void batch_take(struct lane *l)
         l->bytes[k] -= item->bytes;
         bytes += item->bytes;
         s->items[s->count++] = item;
+        if (item->begun != NULL && !item->sliced) item->begun(item);
     }
     if (list_empty(&l->queue[LANE_REPLICATION]) && list_empty(&l->queue[LANE_CLIENT]) &&
         list_empty(&l->queue[LANE_UPKEEP]))
@@ -193,6 +194,16 @@ static void tell_commit(struct lane *l, const struct slot *s)
                                   .unseen = m->unseen,
                                   .clock = m->clock };
     if (l->cb != NULL) l->cb(l->data, &commit);
+}
+
+/* The batch is committed: those hear of it who do not wait for the disk. */
+static void tell_seen(struct lane *l, const struct slot *s)
+{
+    if (s->status != 0 || !s->committed) return;
+    l->calling = true;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i]->seen != NULL && s->items[i]->status == 0) s->items[i]->seen(s->items[i]);
+    l->calling = false;
 }
 
 /* The batch is over: everybody hears of it, the cluster first. Its slot is free then. */
@@ -333,6 +344,7 @@ static void lane_after(uv_work_t *work, int status)
     bool foreign = l->foreign;
     l->ran = l->job == JOB_BATCH;
     l->foreign = false;
+    if (l->ran) tell_seen(l, l->run);
     pump(l);
     if (foreign && !l->closing) l->watch(l->watch_data);
     rest_timer(l, l->job == JOB_BATCH);

@@ -24,6 +24,10 @@ struct lane_item {
     /* Pool. May be run twice (after E_AGAIN or a lost transaction): must not keep anything but results it sets anew.
      * 0, E_AGAIN (slice done: commit it and queue me again behind the others), or an error (undone). */
     int (*run)(struct lane_item *item, struct change *c, struct err *err);
+    /* Loop; may be NULL. The item leaves the queue for its first batch: run follows. Then: what it did is committed and
+     * seen by readers, but perhaps not on the disk yet. */
+    void (*begun)(struct lane_item *item);
+    void (*seen)(struct lane_item *item);
     /* Loop; exactly once; the item is the caller's again. status: run's, or of the commit. */
     void (*done)(struct lane_item *item, int status);
     enum lane_class class;

@@ -1,8 +1,9 @@
 """What is odd is kept, counted and shown: ops from the far future, edits that had not seen each other, ops nobody here
-understands, rows refused."""
+understands, rows refused. And accesses: each recall counts once, on whatever node, and the next request knows."""
 
 import datetime
 import struct
+import threading
 import unittest
 import uuid
 
@@ -147,6 +148,81 @@ class Counted(unittest.TestCase):
             self.assertEqual(metric(n, 'sync_push_skipped_total'), 2)
             until('its time is counted', lambda: n.status()['far_future_ops'] == 1, 5)
             self.assertLessEqual(n.status()['clock_ahead_ms'], 60000)
+
+
+class Accesses(unittest.TestCase):
+    def recall(self, n, times=1):
+        for _ in range(times):
+            r = n.get('/api/v1/recall?context=walnut')
+            self.assertEqual((r.status, r.json['count']), (200, 1), r)
+
+    def row(self, n, id):
+        return n.get('/api/v1/memories/' + id).json['memory']
+
+    def test_the_next_request_knows(self):
+        with Mesh(count=1, writes=0) as m:
+            n = m.nodes[0]
+            id = n.create('walnut shelf').json['id']
+            for i in range(1, 13):
+                self.recall(n)
+                how = i % 4
+                if how == 0:
+                    self.assertEqual(self.row(n, id)['access_count'], i)
+                elif how == 1:
+                    self.assertEqual(n.get('/api/v1/memories').json['memories'][0]['access_count'], i)
+                elif how == 2:
+                    self.assertEqual(n.get('/api/v1/search?q=walnut').json['results'][0]['access_count'], i)
+                else:
+                    edited = n.request('PUT', '/api/v1/memories/' + id, {'content': 'edit %d' % i}).json
+                    self.assertEqual(edited['access_count'], i, edited)
+                long = n.get('/api/v1/memories?tier=long').json['memories']
+                self.assertEqual([x['id'] for x in long], [id] if i >= 5 else [])
+            shown = self.row(n, id)
+            self.assertEqual((shown['tier'], shown.get('expires_at'), shown['priority']), ('long', None, 6))
+
+    def test_what_it_answers_is_from_before(self):
+        with Mesh(count=1, writes=0) as m:
+            n = m.nodes[0]
+            n.create('walnut shelf')
+            for i in range(6):
+                found = n.get('/api/v1/recall?context=walnut').json['memories'][0]
+                self.assertEqual((found['access_count'], found['tier']), (i, 'long' if i >= 5 else 'mid'))
+
+    def test_many_at_once_count_once_each(self):
+        with Mesh(count=1, writes=0) as m:
+            n = m.nodes[0]
+            id = n.create('walnut shelf').json['id']
+            threads = [threading.Thread(target=self.recall, args=(n, 25)) for _ in range(4)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            self.assertEqual(self.row(n, id)['access_count'], 100)
+
+    def test_a_stop_and_a_kill(self):
+        with Mesh(count=1, writes=0) as m:
+            n = m.nodes[0]
+            id = n.create('walnut shelf').json['id']
+            self.recall(n, 7)
+            self.assertEqual(n.stop(), 0)
+            n.start()
+            self.assertEqual(self.row(n, id)['access_count'], 7)
+            self.recall(n, 7)
+            self.assertEqual(self.row(n, id)['access_count'], 14)
+            n.kill()
+            n.start()
+            self.assertEqual(self.row(n, id)['access_count'], 14)
+
+    def test_nodes_agree(self):
+        with Mesh(writes=2) as m:
+            id = m.nodes[0].create('walnut shelf').json['id']
+            m.agreed()
+            for times, n in enumerate(m.nodes, 3):
+                self.recall(n, times)
+            for n in m.nodes:
+                until('every access is counted', lambda: self.row(n, id)['access_count'] == 3 + 4 + 5, 20)
+                self.assertEqual(self.row(n, id)['tier'], 'long')
+            m.agreed()
 
 
 if __name__ == '__main__':

@@ -319,6 +319,19 @@ static int ms_by_rowids(struct store_tx *tx, const int64_t *rowid, size_t count,
     return 0;
 }
 
+static int ms_each_row(struct store_tx *tx, const int64_t *rowid, size_t count, size_t bytes_max, lent_cb cb,
+                       void *data, size_t *ret_done)
+{
+    struct arena a;
+    struct rows rows;
+    arena_init(&a, BYTES_MAX);
+    int rc = ms_by_rowids(tx, rowid, count, bytes_max, &a, &rows);
+    for (size_t i = 0; rc == 0 && i < rows.count; i++) rc = cb(data, &rows.item[i]);
+    *ret_done = count;
+    arena_release(&a);
+    return rc;
+}
+
 /* ---- counters -------------------------------------------------------------------------------------------------- */
 
 static void count_add(struct counts *c, const char *name)
@@ -443,6 +456,7 @@ void ms_rows_verbs(struct store_verbs *v)
     v->words_scan = ms_words_scan;
     v->top_rowids = ms_top_rowids;
     v->by_rowids = ms_by_rowids;
+    v->each_row = ms_each_row;
     v->namespaces = ms_namespaces;
     v->stats = ms_stats;
     v->expired = ms_expired;

@@ -412,6 +412,65 @@ static void rows_by_rowid(void **state)
     kit_read_end(k);
 }
 
+struct lent {
+    const struct rows *want;
+    size_t seen;
+    int result;
+};
+
+static int compare_lent(void *data, const struct row *r)
+{
+    struct lent *l = data;
+    const struct row *want = &l->want->item[l->seen];
+    assert_int_equal(r->rowid, want->rowid);
+    assert_true(r->stamp.ver == want->stamp.ver);
+    assert_string_equal(r->m.id, want->m.id);
+    assert_string_equal(r->m.ns, want->m.ns);
+    assert_string_equal(r->m.title, want->m.title);
+    assert_string_equal(r->m.content, want->m.content);
+    assert_string_equal(r->m.tags, want->m.tags);
+    assert_string_equal(r->m.metadata, want->m.metadata);
+    assert_string_equal(r->m.created_at, want->m.created_at);
+    assert_string_equal(r->m.updated_at, want->m.updated_at);
+    assert_int_equal(r->m.expires_at == NULL, want->m.expires_at == NULL);
+    assert_int_equal(r->m.tier, want->m.tier);
+    assert_int_equal(r->m.priority, want->m.priority);
+    assert_int_equal(r->m.access_count, want->m.access_count);
+    l->seen++;
+    return l->result;
+}
+
+static void rows_one_by_one(void **state)
+{
+    struct kit *k = *state;
+    fill_pages(k);
+    struct store_tx *tx = kit_read(k);
+    int64_t ids[8], *end = ids;
+    kit_ok(tx->v->top_rowids(tx, 5, collect, &end), tx->err);
+    ids[5] = ids[1];
+    ids[1] = 999999;
+    struct rows want;
+    kit_ok(tx->v->by_rowids(tx, ids, 6, 0, &k->arena, &want), tx->err);
+    assert_int_equal(want.count, 5);
+    struct lent l = { .want = &want };
+    size_t done = 0;
+    kit_ok(tx->v->each_row(tx, ids, 6, 0, compare_lent, &l, &done), tx->err);
+    assert_int_equal(l.seen, 5);
+    assert_int_equal(done, 6);
+    l.seen = 0;
+    kit_ok(tx->v->each_row(tx, ids, 0, 0, compare_lent, &l, &done), tx->err);
+    assert_int_equal(done, 0);
+    for (size_t at = 0; at < 6; at += done) { /* each time one row, or one that is not there and one */
+        kit_ok(tx->v->each_row(tx, ids + at, 6 - at, 1, compare_lent, &l, &done), tx->err);
+        assert_in_range(done, 1, 2);
+    }
+    assert_int_equal(l.seen, 5);
+    l = (struct lent){ .want = &want, .result = E_TOO_LARGE };
+    assert_int_equal(tx->v->each_row(tx, ids, 6, 0, compare_lent, &l, &done), E_TOO_LARGE);
+    assert_int_equal(l.seen, 1);
+    kit_read_end(k);
+}
+
 /* ---- words */
 static int64_t found(struct kit *k, const char *word)
 {
@@ -584,6 +643,7 @@ static const struct CMUnitTest tests[] = {
     KIT_TEST(expired_rows_are_found),
     KIT_TEST(prefixes_find_ids),
     KIT_TEST(rows_by_rowid),
+    KIT_TEST(rows_one_by_one),
     KIT_TEST(words_follow_the_rows),
     KIT_TEST(words_are_undone_with_their_savepoint),
     KIT_TEST(scans_are_kept_to_namespaces),

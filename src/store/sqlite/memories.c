@@ -8,6 +8,7 @@
 
 /* ---- reading */
 #define OWN_FORMAT 1
+#define ROW_BYTES_MAX (64u << 20)
 
 static void own_encode(struct buf *b, const struct own *o)
 {
@@ -231,6 +232,81 @@ int sq_by_rowids(struct store_tx *tx, const int64_t *rowid, size_t count, size_t
         ret->count++;
     }
     return 0;
+}
+
+static const char *lent(sqlite3_stmt *s, int col)
+{
+    return or_empty((const char *)sqlite3_column_text(s, col));
+}
+
+/* What is on the statement's row; the texts are the statement's. */
+static void lent_row(sqlite3_stmt *s, struct row *ret)
+{
+    *ret = (struct row){ .rowid = sqlite3_column_int64(s, 14), .stamp.ver = (uint64_t)sqlite3_column_int64(s, 0) };
+    struct memory *m = &ret->m;
+    m->id = lent(s, 1);
+    if (tier_parse(lent(s, 2), &m->tier) != 0) m->tier = TIER_MID;
+    m->ns = lent(s, 3);
+    m->title = lent(s, 4);
+    m->content = lent(s, 5);
+    m->tags = lent(s, 6);
+    m->priority = sqlite3_column_int(s, 7);
+    m->confidence = sqlite3_column_type(s, 8) == SQLITE_NULL ? 1.0 : sqlite3_column_double(s, 8);
+    m->access_count = sqlite3_column_int64(s, 9);
+    m->created_at = lent(s, 10);
+    m->updated_at = lent(s, 11);
+    m->expires_at = (const char *)sqlite3_column_text(s, 12);
+    m->metadata = lent(s, 13);
+}
+
+/* A row that is not as we write them: as everybody else reads it. */
+static int strange_row(struct store_conn *c, int64_t rowid, lent_cb cb, void *data)
+{
+    struct arena a;
+    struct row r;
+    int rc;
+    sqlite3_stmt *s = sq_stmt(c, SQ_BY_ROWID, &rc);
+    if (s == NULL) return rc;
+    arena_init(&a, ROW_BYTES_MAX);
+    sq_int(s, 1, rowid);
+    rc = one_row(c, s, &a, &r);
+    if (rc == 0) rc = cb(data, &r);
+    arena_release(&a);
+    return rc;
+}
+
+int sq_each_row(struct store_tx *tx, const int64_t *rowid, size_t count, size_t bytes_max, lent_cb cb, void *data,
+                size_t *ret_done)
+{
+    struct store_conn *c = sq_of(tx);
+    struct buf list;
+    size_t bytes = 0;
+    int rc;
+    *ret_done = 0;
+    sqlite3_stmt *s = sq_stmt(c, SQ_EACH_ROW, &rc);
+    if (s == NULL) return rc;
+    buf_init(&list, 1u << 20);
+    for (size_t i = 0; i < count; i++) buf_printf(&list, "%c%lld", i ? ',' : '[', (long long)rowid[i]);
+    buf_putc(&list, count ? ']' : ' ');
+    rc = list.failed || count == 0 ? 0 : 1;
+    if (rc == 1) sqlite3_bind_text(s, 1, list.data, (int)list.len, SQLITE_STATIC);
+    while (rc == 1 && (rc = sq_step(c, s)) == 1) {
+        struct row r;
+        lent_row(s, &r);
+        size_t size = sq_row_bytes(&r);
+        if (bytes_max && bytes > 0 && bytes + size > bytes_max) break;
+        bytes += size;
+        *ret_done = (size_t)sqlite3_column_int64(s, 15) + 1;
+        bool strange = !sq_stamp_fits(r.stamp.ver, r.m.updated_at);
+        rc = strange ? strange_row(c, r.rowid, cb, data) : cb(data, &r);
+        rc = rc == 0 ? 1 : rc;
+    }
+    if (rc == 0) *ret_done = count;
+    sq_done(s);
+    sqlite3_bind_null(s, 1);
+    rc = list.failed ? sq_too_large(c) : rc < 0 ? rc : 0;
+    buf_release(&list);
+    return rc;
 }
 
 /* ---- writing */

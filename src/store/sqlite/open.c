@@ -28,6 +28,7 @@ static const struct store_verbs verbs = {
     .words_scan = sq_words_scan,
     .top_rowids = sq_top_rowids,
     .by_rowids = sq_by_rowids,
+    .each_row = sq_each_row,
     .links_of = sq_links_of,
     .link_show = sq_link_show,
     .link_hide = sq_link_hide,

@@ -115,7 +115,8 @@ int sq_side_scan(struct store_tx *tx, uint16_t kind, const char *prefix, const c
     sq_text(s, 2, after_id ? after_id : "");
     sq_int(s, 3, limit < INT32_MAX ? (int64_t)limit : -1);
     if (high) {
-        sq_text(s, 4, prefix);
+        bool further = after_id && strcmp(after_id, prefix) > 0;
+        sq_text(s, 4, further ? after_id : prefix); /* the one bound the index is entered at */
         sq_text(s, 5, high);
     }
     return read_sides(c, s, kind, a, ret, ret_count);

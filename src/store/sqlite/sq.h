@@ -176,6 +176,7 @@ int sq_words_df(struct store_tx *, const char *, bool, int64_t, int64_t *, int64
 int sq_words_scan(struct store_tx *, const char *const *, const char *const *, bool, int64_t, rowid_cb, void *);
 int sq_top_rowids(struct store_tx *, int64_t, rowid_cb, void *);
 int sq_by_rowids(struct store_tx *, const int64_t *, size_t, size_t, struct arena *, struct rows *);
+int sq_each_row(struct store_tx *, const int64_t *, size_t, size_t, lent_cb, void *, size_t *);
 int sq_links_of(struct store_tx *, const char *, struct arena *, struct links *);
 int sq_link_show(struct store_tx *, const struct link *);
 int sq_link_hide(struct store_tx *, const struct link *);

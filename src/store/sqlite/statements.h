@@ -33,6 +33,11 @@
     X(BY_TITLE, SQ_ROW " WHERE m.id >= ?3 AND m.id < ?3 || '~' AND +m.title = ?1 AND +m.namespace = ?2" \
                 " UNION ALL " SQ_ROW " WHERE m.titled = 0 AND m.title = ?1 AND m.namespace = ?2") \
     X(BY_ROWID, SQ_ROW " WHERE m.rowid = ?1") \
+    /* what ranking looks at; ?1: a JSON array of rowids, whose order the rows have */ \
+    X(EACH_ROW, \
+      "SELECT m.ver, m.id, m.tier, m.namespace, m.title, m.content, m.tags, m.priority, m.confidence," \
+      " m.access_count, m.created_at, m.updated_at, m.expires_at, m.metadata, m.rowid, j.key" \
+      " FROM json_each(?1) j CROSS JOIN memories m WHERE m.rowid = j.value") \
     X(BY_PREFIX, \
       "SELECT id FROM memories WHERE id >= ?1 AND id < ?2 AND substr(id, 1, length(?3)) = ?3 COLLATE NOCASE") \
     X(LIST, SQ_ROW " WHERE 1" SQ_PAGE) \
@@ -127,7 +132,7 @@
     X(SIDE_SCAN, \
       "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3") \
     X(SIDE_SCAN_PREFIX, \
-      "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND id > ?2 AND id >= ?4" \
+      "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND +id > ?2 AND id >= ?4" \
       " AND id < ?5 ORDER BY id LIMIT ?3") \
     /* log and vector */ \
     X(OP_APPEND, "INSERT INTO repl_op (stream, seq, ver, chain, body) VALUES (?1, ?2, ?3, ?4, ?5)") \
