@@ -11,6 +11,7 @@
 #include "store/lane_batch.h"
 
 #define LANE_MAGIC 0x4c414e45u
+#define ALONE_BYTES 8192   /* a single item as small as this is synced where it ran: no second way through the loop */
 #define CAREFUL_BATCHES 64 /* with savepoints, after one in which an item failed */
 #define IDLE_FIRST_MS 50   /* upkeep when nothing was queued for so long */
 #define IDLE_REPEAT_MS 5000
@@ -21,9 +22,10 @@ enum lane_job { JOB_BATCH, JOB_UPKEEP, JOB_CLOSE };
 /* A batch in hand. */
 struct slot {
     struct lane_item **items; /* owned */
-    size_t count;
+    size_t count, bytes;
     int status;              /* the transaction's */
     bool committed, durable; /* it came to its commit; and wants to be synced */
+    bool alone, synced;      /* small and by itself: it is synced where it runs; it was */
     struct change_made made;
     int64_t began_us;
 };
@@ -93,6 +95,11 @@ static void rest(struct change *c, const struct store_backend *b, struct store_c
     if (change_rest(c) != 0 || b->commit(writer, false, NULL) != 0) b->rollback(writer);
 }
 
+static bool wants_sync(const struct slot *s)
+{
+    return s->status == 0 && s->committed && s->durable;
+}
+
 static void run_batch(struct lane *l)
 {
     struct slot *s = l->run;
@@ -107,6 +114,8 @@ static void run_batch(struct lane *l)
     s->durable = t.durable;
     change_take(l->c, &s->made);
     l->upkeep_due = l->store->b->upkeep_due(l->conn);
+    s->synced = s->alone && wants_sync(s);
+    if (s->synced) l->sync_status = l->store->b->sync(l->conn, &l->sync_err);
 }
 
 static void close_conn(struct lane *l)
@@ -169,6 +178,8 @@ static void batch_take(struct lane *l)
         s->items[s->count++] = item;
         if (item->begun != NULL && !item->sliced) item->begun(item);
     }
+    s->bytes = bytes;
+    s->alone = s->count == 1 && bytes <= ALONE_BYTES && l->syncing == NULL;
     if (list_empty(&l->queue[LANE_REPLICATION]) && list_empty(&l->queue[LANE_CLIENT]) &&
         list_empty(&l->queue[LANE_UPKEEP]))
         l->turn = LANE_REPLICATION;
@@ -236,6 +247,15 @@ static void slot_break(struct lane *l, struct slot *s)
     s->status = E_IO;
 }
 
+static void sync_over(struct lane *l, struct slot *s)
+{
+    if (l->sync_status != 0)
+        slot_break(l, s);
+    else
+        l->figures.fsyncs++;
+    tell(l, s);
+}
+
 /* A batch that ran, with nothing before it: to the disk, or over. */
 static void settle(struct lane *l)
 {
@@ -243,7 +263,9 @@ static void settle(struct lane *l)
     l->ran = false;
     if (s->status == E_IO && s->committed) l->broken = true;
     if (l->broken) slot_break(l, s);
-    if (s->status == 0 && s->committed && s->durable) {
+    if (s->synced) {
+        sync_over(l, s);
+    } else if (wants_sync(s)) {
         l->syncing = s;
         l->run = s == &l->slot[0] ? &l->slot[1] : &l->slot[0];
         CHECK(uv_queue_work(l->loop, &l->sync, sync_work, sync_after) == 0);
@@ -303,11 +325,15 @@ static void fail_queued(struct lane *l)
     l->calling = false;
 }
 
-/* Whether a batch may begin now. */
+/* Whether a batch may begin now. Beside a sync only one as large as that being synced: many small batches cost more
+ * than the wait. */
 static bool may_run(const struct lane *l)
 {
+    size_t queued = 0;
     if (l->running || l->ran) return false;
-    return l->syncing == NULL || !(l->broken || l->upkeep_due);
+    if (l->syncing == NULL) return true;
+    for (int k = 0; k < LANE_CLASSES; k++) queued += l->bytes[k];
+    return queued >= l->syncing->bytes && !l->broken && !l->upkeep_due;
 }
 
 /* What comes next, whenever something ended or came. */
@@ -356,12 +382,8 @@ static void sync_after(uv_work_t *work, int status)
     struct lane *l = container_of(work, struct lane, sync);
     struct slot *s = l->syncing;
     CHECK(l->magic == LANE_MAGIC && s != NULL);
-    if (l->sync_status != 0)
-        slot_break(l, s);
-    else
-        l->figures.fsyncs++;
     l->syncing = NULL;
-    tell(l, s);
+    sync_over(l, s);
     pump(l);
     rest_timer(l, true);
 }

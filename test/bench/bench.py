@@ -4,7 +4,7 @@ the same run, etcd and PostgreSQL with two synchronous standbys when this machin
 with --out.
 
     ./dev bench                      all, about five minutes
-    ./dev bench --only writes,etcd   parts: writes etcd postgres single recall start
+    ./dev bench --only writes,etcd   parts: writes etcd postgres single recall start heal
     ./dev bench --sizes 1000,10000   recall over stores of these many memories (add 1000000 for the long one)
 
 Everything shares this machine's cores with the load generator; ratios are within one run."""
@@ -14,7 +14,7 @@ import argparse, glob, json, os, pwd, shutil, signal, socket, subprocess, sys, t
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '../integration'))
 sys.path.insert(0, HERE)
-PARTS = ('start', 'writes', 'etcd', 'postgres', 'single', 'recall')
+PARTS = ('start', 'writes', 'etcd', 'postgres', 'single', 'recall', 'heal')
 WORDS = None
 
 
@@ -50,11 +50,17 @@ class Bench:
         argv = [self.a.load, '--url', url, '--text', self.text]
         for k, v in options.items():
             argv += ['--' + k.replace('_', '-'), str(v)]
-        r = subprocess.run(argv, capture_output=True, text=True)
+        return self.figures(subprocess.run(argv, capture_output=True, text=True).stdout)
+
+    def figures(self, text):
         try:
-            return json.loads(r.stdout)
+            return json.loads(text)
         except ValueError:
-            raise SystemExit('load failed: %s %s' % (r.stdout, r.stderr))
+            raise SystemExit('load failed: ' + text)
+
+    def fact(self, what, note, **values):
+        self.results.append(dict(values, what=what))
+        print('%-28s %s' % (what, note), flush=True)
 
     def say(self, what, r, note=''):
         self.results.append(dict(r, what=what, note=note))
@@ -169,6 +175,11 @@ class Bench:
             ),
             flush=True,
         )
+
+    def heal(self):
+        import heal
+
+        heal.run(self)
 
     # ---- others
     def etcd(self):
@@ -445,7 +456,7 @@ def main():
         if part not in PARTS:
             p.error('no such part: ' + part)
     if a.smoke:
-        a.only, a.conns, a.sizes, a.seconds = ['start', 'writes', 'single', 'recall'], [1, 16], [300], 0.5
+        a.only, a.conns, a.sizes, a.seconds = ['start', 'writes', 'single', 'recall', 'heal'], [1, 16], [300], 0.5
     a.bin, a.load = os.path.abspath(a.bin), os.path.abspath(a.load)
     os.environ['AI_MEMORY_BIN'] = a.bin
     Bench(a).run()

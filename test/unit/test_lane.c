@@ -14,6 +14,7 @@
 #include "store/lane.h"
 
 #define ITEMS 64
+#define LARGE (64 << 10) /* not synced where it runs */
 
 struct item {
     struct lane_item item;
@@ -261,6 +262,7 @@ static void the_next_batch_runs_while_one_is_synced(void **state)
     struct rig r;
     struct lane_figures f;
     rig_open(&r, NULL);
+    for (int i = 0; i < ITEMS; i++) r.item[i].item.bytes = LARGE;
     memstore_hold_syncs(r.store, true);
     submit(&r, 0, 1);
     wait_for_row(&r, "m0");
@@ -285,6 +287,7 @@ static void a_sync_that_fails_takes_the_batch_behind_it_along(void **state)
     (void)state;
     struct rig r;
     rig_open(&r, NULL);
+    for (int i = 0; i < ITEMS; i++) r.item[i].item.bytes = LARGE;
     memstore_hold_syncs(r.store, true);
     submit(&r, 0, 1);
     wait_for_row(&r, "m0");
@@ -303,12 +306,33 @@ static void a_sync_that_fails_takes_the_batch_behind_it_along(void **state)
     rig_close(&r);
 }
 
+static void a_small_batch_alone_is_synced_where_it_runs(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct lane_figures f;
+    rig_open(&r, NULL);
+    submit(&r, 0, 1);
+    wait_for(&r, 0, 1);
+    lane_figures(r.lane, &f);
+    assert_int_equal(f.fsyncs, 1);
+    memstore_fail_syncs(r.store, E_IO);
+    submit(&r, 1, 1);
+    wait_for(&r, 1, 1);
+    assert_int_equal(r.item[1].status, E_IO);
+    assert_int_equal(r.item[1].pos.seq, 2);
+    assert_int_equal(r.commits, 1);
+    assert_true(lane_broken(r.lane));
+    rig_close(&r);
+}
+
 /* A checkpoint syncs the log, too, and would hide from the batch's own sync that the disk failed. */
 static void upkeep_never_runs_beside_a_sync(void **state)
 {
     (void)state;
     struct rig r;
     rig_open(&r, NULL);
+    for (int i = 0; i < ITEMS; i++) r.item[i].item.bytes = LARGE;
     memstore_want_upkeep(r.store, true);
     memstore_hold_syncs(r.store, true);
     submit(&r, 0, 1);
@@ -511,6 +535,7 @@ int main(void)
         cmocka_unit_test(an_fsync_that_fails_breaks_the_lane),
         cmocka_unit_test(the_next_batch_runs_while_one_is_synced),
         cmocka_unit_test(a_sync_that_fails_takes_the_batch_behind_it_along),
+        cmocka_unit_test(a_small_batch_alone_is_synced_where_it_runs),
         cmocka_unit_test(upkeep_never_runs_beside_a_sync),
         cmocka_unit_test(slices_go_to_the_end_of_the_queue),
         cmocka_unit_test(another_process_is_waited_for),
