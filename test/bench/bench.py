@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The bench driver: three nodes (W=2, fsynced, full text on all), single node, recall, start, memory; beside them, in
-the same run, etcd and PostgreSQL with two synchronous standbys when this machine has them. A table on stdout, JSON
-with --out.
+"""The bench driver: three nodes (W=2, fsynced, full text on all), single node, recall, start, memory, healing; beside
+them, in the same run, etcd and PostgreSQL with two synchronous standbys (without and with full text) when this machine
+has them. A table on stdout, JSON with --out.
 
     ./dev bench                      all, about five minutes
     ./dev bench --only writes,etcd   parts: writes etcd postgres single recall start heal
@@ -15,7 +15,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '../integration'))
 sys.path.insert(0, HERE)
 PARTS = ('start', 'writes', 'etcd', 'postgres', 'single', 'recall', 'heal')
-WORDS = None
+POSTGRES, POSTGRES_WORDS = 'PostgreSQL ANY 1 of 2', 'PostgreSQL, full text'
+FULL_TEXT = ", words tsvector generated always as (to_tsvector('english', title || ' ' || content)) stored"
 
 
 def corpus(path, count=20000):
@@ -276,7 +277,7 @@ class Bench:
 
     def ratios(self):
         rate = {(r['what'], r.get('conns')): r for r in self.results}
-        for other in ('etcd, 3 nodes', 'PostgreSQL ANY 1 of 2'):
+        for other in ('etcd, 3 nodes', POSTGRES, POSTGRES_WORDS):
             for c in self.a.conns:
                 ours, theirs = rate.get(('ai-memory W=2/N=3', c)), rate.get((other, c))
                 if ours and theirs and theirs['per_second']:
@@ -330,6 +331,52 @@ class Postgres:
             self.bin + '/psql', '-h', self.dir, '-p', str(self.port), '-U', self.user, '-d', 'postgres', '-Atc', sql
         )
 
+    def prose(self):
+        """The paragraphs that our own load sends."""
+        self.psql('create table prose (id int primary key, text text not null)')
+        copy = self.dir + '/prose'
+        with open(self.b.text) as lines, open(copy, 'w') as out:
+            for i, line in enumerate(lines):
+                out.write('%d\t%s\n' % (i, line.rstrip('\n').replace('\\', '\\\\').replace('\t', ' ')[:400]))
+        os.chmod(copy, 0o644)
+        self.psql("copy prose from '%s'" % copy)
+
+    def inserts(self, name, extra):
+        self.psql('drop table if exists m')
+        self.psql(
+            'create table m (id uuid primary key, ns text not null, title text not null, content text not null, '
+            'tags jsonb, priority int, updated timestamptz default now()%s, unique (title, ns))' % extra
+        )
+        self.psql('create index on m (priority desc, updated desc)')
+        self.psql('create index on m (ns, priority desc, updated desc)')
+        if extra:
+            self.psql('create index on m using gin (words)')
+        script = self.dir + '/insert.sql'
+        with open(script, 'w') as f:
+            f.write(
+                "\\set r random(1, 2000000000)\n\\set q random(1, 2000000000)\n"
+                "\\set p random(0, %d)\n"
+                "insert into m select gen_random_uuid(), 'bench', 'title of ' || :r || ' ' || :q, text, "
+                "'[\"bench\"]', 5 from prose where id = :p;\n" % (int(self.psql('select count(*) from prose')) - 1)
+            )
+        os.chmod(script, 0o644)
+        for conns in self.b.a.conns:
+            self.insert(name, script, conns)
+
+    def insert(self, name, script, conns):
+        seconds = str(max(1, int(self.b.a.seconds)))
+        prefix = '%s/lat.%s.%d' % (self.dir, 'w' if name == POSTGRES_WORDS else 'p', conns)
+        argv = [self.bin + '/pgbench', '-h', self.dir, '-p', str(self.port), '-U', self.user, '-n', '-f', script]
+        argv += ['-M', 'prepared', '-c', str(conns), '-j', '2' if conns > 1 else '1', '-T', seconds]
+        out = self.cmd(*argv, '--log', '--log-prefix=' + prefix, 'postgres')
+        lat = sorted(int(l.split()[2]) for f in glob.glob(prefix + '*') for l in open(f))
+        tps = [l for l in out.stdout.splitlines() if l.startswith('tps')]
+        if not lat or not tps:
+            raise SystemExit('pgbench: ' + out.stdout + out.stderr)
+        at = lambda q: lat[min(len(lat) - 1, int(q * len(lat)))] / 1000
+        r = {'conns': conns, 'per_second': float(tps[0].split()[2])}
+        self.b.say(name, dict(r, p50_ms=at(0.5), p95_ms=at(0.95), p99_ms=at(0.99)))
+
     def run(self):
         from mesh import free_ports
 
@@ -371,59 +418,9 @@ class Postgres:
                 if time.monotonic() > deadline:
                     raise SystemExit('standbys do not follow')
                 time.sleep(0.05)
-            self.psql(
-                "create table m (id uuid primary key, ns text not null, title text not null, content text not null, "
-                "tags jsonb, priority int, updated timestamptz default now(), unique (title, ns))"
-            )
-            self.psql("create index on m (priority desc, updated desc)")
-            self.psql("create index on m (ns, priority desc, updated desc)")
-            with open(self.dir + '/insert.sql', 'w') as f:
-                f.write(
-                    "\\set r random(1, 2000000000)\n\\set q random(1, 2000000000)\n"
-                    "insert into m values (gen_random_uuid(), 'bench', 'title of ' || :r || ' ' || :q, "
-                    "repeat('lorem ipsum dolor ', 22) || :r, '[\"bench\"]', 5);\n"
-                )
-            os.chmod(self.dir + '/insert.sql', 0o644)
-            for conns in self.b.a.conns:
-                out = self.cmd(
-                    self.bin + '/pgbench',
-                    '-h',
-                    self.dir,
-                    '-p',
-                    str(ports[0]),
-                    '-U',
-                    self.user,
-                    '-n',
-                    '-f',
-                    self.dir + '/insert.sql',
-                    '-M',
-                    'prepared',
-                    '-c',
-                    str(conns),
-                    '-j',
-                    '2' if conns > 1 else '1',
-                    '-T',
-                    str(max(1, int(self.b.a.seconds))),
-                    '--log',
-                    '--log-prefix=' + self.dir + '/lat%d' % conns,
-                    'postgres',
-                )
-                lat = sorted(int(l.split()[2]) for f in glob.glob(self.dir + '/lat%d*' % conns) for l in open(f))
-                tps = [l for l in out.stdout.splitlines() if l.startswith('tps')]
-                if not lat or not tps:
-                    raise SystemExit('pgbench: ' + out.stdout + out.stderr)
-                at = lambda q: lat[min(len(lat) - 1, int(q * len(lat)))] / 1000
-                self.b.say(
-                    'PostgreSQL ANY 1 of 2',
-                    {
-                        'conns': conns,
-                        'per_second': float(tps[0].split()[2]),
-                        'p50_ms': at(0.5),
-                        'p95_ms': at(0.95),
-                        'p99_ms': at(0.99),
-                    },
-                    'no full text',
-                )
+            self.prose()
+            for name, extra in ((POSTGRES, ''), (POSTGRES_WORDS, FULL_TEXT)):
+                self.inserts(name, extra)
         finally:
             for name in reversed(self.started):
                 self.cmd(self.bin + '/pg_ctl', '-D', self.dir + '/' + name, '-m', 'immediate', '-w', 'stop')
