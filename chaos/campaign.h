@@ -28,6 +28,7 @@ struct campaign {
     unsigned cycles;
     const struct fault_class *class[CAMPAIGN_CLASSES]; unsigned classes;
     bool asked[CAMPAIGN_PHASES + 1];          /* by number of the phase */
+    bool all;                                 /* every class there is: what cannot be had here may be left out */
     bool keep;
     uint64_t seed;
     int64_t begun_ms;

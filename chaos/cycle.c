@@ -327,6 +327,7 @@ int cycle_run(struct world *w, const struct cycle_options *o, const struct fault
     *ret_line = line_of(&c, verdict, pass);
     load_release(&c.load);
     mesh_close(&c.mesh);
+    if (class->finish) class->finish(&c);
     w->closing--;
     keep_evidence(&c, pass);
     dir_remove(c.scratch);

@@ -1,9 +1,12 @@
 /* disk.c - a node's disk as the harness rules it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -96,4 +99,52 @@ uint64_t disk_power_cut(struct world *w, const struct node *n, double some)
     snprintf(path, sizeof path, "%s-shm", n->db);
     unlink(path);
     return taken;
+}
+
+/* --- real file systems --- */
+
+int disk_mounts_possible(struct err *err)
+{
+    static bool apart;
+    char dir[] = "/tmp/ai-memory-chaos.XXXXXX";
+    if (!apart && (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0))
+        return err_set(err, E_DENIED, "no rights to mount: %s", strerror(errno));
+    apart = true;
+    if (mkdtemp(dir) == NULL) return err_set(err, E_IO, "cannot make a directory: %s", strerror(errno));
+    int rc = disk_mount(dir, 1, err);
+    if (rc == 0) disk_unmount(dir);
+    rmdir(dir);
+    return rc;
+}
+
+int disk_mount(const char *dir, unsigned mib, struct err *err)
+{
+    char options[32];
+    snprintf(options, sizeof options, "size=%um", mib);
+    int rc = dir_make(dir, err);
+    if (rc == 0 && mount("tmpfs", dir, "tmpfs", 0, options) != 0)
+        rc = err_set(err, E_DENIED, "cannot mount a file system on %s: %s", dir, strerror(errno));
+    return rc;
+}
+
+void disk_unmount(const char *dir)
+{
+    umount2(dir, MNT_DETACH);
+}
+
+int disk_fill(const char *path, uint64_t *ret, struct err *err)
+{
+    static const char zeroes[65536];
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) return err_set(err, E_IO, "cannot write %s: %s", path, strerror(errno));
+    *ret = 0;
+    for (size_t piece = sizeof zeroes; piece >= 512;) {
+        ssize_t n = write(fd, zeroes, piece);
+        if (n > 0)
+            *ret += (uint64_t)n;
+        else
+            piece /= 2;
+    }
+    close(fd);
+    return 0;
 }

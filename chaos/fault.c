@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "disk.h"
 #include "fault.h"
 
 static const struct fault_class end = { 0 };
@@ -13,35 +14,12 @@ const struct fault_class *fault_classes(void)
 {
     static struct fault_class all[64];
     static const struct fault_class *const listed[] = {
-        &fault_kill_primary,
-        &fault_partition,
-        &fault_drop_acks,
-        &fault_clock_skew,
-        &fault_one_way,
-        &fault_flapping,
-        &fault_slow_links,
-        &fault_swallowed,
-        &fault_duplicated,
-        &fault_corrupted,
-        &fault_long_split,
-        &fault_lonely,
-        &fault_past_log,
-        &fault_lagging,
-        &fault_kill_any,
-        &fault_kill_two,
-        &fault_kill_all,
-        &fault_storm,
-        &fault_rolling,
-        &fault_pause,
-        &fault_disk_full,
-        &fault_fsync,
-        &fault_torn,
-        &fault_power,
-        &fault_replaced,
-        &fault_processes,
-        &fault_clock_jumps,
-        &fault_clock_drifts,
-        &end,
+        &fault_kill_primary, &fault_partition,  &fault_drop_acks,   &fault_clock_skew,   &fault_one_way,
+        &fault_flapping,     &fault_slow_links, &fault_swallowed,   &fault_duplicated,   &fault_corrupted,
+        &fault_long_split,   &fault_lonely,     &fault_past_log,    &fault_lagging,      &fault_kill_any,
+        &fault_kill_two,     &fault_kill_all,   &fault_storm,       &fault_rolling,      &fault_pause,
+        &fault_disk_full,    &fault_small_disk, &fault_fsync,       &fault_torn,         &fault_power,
+        &fault_replaced,     &fault_processes,  &fault_clock_jumps, &fault_clock_drifts, &end,
     };
     if (all[0].name == NULL)
         for (size_t i = 0; i < ARRAY_LEN(listed); i++) all[i] = *listed[i];
@@ -95,6 +73,7 @@ int fault_possible(const struct fault_class *f, const struct cycle_options *o, s
         rc = err_set(err, E_NOT_FOUND, "libfaketime is missing: install the package faketime");
     if (rc == 0 && (f->flags & FAULT_SHIM) && (o->shim == NULL || access(o->shim, R_OK) != 0))
         rc = err_set(err, E_NOT_FOUND, "the preload library is missing: %s", o->shim ? o->shim : "build it");
+    if (rc == 0 && (f->flags & FAULT_MOUNTS)) rc = disk_mounts_possible(err);
     if (rc != 0) err_wrap(err, "%s", f->name);
     return rc;
 }

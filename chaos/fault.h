@@ -13,6 +13,7 @@ enum fault_flags {
     FAULT_CLOCK = 4,         /* needs libfaketime */
     FAULT_SHIM = 8,          /* needs the preload library */
     FAULT_ERRORS = 32,       /* its nodes may answer 5xx: their disk is broken */
+    FAULT_MOUNTS = 64,       /* needs the right to mount; among all classes it is left out without */
     FAULT_CUTS = 16          /* cuts links for real: needs iptables, unless told to go by proxies */
 };
 
@@ -25,6 +26,7 @@ struct fault_class {
     unsigned flags;
     void (*prepare)(struct cycle *c);           /* before the mesh: options and plan; may be NULL */
     int (*run)(struct cycle *c, struct err *err);
+    void (*finish)(struct cycle *c);            /* after the mesh is gone; may be NULL */
 };
 
 /* All classes, ended by name == NULL, those of the gate first. */
@@ -45,7 +47,7 @@ extern const struct fault_class fault_kill_primary, fault_partition, fault_drop_
 extern const struct fault_class fault_one_way, fault_flapping, fault_slow_links, fault_swallowed, fault_duplicated,
     fault_corrupted, fault_long_split, fault_lonely, fault_past_log, fault_lagging;
 extern const struct fault_class fault_kill_any, fault_kill_two, fault_kill_all, fault_storm, fault_rolling, fault_pause;
-extern const struct fault_class fault_disk_full, fault_fsync, fault_torn, fault_power;
+extern const struct fault_class fault_disk_full, fault_small_disk, fault_fsync, fault_torn, fault_power;
 extern const struct fault_class fault_replaced, fault_processes;
 extern const struct fault_class fault_clock_jumps, fault_clock_drifts;
 

@@ -78,6 +78,89 @@ const struct fault_class fault_disk_full = {
     .run = full_run,
 };
 
+/* --- small_disk_full --- */
+
+#define SMALL_MIB 12
+#define FULL_MS 900
+
+static void place(const struct cycle *c, int n, char ret[WORLD_PATH])
+{
+    snprintf(ret, WORLD_PATH, "%.900s/disk%d", c->mesh.dir, n);
+}
+
+static void small_prepare(struct cycle *c)
+{
+    for (int i = 0; i < MESH_NODES; i++) {
+        char dir[WORLD_PATH];
+        place(c, i, dir);
+        if (disk_mount(dir, SMALL_MIB, &c->strike_err) != 0) return;
+        snprintf(c->mesh.node[i].db, sizeof c->mesh.node[i].db, "%.900s/n%d.db", dir, i);
+    }
+    c->plan.create_nodes = c->variant == 0 ? 1 : 7;
+    c->plan.patience_ms = 20000;
+    c->plan.pause_ms = 40;
+    c->plan.strike = cycle_strike_here;
+}
+
+static void small_finish(struct cycle *c)
+{
+    for (int i = 0; i < MESH_NODES; i++) {
+        char dir[WORLD_PATH];
+        place(c, i, dir);
+        disk_unmount(dir);
+    }
+}
+
+/* Writes to the full node until it refuses one for lack of room; then it must still serve reads. */
+static int refused_there(struct cycle *c, int n, struct err *err)
+{
+    int status = 0, rc = 0;
+    for (int i = 0; i < 100 && rc == 0 && status != 503; i++) rc = cycle_write(c, n, &status, NULL, err);
+    cycle_proof(c, "writes refused for lack of room", status == 503);
+    struct reply r = { 0 };
+    if (rc == 0) rc = node_ask(&c->mesh.node[n], "GET", "/api/v1/memories?limit=5", NULL, 5000, &r, err);
+    if (rc == 0) cycle_proof(c, "reads served while the disk is full", r.status == 200);
+    reply_release(&r);
+    return rc;
+}
+
+static int small_run(struct cycle *c, struct err *err)
+{
+    int n = c->variant == 2 ? 1 + (int)world_pick(c->w, 2) : 0;
+    struct node *node = &c->mesh.node[n];
+    unsigned lives = node->lives;
+    uint64_t bytes = 0;
+    char ballast[WORLD_PATH + 16], dir[WORLD_PATH];
+    place(c, n, dir);
+    snprintf(ballast, sizeof ballast, "%s/ballast", dir);
+    int rc = cycle_burst(c, err);
+    if (rc == 0) rc = disk_fill(ballast, &bytes, err);
+    if (rc != 0) return rc;
+    cycle_fault(c, "disk full", true, json_pack("{s:i}", "node", n));
+    cycle_proof(c, "bytes of room taken", bytes);
+    rc = refused_there(c, n, err);
+    if (rc == 0) rc = world_pass(c->w, FULL_MS, err);
+    unlink(ballast);
+    cycle_fault(c, "disk full", false, NULL);
+    cycle_healed(c);
+    if (rc == 0 && (!node->running || node->lives != lives))
+        rc = err_set(err, E_INTERNAL, "node %d ended because its disk was full", n);
+    return rc;
+}
+
+const struct fault_class fault_small_disk = {
+    .name = "small_disk_full",
+    .text = "Every node lives on a real file system of 12 MiB (tmpfs), and one is filled to the last byte for a "
+            "second: writes there\n"
+            "are refused, reads are served, and it goes on without a restart. Needs the right to mount; disk_full is "
+            "its twin without.",
+    .variant = { "node 0, written to alone", "node 0", "another" },
+    .flags = FAULT_KILLS | FAULT_MOUNTS,
+    .prepare = small_prepare,
+    .run = small_run,
+    .finish = small_finish,
+};
+
 /* --- fsync_fails --- */
 
 static int sync_run(struct cycle *c, struct err *err)

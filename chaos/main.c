@@ -147,6 +147,7 @@ static int choose_faults(struct campaign *c, const char *text, struct err *err)
 {
     char copy[2048], *rest = copy;
     bool all = strcmp(text, "all") == 0, gate = strcmp(text, "gate") == 0;
+    c->all = all;
     if (all || gate) {
         for (const struct fault_class *f = fault_classes(); f->name; f++)
             if (all || (f->flags & FAULT_GATE)) c->class[c->classes++] = f;

@@ -275,6 +275,13 @@ static void bound_row(struct buf *b, const char *what, const char *name, double 
     check_row(b, title, asked ? "at least 0.995" : "not asked of this class", got, !asked || v >= 0.995);
 }
 
+static void lacking_row(struct buf *b, const char *name, const char *why)
+{
+    buf_printf(b, "<tr><td>%s</td><td>", name);
+    html_text(b, why);
+    buf_puts(b, "</td><td></td><td>NOT RUN</td></tr>\n");
+}
+
 static void phase4(struct buf *b, const struct campaign *c, const json_t *summary)
 {
     const json_t *r = report_of(summary, 4);
@@ -303,6 +310,7 @@ static void phase4(struct buf *b, const struct campaign *c, const json_t *summar
         check_row(b, "  the checker's verdict", "every cycle", got,
                   number_of(d, "cycles") > 0 && number_of(d, "passed") == number_of(d, "cycles"));
     }
+    json_object_foreach (json_object_get(r, "not_run_by_fault"), name, v) lacking_row(b, name, json_string_value(v));
     buf_puts(b, "</table>\n");
     reasons(b, r);
     json_object_foreach (json_object_get(r, "convergence_by_fault"), name, v) {
