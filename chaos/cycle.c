@@ -136,8 +136,9 @@ static void reason(struct cycle *c, const char *text)
 static void defaults(struct cycle *c)
 {
     unsigned w = c->o->writes;
-    c->mesh_options =
-        (struct mesh_options){ .bin = c->o->bin, .writes = 2, .timeout_ms = c->o->timeout_ms, .links = true };
+    c->mesh_options = (struct mesh_options){
+        .bin = c->o->bin, .writes = 2, .timeout_ms = c->o->timeout_ms, .ready_ms = c->o->ready_ms, .links = true
+    };
     memcpy(c->mesh_options.port, c->o->port, sizeof c->o->port);
     snprintf(c->ns, sizeof c->ns, "chaos-c%u", c->number);
     snprintf(c->prefix, sizeof c->prefix, "c%u", c->number);

@@ -23,6 +23,7 @@ struct cycle_options {
     const char *bin;
     unsigned writes;                  /* creates of the burst */
     unsigned timeout_ms;              /* quorum */
+    unsigned ready_ms;                /* how long nodes may take to answer first; 0: the default */
     unsigned settle_ms;               /* how long nodes may take to agree */
     uint16_t port[MESH_NODES];
     enum cut_tool cut;                /* what real cuts are made with */

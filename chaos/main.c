@@ -36,10 +36,14 @@ static const char help[] =
     "  --seed K            of everything that is chosen by chance [random]\n"
     "  --timeout-ms T      quorum time-out of the nodes [3000]\n"
     "  --settle-ms T       how long the nodes may take to agree after a fault [30000]\n"
+    "  --ready-ms T        how long a node may take until it answers first [20000]\n"
     "  --keep              keep the evidence of every cycle, passed ones too\n"
     "  --ref TEXT          what is tested, for the report [git describe]\n"
     "\n"
-    "Exit: 0 passed, 1 failed, 2 a wrong command line. N0_PORT, N1_PORT, N2_PORT fix the nodes' ports.\n";
+    "Exit: 0 passed, 1 failed, 2 a wrong command line. Environment: WORKDIR (scratch), N0_PORT, N1_PORT, N2_PORT (the\n"
+    "nodes' ports), FAKETIME_LIB (libfaketimeMT.so.1, if it lies elsewhere than in Debian). What the report files hold "
+    "and\n"
+    "how to read them: chaos/README.md.\n";
 
 static int list_classes(void)
 {
@@ -74,7 +78,7 @@ static int check_again(const char *dir)
 
 struct args {
     const char *bin, *out, *phases, *faults, *cut, *ref;
-    unsigned cycles, writes, timeout_ms, settle_ms;
+    unsigned cycles, writes, timeout_ms, settle_ms, ready_ms;
     uint64_t seed;
     double hours;
     bool keep;
@@ -105,13 +109,15 @@ static int take_number(struct args *a, const char *name, const char *text, struc
     if (strcmp(name, "--writes") == 0) a->writes = (unsigned)v;
     if (strcmp(name, "--timeout-ms") == 0) a->timeout_ms = (unsigned)v;
     if (strcmp(name, "--settle-ms") == 0) a->settle_ms = (unsigned)v;
+    if (strcmp(name, "--ready-ms") == 0) a->ready_ms = (unsigned)v;
     if (strcmp(name, "--seed") == 0) a->seed = v;
     return 0;
 }
 
 static int parse(struct args *a, int argc, char **argv, struct err *err)
 {
-    static const char *const numbers[] = { "--cycles", "--writes", "--timeout-ms", "--settle-ms", "--seed", "--hours" };
+    static const char *const numbers[] = { "--cycles",   "--writes", "--timeout-ms", "--settle-ms",
+                                           "--ready-ms", "--seed",   "--hours" };
     struct {
         const char *name;
         const char **at;
@@ -239,9 +245,12 @@ static int prepare(struct campaign *c, const struct args *a, struct err *err)
     free(bin);
     if (access(c->bin, X_OK) != 0)
         return err_set(err, E_NOT_FOUND, "no program to test: %s: %s", a->bin, strerror(errno));
-    c->cycle = (struct cycle_options){
-        .bin = c->bin, .writes = a->writes, .timeout_ms = a->timeout_ms, .settle_ms = a->settle_ms, .shim = c->shim
-    };
+    c->cycle = (struct cycle_options){ .bin = c->bin,
+                                       .writes = a->writes,
+                                       .timeout_ms = a->timeout_ms,
+                                       .settle_ms = a->settle_ms,
+                                       .ready_ms = a->ready_ms,
+                                       .shim = c->shim };
     note_shim(c);
     c->cycles = a->cycles;
     c->seed = a->seed;

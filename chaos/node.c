@@ -398,9 +398,10 @@ int mesh_init(struct mesh *m, struct world *w, const struct mesh_options *o, con
 int mesh_start(struct mesh *m, struct err *err)
 {
     int rc = 0;
+    unsigned ms = m->o.ready_ms ? m->o.ready_ms : READY_MS;
     for (int i = 0; i < MESH_NODES && rc == 0; i++) rc = node_start(&m->node[i], err);
-    for (int i = 0; i < MESH_NODES && rc == 0; i++) rc = node_ready(&m->node[i], READY_MS, err);
-    if (rc == 0) rc = mesh_linked(m, READY_MS, err);
+    for (int i = 0; i < MESH_NODES && rc == 0; i++) rc = node_ready(&m->node[i], ms, err);
+    if (rc == 0) rc = mesh_linked(m, ms, err);
     return rc;
 }
 

@@ -45,6 +45,7 @@ struct mesh_options {
     const char *bin;
     unsigned writes;                      /* W */
     unsigned timeout_ms;
+    unsigned ready_ms;                    /* how long nodes may take to answer first; 0: 20 s */
     bool links;                           /* through proxies */
     uint16_t port[MESH_NODES];            /* 0: any free one */
     const char *extra[NODE_ARGS];         /* further arguments of serve, ended by NULL */

@@ -14,7 +14,7 @@
 #define PAGES_MAX 400
 
 static const char style[] =
-    "body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:900px;padding:0 1em "
+    "body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1000px;padding:0 1em "
     "4em;color:#1d2433;background:#fff}"
     "h1{font-size:1.5em}h2{margin-top:2em;border-bottom:1px solid #ccd;padding-bottom:.2em}h3{margin-bottom:.2em}"
     ".verdict{padding:.8em 1em;border-radius:6px;color:#fff;font-size:1.25em;font-weight:600}.yes{background:#197a3d}"
@@ -23,9 +23,10 @@ static const char style[] =
     "font-weight:600}pre{background:#f4f5f9;padding:.8em;overflow:auto;max-height:32em;font-size:12px}"
     "figure{margin:1em 0}figcaption{font-weight:600;font-size:.92em}svg{width:100%;height:auto;background:#fafbfd;"
     "border:1px solid #e3e6ee}.grid{stroke:#e3e6ee}.tick{font-size:10px;fill:#667}.axis{font-size:11px;fill:#445}"
-    ".span{fill:#f6c65355}.facts td:first-child{color:#667;width:12em}"
+    ".mark{stroke:#d98a00;stroke-dasharray:4 3}.facts td:first-child{color:#667;width:12em}a{color:#2a62c9}"
     "@media(prefers-color-scheme:dark){body{background:#14171f;color:#dde2ee}pre,svg{background:#1c202b}"
-    ".tick,.axis{fill:#aab}.grid{stroke:#333a4a}td,th,svg,h2{border-color:#333a4a}}";
+    ".tick,.axis{fill:#aab}.grid{stroke:#333a4a}td,th,svg,h2{border-color:#333a4a}td.ok{color:#5fcf8b}"
+    "td.bad{color:#ff8a80}.facts td:first-child{color:#9aa3b8}a{color:#8ab4ff}}";
 
 static const char *text_of(const json_t *o, const char *name)
 {
@@ -146,6 +147,35 @@ static struct totals totals_of(const json_t *phase4)
     return t;
 }
 
+/* Whether every phase that ran passed, and at least one did. */
+static bool ran_well(const json_t *summary)
+{
+    const json_t *r;
+    size_t i;
+    json_array_foreach (json_object_get(summary, "phases"), i, r) {
+        if (!passed(r)) return false;
+    }
+    return i > 0;
+}
+
+/* What stands between this campaign and a pass, one line each. */
+static void obstacles(struct buf *b, const json_t *summary)
+{
+    const json_t *asked;
+    size_t i;
+    buf_puts(b, "<ul>\n");
+    json_array_foreach (json_object_get(summary, "phases_asked"), i, asked) {
+        int phase = (int)json_integer_value(asked);
+        const json_t *r = report_of(summary, phase);
+        const char *why = r ? json_string_value(json_array_get(json_object_get(r, "reasons"), 0)) : "NOT RUN";
+        if (r && passed(r)) continue;
+        buf_printf(b, "<li>Phase %d: ", phase);
+        html_text(b, why ? why : "failed");
+        buf_puts(b, "</li>\n");
+    }
+    buf_puts(b, "</ul>\n");
+}
+
 static void readings(struct buf *b, const json_t *summary)
 {
     const json_t *p4 = report_of(summary, 4), *p2 = report_of(summary, 2);
@@ -160,9 +190,14 @@ static void readings(struct buf *b, const json_t *summary)
             "Of those that were confirmed, %lld were missing, doubled or came back after they had been deleted. ",
             (long long)t.ok, (long long)t.lost);
     buf_puts(b, pass ? "What it says it remembers, it remembered."
-                     : "This version must not be trusted with your memories.");
+                : t.lost > 0 || !ran_well(summary)
+                    ? "This version must not be trusted with your memories."
+                    : "Nothing that ran failed, but not all of it ran: nothing is proven.");
     buf_puts(b, "</p>\n<h3>If you decide about it</h3><p>");
-    buf_printf(b, "The campaign %s. ", pass ? "passed everything it was asked to prove" : "failed: do not release");
+    buf_printf(b, "The campaign %s. ",
+               pass                ? "passed everything it was asked to prove"
+               : ran_well(summary) ? "did not run everything it was asked for: do not release on it"
+                                   : "failed: do not release");
     if (p4)
         buf_printf(
             b,
@@ -272,7 +307,10 @@ static void bound_row(struct buf *b, const char *what, const char *name, double 
     char title[128], got[64];
     snprintf(title, sizeof title, "%.60s: %s", name, what);
     snprintf(got, sizeof got, "%.4f", v);
-    check_row(b, title, asked ? "at least 0.995" : "not asked of this class", got, !asked || v >= 0.995);
+    if (asked)
+        check_row(b, title, "at least 0.995", got, v >= 0.995);
+    else
+        buf_printf(b, "<tr><td>%s</td><td>not asked of this class</td><td>%s</td><td></td></tr>\n", title, got);
 }
 
 static void lacking_row(struct buf *b, const char *name, const char *why)
@@ -299,15 +337,18 @@ static void phase4(struct buf *b, const struct campaign *c, const json_t *summar
     json_object_foreach (json_object_get(r, "convergence_by_fault"), name, v) {
         const struct fault_class *f = fault_find(name);
         const json_t *d = json_object_get(json_object_get(r, "details_by_fault"), name);
-        char got[128];
+        char got[160], verdict[128];
         bound_row(b, "convergence", name, json_real_value(v), true);
         bound_row(b, "availability", name,
                   json_real_value(json_object_get(json_object_get(r, "availability_by_fault"), name)),
                   f == NULL || !(f->flags & FAULT_KILLS));
-        snprintf(got, sizeof got, "%lld of %lld cycles; lost %lld, doubled %lld, revived %lld",
+        snprintf(got, sizeof got,
+                 "%lld of %lld cycles; lost %lld, doubled %lld, revived %lld; agreed after %lld ms, at most %lld",
                  (long long)number_of(d, "passed"), (long long)number_of(d, "cycles"), (long long)number_of(d, "lost"),
-                 (long long)number_of(d, "doubled"), (long long)number_of(d, "revived"));
-        check_row(b, "  the checker's verdict", "every cycle", got,
+                 (long long)number_of(d, "doubled"), (long long)number_of(d, "revived"),
+                 (long long)number_of(d, "converge_ms_mean"), (long long)number_of(d, "converge_ms_max"));
+        snprintf(verdict, sizeof verdict, "%.60s: the checker's verdict", name);
+        check_row(b, verdict, "every cycle", got,
                   number_of(d, "cycles") > 0 && number_of(d, "passed") == number_of(d, "cycles"));
     }
     json_object_foreach (json_object_get(r, "not_run_by_fault"), name, v) lacking_row(b, name, json_string_value(v));
@@ -343,6 +384,7 @@ int page_write(const struct campaign *c, const json_t *summary, struct err *err)
         html_text(&b, broken);
         buf_puts(&b, "</p>\n");
     }
+    if (when && !pass) obstacles(&b, summary);
     buf_puts(&b, "<h2>Run focus</h2><table class=\"facts\">\n");
     fact(&b, "program", c->version);
     fact(&b, "source", c->ref);

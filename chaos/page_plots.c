@@ -85,28 +85,32 @@ void page_plots(struct buf *b, const char *out, const char *class)
     snprintf(path, sizeof path, "%.700s/phase4-%.200s.jsonl", out, class);
     snprintf(dir, sizeof dir, "%.700s/evidence/%.200s", out, class);
     read_cycles(path, &converge, &ok, &found);
-    struct plot_series agreement = { "agreement", "#2a62c9", PLOT_DOTS, converge.at, converge.count };
+    struct plot_series agreement = { "agreement", "#3f78e0", PLOT_DOTS, converge.at, converge.count };
     plot_print(b, &(struct plot){ .title = "Time from the end of the fault to full agreement",
                                   .x = "cycle",
                                   .y = "ms",
                                   .series = &agreement,
-                                  .count = 1 });
+                                  .count = 1,
+                                  .whole_x = true });
     struct histories h = { .dir = dir };
     dir_each(dir, read_history, &h, NULL);
-    struct plot_series latency[] = { { "201", "#2a62c9", PLOT_DOTS, h.took.at, h.took.count },
-                                     { "refused", "#c22", PLOT_DOTS, h.refused.at, h.refused.count } };
+    struct plot_series latency[] = { { "201", "#3f78e0", PLOT_DOTS, h.took.at, h.took.count },
+                                     { "refused", "#d33", PLOT_DOTS, h.refused.at, h.refused.count } };
     if (h.took.count + h.refused.count > 0)
         plot_print(b, &(struct plot){ .title = "Latency of writes around the fault (cycles whose evidence was kept)",
                                       .x = "ms since the fault began",
                                       .y = "ms",
                                       .series = latency,
-                                      .count = 2 });
-    struct plot_series counts[] = { { "acknowledged", "#d98a00", PLOT_STEPS, ok.at, ok.count },
-                                    { "found on both others", "#197a3d", PLOT_LINE, found.at, found.count } };
-    plot_print(
-        b,
-        &(struct plot){
-            .title = "Acknowledged and found, per cycle", .x = "cycle", .y = "writes", .series = counts, .count = 2 });
+                                      .count = 2,
+                                      .mark = "the fault begins" });
+    struct plot_series counts[] = { { "acknowledged", "#d98a00", PLOT_RINGS, ok.at, ok.count },
+                                    { "found on both others", "#2e9e57", PLOT_DOTS, found.at, found.count } };
+    plot_print(b, &(struct plot){ .title = "Acknowledged and found, per cycle",
+                                  .x = "cycle",
+                                  .y = "writes",
+                                  .series = counts,
+                                  .count = 2,
+                                  .whole_x = true });
     mem_free(converge.at);
     mem_free(ok.at);
     mem_free(found.at);

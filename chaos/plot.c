@@ -52,6 +52,8 @@ static struct frame frame_of(const struct plot *p)
             if (q->y > f.y1) f.y1 = q->y;
             any = true;
         }
+    if (p->mark && f.x0 > 0) f.x0 = 0;
+    if (p->mark && f.x1 < 0) f.x1 = 0;
     if (f.x1 <= f.x0) f.x1 = f.x0 + 1;
     f.y1 = round_up(f.y1 > 0 ? f.y1 : 1);
     return f;
@@ -66,16 +68,27 @@ static double at_y(const struct frame *f, double y)
     return HEIGHT - BOTTOM - y / f->y1 * (HEIGHT - TOP - BOTTOM);
 }
 
+/* Numbers a reader knows: about TICKS steps of 1, 2 or 5 times a power of ten. */
+static double step_of(double range, bool whole)
+{
+    double step = round_up(range / TICKS);
+    return whole && step < 1 ? 1 : step;
+}
+
 static void axes(struct buf *b, const struct plot *p, const struct frame *f)
 {
-    for (int i = 0; i <= TICKS; i++) {
-        double y = f->y1 * i / TICKS, x = f->x0 + (f->x1 - f->x0) * i / TICKS;
-        buf_printf(b, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT,
-                   at_y(f, y), at_y(f, y));
-        buf_printf(b, "<text class=\"tick\" text-anchor=\"end\" x=\"%.1f\" y=\"%.1f\">%.4g</text>", LEFT - 5,
-                   at_y(f, y) + 3, y);
-        buf_printf(b, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">%.4g</text>", at_x(f, x),
-                   HEIGHT - BOTTOM + 14, x);
+    double dx = step_of(f->x1 - f->x0, p->whole_x), dy = step_of(f->y1, false);
+    for (int i = 0; i * dy <= f->y1 * 1.0001; i++) {
+        double y = at_y(f, i * dy);
+        buf_printf(b, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT, y,
+                   y);
+        buf_printf(b, "<text class=\"tick\" text-anchor=\"end\" x=\"%.1f\" y=\"%.1f\">%.6g</text>", LEFT - 5, y + 3,
+                   i * dy);
+    }
+    for (double v = ceil(f->x0 / dx) * dx; v <= f->x1 + dx / 1000; v += dx) {
+        const char *anchor = at_x(f, v) > WIDTH - RIGHT - 14 ? "end" : "middle";
+        buf_printf(b, "<text class=\"tick\" text-anchor=\"%s\" x=\"%.1f\" y=\"%.1f\">%.6g</text>", anchor, at_x(f, v),
+                   HEIGHT - BOTTOM + 14, fabs(v) < dx / 1000 ? 0 : v);
     }
     buf_printf(b, "<text class=\"axis\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">", (LEFT + WIDTH - RIGHT) / 2,
                HEIGHT - 6);
@@ -87,20 +100,22 @@ static void axes(struct buf *b, const struct plot *p, const struct frame *f)
 
 static void series(struct buf *b, const struct plot_series *s, const struct frame *f)
 {
-    if (s->style != PLOT_DOTS && s->points > 0) {
+    if (s->style == PLOT_LINE && s->points > 0) {
         buf_printf(b, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" points=\"", s->color);
-        for (size_t i = 0; i < s->points; i++) {
-            if (s->style == PLOT_STEPS && i > 0)
-                buf_printf(b, "%.1f,%.1f ", at_x(f, s->point[i].x), at_y(f, s->point[i - 1].y));
+        for (size_t i = 0; i < s->points; i++)
             buf_printf(b, "%.1f,%.1f ", at_x(f, s->point[i].x), at_y(f, s->point[i].y));
-        }
         buf_puts(b, "\"/>");
     }
     for (size_t i = 0; i < s->points; i++) {
         const struct plot_point *q = &s->point[i];
-        if (s->style != PLOT_DOTS && !q->bad) continue;
-        buf_printf(b, "<circle r=\"%s\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\"/>", q->bad ? "4" : "2.4", at_x(f, q->x),
-                   at_y(f, q->y), q->bad ? "#c22" : s->color);
+        if (s->style == PLOT_LINE && !q->bad) continue;
+        const char *color = q->bad ? "#d33" : s->color;
+        if (s->style == PLOT_RINGS)
+            buf_printf(b, "<circle r=\"5\" cx=\"%.1f\" cy=\"%.1f\" fill=\"none\" stroke=\"%s\" stroke-width=\"1.6\"/>",
+                       at_x(f, q->x), at_y(f, q->y), color);
+        else
+            buf_printf(b, "<circle r=\"%s\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\"/>", q->bad ? "4" : "2.4", at_x(f, q->x),
+                       at_y(f, q->y), color);
     }
 }
 
@@ -108,10 +123,12 @@ static void legend(struct buf *b, const struct plot *p)
 {
     double x = WIDTH - RIGHT;
     for (unsigned s = p->count; s-- > 0 && p->count > 1;) {
-        x -= 14 + 6.2 * (double)strlen(p->series[s].name);
+        x -= 14 + 5.4 * (double)strlen(p->series[s].name);
         buf_printf(b,
-                   "<circle r=\"4\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\"/><text class=\"tick\" x=\"%.1f\" y=\"%.1f\">",
-                   x, TOP - 14, p->series[s].color, x + 7, TOP - 11);
+                   "<circle r=\"4\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\" stroke=\"%s\"/><text class=\"tick\" x=\"%.1f\" "
+                   "y=\"%.1f\">",
+                   x, TOP - 14, p->series[s].style == PLOT_RINGS ? "none" : p->series[s].color, p->series[s].color,
+                   x + 7, TOP - 11);
         html_text(b, p->series[s].name);
         buf_puts(b, "</text>");
         x -= 10;
@@ -124,15 +141,14 @@ void plot_print(struct buf *b, const struct plot *p)
     buf_puts(b, "<figure><figcaption>");
     html_text(b, p->title);
     buf_printf(b, "</figcaption><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">", WIDTH, HEIGHT);
-    if (p->span) {
-        double from = p->from < f.x0 ? f.x0 : p->from, to = p->to > f.x1 ? f.x1 : p->to;
-        if (to > from) {
-            buf_printf(b, "<rect class=\"span\" x=\"%.1f\" width=\"%.1f\" y=\"%.1f\" height=\"%.1f\"/>", at_x(&f, from),
-                       at_x(&f, to) - at_x(&f, from), TOP, HEIGHT - TOP - BOTTOM);
-            buf_printf(b, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">", at_x(&f, from) + 3, TOP + 10);
-            html_text(b, p->span);
-            buf_puts(b, "</text>");
-        }
+    if (p->mark && f.x0 <= 0 && f.x1 >= 0) {
+        buf_printf(b, "<line class=\"mark\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", at_x(&f, 0),
+                   at_x(&f, 0), TOP, HEIGHT - BOTTOM);
+        bool right = at_x(&f, 0) > WIDTH * 3 / 4;
+        buf_printf(b, "<text class=\"tick\" text-anchor=\"%s\" x=\"%.1f\" y=\"%.1f\">", right ? "end" : "start",
+                   at_x(&f, 0) + (right ? -4 : 4), TOP + 8);
+        html_text(b, p->mark);
+        buf_puts(b, "</text>");
     }
     axes(b, p, &f);
     for (unsigned s = 0; s < p->count; s++) series(b, &p->series[s], &f);

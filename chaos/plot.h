@@ -1,4 +1,4 @@
-/* plot.h - small charts as inline SVG: points, lines, marked moments. No script, no network. */
+/* plot.h - small charts as inline SVG: points, lines and a marked moment. No script, no network. */
 #ifndef AIM_CHAOS_PLOT_H
 #define AIM_CHAOS_PLOT_H
 
@@ -7,7 +7,7 @@
 
 struct buf;
 
-enum plot_style { PLOT_DOTS, PLOT_LINE, PLOT_STEPS };
+enum plot_style { PLOT_DOTS, PLOT_RINGS /* a dot inside a ring: two that agree */, PLOT_LINE };
 
 struct plot_point { double x, y; bool bad; };
 
@@ -20,7 +20,8 @@ struct plot_series {
 struct plot {
     const char *title, *x, *y;            /* texts of the axes, with units */
     const struct plot_series *series; unsigned count;
-    double from, to; const char *span;    /* a shaded stretch of x and its name; NULL: none */
+    bool whole_x;                         /* x counts something */
+    const char *mark;                     /* what happened at x = 0; NULL: nothing */
 };
 
 void plot_print(struct buf *b, const struct plot *p);

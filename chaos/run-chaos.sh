@@ -8,6 +8,7 @@
 # Environment: WORKDIR (scratch and report), AI_MEMORY_BIN, N0_PORT, N1_PORT, N2_PORT.
 # Leaves $WORKDIR/chaos-report.jsonl, a line per cycle, and prints a summary.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin    # iptables
 here=$(dirname "$(readlink -f "$0")")
 if [ -z "${WORKDIR:-}" ]; then
     WORKDIR=$(mktemp -d -t ai-memory-chaos.XXXXXX)

@@ -153,7 +153,7 @@ bool tool_find(const char *name, char ret[WORLD_PATH])
 {
     const char *path = getenv("PATH");
     char all[8192];
-    snprintf(all, sizeof all, "%s:/usr/sbin:/sbin", path ? path : "/usr/bin:/bin");
+    snprintf(all, sizeof all, "%s", path ? path : "/usr/bin:/bin:/usr/sbin:/sbin");
     if (strchr(name, '/')) {
         snprintf(ret, WORLD_PATH, "%s", name);
         return access(name, X_OK) == 0;

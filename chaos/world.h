@@ -52,7 +52,7 @@ bool world_chance(struct world *w, double p);
  * goes to out (may be NULL) up to size. The exit code, or negative: E_NOT_FOUND (no such program), E_TIMEOUT (killed),
  * E_IO. */
 int tool_run(const char *const *argv, const char *input, char *out, size_t size, int64_t ms, struct err *err);
-/* Whether a program of that name is on the path (or in /usr/sbin and /sbin); its place into `ret`. */
+/* Whether a program of that name is on the path; its place into `ret`. */
 bool tool_find(const char *name, char ret[WORLD_PATH]);
 
 /* A port nobody uses at this moment; `wanted` != 0: that one. E_CONFLICT: it is busy. */

@@ -8,6 +8,17 @@ STUB = os.environ['CHAOS_STUB_BIN']
 PROGRAM = os.environ.get('AI_MEMORY_BIN')
 
 
+def permitted(*command):
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+MOUNTS = permitted('unshare', '-m', 'true')
+CUTS = permitted('iptables', '-w', '-n', '-L', 'INPUT')
+
+
 class Gate(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix='chaos-test.')
@@ -172,6 +183,52 @@ class BadInput(Gate):
     def test_no_room(self):
         self.refused(self.gate(*KILL, before=['bash', '-c', 'ulimit -f 8; exec "$@"', '-']), 'cannot write')
 
+    def test_a_node_that_is_never_ready(self):
+        self.refused(self.gate(*KILL, '--ready-ms', '700', stub='mute'), 'is not ready after 700 ms')
+        self.assertIs(self.summary()['complete'], False)
+
+    def test_a_place_nobody_can_write_to(self):
+        self.out = '/proc/chaos-runs/one'
+        self.refused(self.gate(*KILL), 'cannot make')
+
+    def test_no_iptables(self):
+        place = os.path.join(self.dir, 'bin')
+        os.mkdir(place)
+        self.refused(
+            self.gate(
+                '--phases',
+                '4',
+                '--faults',
+                'partition_minority',
+                '--cut',
+                'iptables',
+                '--cycles',
+                '1',
+                env={'PATH': place},
+            ),
+            'iptables is missing',
+        )
+
+    def test_no_faketime(self):
+        self.refused(
+            self.gate(
+                '--phases', '4', '--faults', 'clock_skew_peer', '--cycles', '1', env={'FAKETIME_LIB': '/nonexistent'}
+            ),
+            'libfaketime is missing',
+        )
+
+    @unittest.skipUnless(MOUNTS and PROGRAM, 'no right to mount here')
+    def test_a_full_scratch_disk(self):
+        mount = 'mount -t tmpfs -o size=64k none "$WORKDIR" && exec "$@"'
+        self.refused(self.gate(*KILL, bin=PROGRAM, before=['unshare', '-m', 'sh', '-c', mount, '-']))
+        self.assertRegex(self.text, 'No space left|disk is full|ended at its start|is not ready')
+
+    @unittest.skipUnless(MOUNTS, 'nothing to take away')
+    def test_no_right_to_mount(self):
+        drop = ['setpriv', '--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
+        only = ('--phases', '4', '--faults', 'small_disk_full', '--cycles', '1')
+        self.refused(self.gate(*only, before=drop), 'no rights to mount')
+
     def test_wrong_command_lines(self):
         for args in (
             ['--cycles', 'many'],
@@ -218,6 +275,22 @@ class Ended(Gate):
             self.assertIn('ended by signal', s['broken'])
             self.assertEqual((os.listdir(self.work), self.children()), ([], []))
             shutil.rmtree(self.out)
+
+    @unittest.skipUnless(CUTS and PROGRAM, 'no right to cut links here')
+    def test_in_the_middle_of_a_cut(self):
+        args = ('--phases', '4', '--faults', 'partition_minority', '--cycles', '1000', '--cut', 'iptables')
+        p = subprocess.Popen(self.command(*args, bin=PROGRAM), env=self.env(), stdout=subprocess.DEVNULL)
+        chain = '-N AIMCHAOS%d\n' % p.pid
+        until = time.monotonic() + 60
+        rules = lambda: subprocess.run(['iptables', '-w', '-S'], capture_output=True, text=True).stdout
+        while chain not in rules():
+            self.assertLess(time.monotonic(), until)
+            self.assertIsNone(p.poll())
+        p.send_signal(signal.SIGINT)
+        self.assertEqual(p.wait(20), 1)
+        self.assertNotIn('AIMCHAOS%d' % p.pid, rules())
+        self.assertIs(self.summary()['overall_pass'], False)
+        self.assertIn('ended by signal', self.summary()['broken'])
 
     def test_by_force(self):
         p = self.start()
