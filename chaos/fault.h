@@ -22,6 +22,7 @@ enum fault_flags {
 struct fault_class {
     const char *name;
     const char *text;                           /* two lines */
+    const char *expects;                        /* FAULT_KILLS: what availability can be, and why; else NULL */
     const char *variant[FAULT_VARIANTS];        /* taken in turn, ended by NULL */
     unsigned flags;
     void (*prepare)(struct cycle *c);           /* before the mesh: options and plan; may be NULL */

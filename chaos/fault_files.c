@@ -64,6 +64,7 @@ const struct fault_class fault_replaced = {
     .text = "A node is killed and comes back with another file: an empty one, its own of some time ago, or a copy of "
             "another\n"
             "node's, identity and all. Nothing acknowledged may be lost, and no sequence used twice.",
+    .expects = "about 0.95: what was under way at the killed node is not answered",
     .variant = { "by an empty one", "by its own of yesterday", "by a copy of another node's" },
     .flags = FAULT_KILLS,
     .prepare = everywhere,

@@ -51,6 +51,7 @@ const struct fault_class fault_kill_primary = {
     .text =
         "SIGKILL of the node written to, with at least 8 writes in flight. The two survivors must come to hold every\n"
         "acknowledged write while it stays dead; then it starts again and all three must agree.",
+    .expects = "its writers die with their node",
     .variant = { "SIGKILL of node 0" },
     .flags = FAULT_GATE | FAULT_KILLS,
     .prepare = kill_prepare,

@@ -67,6 +67,7 @@ const struct fault_class fault_kill_any = {
     .text = "SIGKILL of any node at any moment, while all three are written to; it comes back within 0.6 s and its "
             "writers go\n"
             "on where they were.",
+    .expects = "about 0.95: what was under way at the killed node is not answered",
     .variant = { "SIGKILL of one" },
     .flags = FAULT_KILLS,
     .prepare = everywhere,
@@ -78,6 +79,7 @@ const struct fault_class fault_kill_two = {
     .text = "SIGKILL of two nodes at once: the third refuses what it cannot place, keeps it, and passes it on when "
             "they are\n"
             "back.",
+    .expects = "about 0.7: the third node has no quorum until they are back",
     .variant = { "SIGKILL of two" },
     .flags = FAULT_KILLS,
     .prepare = everywhere,
@@ -89,6 +91,7 @@ const struct fault_class fault_kill_all = {
     .text = "SIGKILL of all three nodes at the same moment, in the middle of the burst: everything acknowledged must "
             "be there\n"
             "when they start again.",
+    .expects = "about 0.9: what was under way is not answered",
     .variant = { "SIGKILL of all" },
     .flags = FAULT_KILLS,
     .prepare = everywhere,
@@ -142,6 +145,7 @@ const struct fault_class fault_storm = {
     .text = "Eight times a node chosen by chance is killed and started again as soon as it is dead, while the others "
             "and itself\n"
             "are written to.",
+    .expects = "about 0.8: every kill loses what was under way",
     .variant = { "8 kills" },
     .flags = FAULT_KILLS,
     .prepare = storm_prepare,
@@ -153,6 +157,7 @@ const struct fault_class fault_rolling = {
     .text = "Each node in turn is asked to end (SIGTERM) and started again, as in an upgrade: it must end orderly, and "
             "nothing\n"
             "may be lost.",
+    .expects = "about 1: a node that is asked to end answers first",
     .variant = { "SIGTERM, one after the other" },
     .flags = FAULT_KILLS,
     .prepare = storm_prepare,
@@ -183,6 +188,7 @@ const struct fault_class fault_pause = {
     .text = "SIGSTOP of any node for 0.2, 1 or 4.5 s (longer than the quorum's time-out), while all three are written "
             "to: its\n"
             "late answers must not count for more than they are.",
+    .expects = "1 while the pause is shorter than the quorum's time-out; then a write of each of its clients is late",
     .variant = { "0.2 s", "1 s", "4.5 s" },
     .flags = FAULT_KILLS,
     .prepare = everywhere,

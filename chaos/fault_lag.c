@@ -90,6 +90,7 @@ const struct fault_class fault_past_log = {
             "what is missing\n"
             "comes as a snapshot, which must be merged: nothing that only the late node has goes, nothing deleted "
             "returns.",
+    .expects = "about 0.5: whoever is alone is refused after the time-out, however often it asks",
     .variant = { "one against two", "all apart" },
     .flags = FAULT_CUTS | FAULT_KILLS,
     .prepare = past_prepare,
@@ -182,6 +183,7 @@ const struct fault_class fault_lagging = {
             "than they would\n"
             "write: it must let in so little that its peers catch up while the clients go on (most are refused, "
             "without effect).",
+    .expects = "next to nothing: refusing is what is asked of it here",
     .variant = { "40 bytes a millisecond" },
     .flags = FAULT_KILLS,
     .prepare = lag_prepare,

@@ -156,6 +156,7 @@ const struct fault_class fault_swallowed = {
     .text = "On every link of the mesh one answer in three is swallowed (the connection stays open and silent, as "
             "behind a\n"
             "firewall that lost its state), or one request in three, or answers are truncated. Writes may be refused.",
+    .expects = "about 1: five tries a link fit into a time-out of 3 s, and all of both links must fail",
     .variant = { "answers swallowed", "requests swallowed", "answers truncated", "requests truncated" },
     .flags = FAULT_KILLS,
     .prepare = everybody_writes,
@@ -167,6 +168,7 @@ const struct fault_class fault_duplicated = {
     .text =
         "One answer or one request in three arrives twice, bytes for bytes, on every link: nothing may be applied or\n"
         "counted twice.",
+    .expects = "about 1: a doubled message costs a connection, which is made anew at once",
     .variant = { "answers duplicated", "requests duplicated" },
     .flags = FAULT_KILLS,
     .prepare = everybody_writes,
@@ -178,6 +180,7 @@ const struct fault_class fault_corrupted = {
     .text = "One bit of one piece in ten is turned, in answers or in requests, as by a broken middle box (TCP's own "
             "sums are\n"
             "recomputed): what is damaged must be noticed, never stored and never taken for an acknowledgement.",
+    .expects = "about 1: a damaged message costs a connection, which is made anew at once",
     .variant = { "answers corrupted", "requests corrupted" },
     .flags = FAULT_KILLS,
     .prepare = everybody_writes,
@@ -221,6 +224,7 @@ const struct fault_class fault_long_split = {
     .text = "One node is alone for 4.5 s, longer than the quorum's time-out, and all three are written to: its writes "
             "are refused\n"
             "as pending and yet arrive; edits of the same memories on both sides end in one outcome.",
+    .expects = "about 0.95: writes of the lonely node are refused after the time-out",
     .variant = { "one against two" },
     .flags = FAULT_CUTS | FAULT_KILLS,
     .prepare = split_prepare,
@@ -267,6 +271,7 @@ const struct fault_class fault_lonely = {
     .text = "Node 0 is cut off, goes on being written to, and is killed before the cut ends: whatever it acknowledged "
             "must be on\n"
             "the two others already, with node 0 still dead.",
+    .expects = "its writers die with their node",
     .variant = { "cut, then SIGKILL" },
     .flags = FAULT_KILLS,
     .prepare = lonely_prepare,

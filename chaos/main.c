@@ -52,6 +52,7 @@ static int list_classes(void)
         const char *second = strchr(f->text, '\n');
         printf("    %.*s\n    %s\n", (int)(second ? second - f->text : (long)strlen(f->text)), f->text,
                second ? second + 1 : "");
+        printf("    Availability: %s.\n", f->expects ? f->expects : "at least 0.995, or it fails");
     }
     return 0;
 }

@@ -360,7 +360,9 @@ static void phase4(struct buf *b, const struct campaign *c, const json_t *summar
         html_text(b, name);
         buf_puts(b, "</h3><p>");
         html_text(b, f ? f->text : "");
-        buf_puts(b, "</p>\n");
+        buf_puts(b, f && f->expects ? " Availability to be expected: " : "");
+        html_text(b, f ? f->expects : NULL);
+        buf_puts(b, f && f->expects ? ".</p>\n" : "</p>\n");
         page_plots(b, c->out, name);
     }
     raw(b, "phase4.json", r);
