@@ -125,7 +125,10 @@ int op_list(struct op_ctx *c, const void *args, struct reply *r)
         q.after = &cursor;
     }
     if (rc == 0 && !none && q.limit > 0) rc = c->tx->v->list(c->tx, &q, c->arena, &rows);
-    if (rc == 0 && !none && q.after == NULL) rc = c->tx->v->count(c->tx, &q.f, &total);
+    bool last =
+        !rows.more && (rows.count > 0 || (q.offset == 0 && q.limit > 0)); /* the page tells how many there are */
+    if (last) total = a->offset + (int64_t)rows.count;
+    if (rc == 0 && !none && q.after == NULL && !last) rc = c->tx->v->count(c->tx, &q.f, &total);
     if (rc) return rc;
     json_t *list = json_array();
     for (size_t i = 0; i < rows.count; i++) json_array_append_new(list, memory_json(&rows.item[i].m));

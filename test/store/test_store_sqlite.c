@@ -269,6 +269,7 @@ static void late_and_unwanted_reads_stop(void **state)
     struct store_tx *tx = kit_begin(k);
     atomic_bool stop;
     int64_t n;
+    const struct filter f = { .now_us = 1, .tier_word = "mid" }; /* looks at each row */
     for (int i = 0; i < 2000; i++) {
         char id[16];
         snprintf(id, sizeof id, "r%d", i);
@@ -279,18 +280,111 @@ static void late_and_unwanted_reads_stop(void **state)
     atomic_init(&stop, false);
     b->stop_flag(k->reader, &stop, clock_mono_ms() + 60000);
     tx = kit_read(k);
-    kit_ok(tx->v->count(tx, &(struct filter){ .now_us = 1 }, &n), tx->err);
+    kit_ok(tx->v->count(tx, &f, &n), tx->err);
     atomic_store(&stop, true);
-    assert_int_equal(tx->v->count(tx, &(struct filter){ .now_us = 1 }, &n), E_CANCELLED);
+    assert_int_equal(tx->v->count(tx, &f, &n), E_CANCELLED);
     kit_read_end(k);
     b->stop_flag(k->reader, NULL, 1);
     tx = kit_read(k);
-    assert_int_equal(tx->v->count(tx, &(struct filter){ .now_us = 1 }, &n), E_TIMEOUT);
+    assert_int_equal(tx->v->count(tx, &f, &n), E_TIMEOUT);
     kit_read_end(k);
     b->stop_flag(k->reader, NULL, 0);
     tx = kit_read(k);
-    kit_ok(tx->v->count(tx, &(struct filter){ .now_us = 1 }, &n), tx->err);
+    kit_ok(tx->v->count(tx, &f, &n), tx->err);
     assert_int_equal(n, 2000);
+    kit_read_end(k);
+}
+
+static int steps(struct kit *k, enum sq_stmt which)
+{
+    return sqlite3_stmt_status(k->reader->stmt[which], SQLITE_STMTSTATUS_VM_STEP, 1);
+}
+
+/* What happens with every request must not cost more when there are more rows. */
+static void few_rows_are_looked_at(void **state)
+{
+    struct kit *k = *state;
+    struct store_tx *tx = kit_begin(k);
+    struct side_row *side;
+    struct rows rows;
+    size_t count;
+    int64_t n;
+    for (int i = 0; i < 1000; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "r%03d", i);
+        struct row r = kit_row(&k->arena, id, "ns", id, "x", kit_ver(i));
+        r.m.expires_at = i < 3 ? "2020-01-01T00:00:00+00:00" : "2040-01-01T00:00:00+00:00";
+        kit_ok(tx->v->put(tx, &r, NULL), tx->err);
+        struct side_row one = { .kind = SIDE_TOUCH, .id = id, .body = "", .body_len = 0 };
+        kit_ok(tx->v->side_put(tx, &one), tx->err);
+    }
+    kit_commit(k);
+    tx = kit_read(k);
+    kit_ok(tx->v->side_scan(tx, SIDE_TOUCH, "r99", NULL, 64, &k->arena, &side, &count), tx->err);
+    assert_int_equal(count, 10);
+    kit_ok(tx->v->side_scan(tx, SIDE_TOUCH, "r99", "r998", 64, &k->arena, &side, &count), tx->err);
+    assert_int_equal(count, 1);
+    assert_in_range(steps(k, SQ_SIDE_SCAN_PREFIX), 1, 500);
+    kit_ok(tx->v->expired(tx, KIT_T0, NULL, 64, &k->arena, &rows), tx->err);
+    assert_int_equal(rows.count, 3);
+    assert_in_range(steps(k, SQ_EXPIRED), 1, 500);
+    kit_ok(tx->v->count(tx, &(struct filter){ .now_us = KIT_T0 }, &n), tx->err);
+    assert_int_equal(n, 997);
+    assert_in_range(steps(k, SQ_COUNT_ALL) + steps(k, SQ_COUNT_EXPIRED), 1, 500);
+    kit_read_end(k);
+}
+
+/* However an expiry is written, the index and a look at each row agree. */
+static void times_to_expire(void **state)
+{
+    static const char *const text[] = {
+        NULL,
+        "2026-01-01T00:00:00+00:00",
+        "2026-01-01T00:00:00.000001Z",
+        "2026-01-01T00:00:00.999999999+00:00",
+        "2026-01-01T05:30:00+05:30",
+        "2025-12-31T14:00:01-10:00",
+        "2026-01-01t00:00:02z",
+        "2025-12-31T23:59:60Z",
+        "2026-01-01 00:00:03Z",
+        "1969-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "never",
+        "",
+        "12",
+    };
+    struct kit *k = *state;
+    struct store_tx *tx = kit_begin(k);
+    int64_t t0, fast, slow;
+    assert_int_equal(time_parse(text[1], strlen(text[1]), &t0), 0);
+    for (size_t i = 0; i < ARRAY_LEN(text); i++) {
+        struct row r =
+            kit_row(&k->arena, arena_printf(&k->arena, "r%zu", i), i % 2 ? "odd" : "even", "t", "x", kit_ver(9));
+        r.m.title = r.m.id;
+        r.m.expires_at = text[i];
+        kit_ok(tx->v->put(tx, &r, NULL), tx->err);
+    }
+    kit_commit(k);
+    tx = kit_read(k);
+    for (int64_t now = t0 - 4000000; now < t0 + 5000000; now += 499999) {
+        struct counts by_ns;
+        struct rows gone;
+        int64_t total = 0;
+        for (int i = 0; i < 3; i++) {
+            struct filter f = { .ns = i == 0 ? NULL : i == 1 ? "odd" : "even", .now_us = now };
+            kit_ok(tx->v->count(tx, &f, &fast), tx->err);
+            f.tier_word = "mid";
+            kit_ok(tx->v->count(tx, &f, &slow), tx->err);
+            assert_int_equal(fast, slow);
+            if (i == 0) total = fast;
+        }
+        kit_ok(tx->v->namespaces(tx, now, &k->arena, &by_ns), tx->err);
+        assert_int_equal(by_ns.count, 2);
+        assert_int_equal(by_ns.item[0].count + by_ns.item[1].count, total);
+        assert_true(by_ns.item[0].count >= by_ns.item[1].count);
+        kit_ok(tx->v->expired(tx, now, NULL, 100, &k->arena, &gone), tx->err);
+        assert_int_equal(gone.count, (int64_t)ARRAY_LEN(text) - total);
+    }
     kit_read_end(k);
 }
 
@@ -580,6 +674,8 @@ static const struct CMUnitTest tests[] = {
     KIT_TEST(statements_are_prepared_once),
     KIT_TEST(pages_come_from_an_index),
     KIT_TEST(late_and_unwanted_reads_stop),
+    KIT_TEST(few_rows_are_looked_at),
+    KIT_TEST(times_to_expire),
     KIT_TEST(upkeep_empties_the_log),
     KIT_TEST(the_index_stays_whole),
     KIT_TEST(words_are_stable),

@@ -8,6 +8,8 @@
 
 #include "base/alloc.h"
 
+#define HOUR_US 3600000000
+
 /* ---- memories by page */
 int sq_list(struct store_tx *tx, const struct list_query *q, struct arena *a, struct rows *ret)
 {
@@ -34,10 +36,42 @@ static int one_number(struct store_conn *c, sqlite3_stmt *s, int64_t *ret)
     return rc < 0 ? rc : 0;
 }
 
+/* ?1 and ?4 of SQ_EXPIRED_ROWS. */
+static void bind_moment(sqlite3_stmt *s, int64_t now_us)
+{
+    sq_int(s, 1, now_us);
+    sqlite3_bind_double(s, 4, 2440587.5 + ((double)now_us + 1e6) / 86400e6);
+}
+
+/* Nothing is asked for but a namespace: indexes know. */
+static bool only_ns(const struct filter *f)
+{
+    return f->ns_any == NULL && f->tier == NULL && f->tier_word == NULL && f->min_priority == NULL &&
+           f->since_us == NULL && f->until_us == NULL && f->tags_count == 0 && f->agent_id == NULL && f->viewer == NULL;
+}
+
+static int count_ns(struct store_conn *c, const struct filter *f, int64_t *ret)
+{
+    int64_t gone = 0;
+    int rc;
+    sqlite3_stmt *s = sq_stmt(c, f->ns ? SQ_COUNT_ALL_NS : SQ_COUNT_ALL, &rc);
+    if (s && f->ns) sq_text(s, 2, f->ns);
+    if (s) rc = one_number(c, s, ret);
+    if (rc != 0 || f->now_us == 0) return rc;
+    s = sq_stmt(c, SQ_COUNT_EXPIRED, &rc);
+    if (s == NULL) return rc;
+    bind_moment(s, f->now_us);
+    sq_text(s, 2, f->ns);
+    rc = one_number(c, s, &gone);
+    *ret -= gone;
+    return rc;
+}
+
 int sq_count(struct store_tx *tx, const struct filter *f, int64_t *ret)
 {
     struct store_conn *c = sq_of(tx);
     int rc;
+    if (only_ns(f)) return count_ns(c, f, ret);
     sqlite3_stmt *s = sq_stmt(c, f->ns ? SQ_COUNT_NS : SQ_COUNT, &rc);
     if (s == NULL) return rc;
     sqlite3_bind_pointer(s, 1, (void *)(uintptr_t)f, "aim_filter", NULL);
@@ -69,7 +103,7 @@ int sq_expired(struct store_tx *tx, int64_t now_us, const char *after_id, size_t
     *ret = (struct rows){ 0 };
     sqlite3_stmt *s = sq_stmt(c, SQ_EXPIRED, &rc);
     if (s == NULL) return rc;
-    sq_int(s, 1, now_us);
+    bind_moment(s, now_us);
     sq_text(s, 2, after_id ? after_id : "");
     sq_int(s, 3, (int64_t)limit + 1);
     return sq_rows(c, s, limit, 0, a, ret);
@@ -247,31 +281,102 @@ int sq_counts(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct cou
     return rc;
 }
 
+static int by_count(const void *a, const void *b)
+{
+    const struct count_by *x = a, *y = b;
+    if (x->count != y->count) return x->count > y->count ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static void sort_counts(struct counts *list)
+{
+    if (list->count > 1) qsort(list->item, list->count, sizeof *list->item, by_count);
+}
+
+/* Rows by namespace, sorted by name, expired ones too; of each tier in all. */
+static int count_by_ns(struct store_conn *c, struct arena *a, struct counts *ret, int64_t tier[3])
+{
+    size_t cap = 0;
+    int rc;
+    *ret = (struct counts){ 0 };
+    sqlite3_stmt *s = sq_stmt(c, SQ_COUNT_BY_NS, &rc);
+    if (s == NULL) return rc;
+    while ((rc = sq_step(c, s)) == 1) {
+        ret->item = sq_grow(a, ret->item, ret->count, &cap, sizeof *ret->item);
+        rc = ret->item ? sq_copy(c, s, 0, a, &ret->item[ret->count].name) : sq_too_large(c);
+        if (rc != 0) break;
+        ret->item[ret->count++].count = sqlite3_column_int64(s, 1);
+        for (int i = 0; i < 3; i++) tier[i] += sqlite3_column_int64(s, 2 + i);
+    }
+    sq_done(s);
+    return rc;
+}
+
+/* Both sorted by name; what is left of none is left out. */
+static void subtract(struct counts *from, const struct counts *less)
+{
+    size_t k = 0, kept = 0;
+    for (size_t i = 0; i < from->count; i++) {
+        struct count_by one = from->item[i];
+        if (k < less->count && strcmp(less->item[k].name, one.name) == 0) one.count -= less->item[k++].count;
+        if (one.count > 0) from->item[kept++] = one;
+    }
+    from->count = kept;
+}
+
 int sq_namespaces(struct store_tx *tx, int64_t now_us, struct arena *a, struct counts *ret)
 {
     struct store_conn *c = sq_of(tx);
-    int rc;
-    sqlite3_stmt *s = sq_stmt(c, SQ_NAMESPACES, &rc);
+    struct counts gone;
+    int64_t tier[3] = { 0 };
+    int rc = count_by_ns(c, a, ret, tier);
+    if (rc != 0) return rc;
+    sqlite3_stmt *s = sq_stmt(c, SQ_COUNT_EXPIRED_BY_NS, &rc);
     if (s == NULL) return rc;
-    sq_int(s, 1, now_us);
-    return sq_counts(c, s, a, ret);
+    bind_moment(s, now_us);
+    rc = sq_counts(c, s, a, &gone);
+    if (rc == 0) subtract(ret, &gone);
+    sort_counts(ret);
+    return rc;
+}
+
+/* By tier: known from the namespaces unless somebody wrote a tier of his own. */
+static int count_by_tier(struct store_conn *c, const int64_t tier[3], int64_t total, struct arena *a,
+                         struct counts *ret)
+{
+    static const char *const name[] = { "short", "mid", "long" };
+    int rc = 0;
+    *ret = (struct counts){ 0 };
+    if (tier[0] + tier[1] + tier[2] != total) {
+        sqlite3_stmt *s = sq_stmt(c, SQ_COUNT_BY_TIER, &rc);
+        if (s) rc = sq_counts(c, s, a, ret);
+    } else {
+        ret->item = arena_alloc(a, 3 * sizeof *ret->item);
+        if (ret->item == NULL) return sq_too_large(c);
+        for (int i = 0; i < 3; i++)
+            if (tier[i] > 0) ret->item[ret->count++] = (struct count_by){ .name = name[i], .count = tier[i] };
+    }
+    sort_counts(ret);
+    return rc;
 }
 
 int sq_stats(struct store_tx *tx, int64_t now_us, struct arena *a, struct store_stats *ret)
 {
     struct store_conn *c = sq_of(tx);
     struct stat st;
-    int rc;
+    int64_t tier[3] = { 0 };
+    sqlite3_stmt *s;
     *ret = (struct store_stats){ 0 };
-    sqlite3_stmt *s = sq_stmt(c, SQ_STATS_TIER, &rc);
-    if (s) rc = sq_counts(c, s, a, &ret->by_tier);
-    if (rc == 0 && (s = sq_stmt(c, SQ_STATS_NS, &rc)) != NULL) rc = sq_counts(c, s, a, &ret->by_ns);
+    int rc = count_by_ns(c, a, &ret->by_ns, tier);
+    for (size_t i = 0; i < ret->by_ns.count; i++) ret->total += ret->by_ns.item[i].count;
+    sort_counts(&ret->by_ns);
+    if (rc == 0) rc = count_by_tier(c, tier, ret->total, a, &ret->by_tier);
     if (rc == 0 && (s = sq_stmt(c, SQ_STATS_LINKS, &rc)) != NULL) rc = one_number(c, s, &ret->links);
-    if (rc == 0 && (s = sq_stmt(c, SQ_STATS_SOON, &rc)) != NULL) {
-        sq_int(s, 1, now_us);
+    if (rc == 0 && (s = sq_stmt(c, SQ_COUNT_SOON, &rc)) != NULL) {
+        bind_moment(s, now_us + HOUR_US);
+        sq_int(s, 2, now_us);
         rc = one_number(c, s, &ret->expiring_soon);
     }
-    for (size_t i = 0; i < ret->by_tier.count; i++) ret->total += ret->by_tier.item[i].count;
     if (stat(c->file->path, &st) == 0) ret->db_bytes = st.st_size;
     return rc;
 }

@@ -330,6 +330,15 @@ static bool only_touched(const struct row *a, const struct row *b)
            same(x->updated_at, y->updated_at) && x->confidence >= y->confidence && x->confidence <= y->confidence;
 }
 
+/* How to write it: as little as will do, for the sake of the indexes. */
+static enum sq_stmt way_to_write(const struct row *next, const struct row *before)
+{
+    if (before == NULL) return SQ_INSERT;
+    if (!only_touched(next, before)) return same_name(&next->m, &before->m) ? SQ_UPDATE_EDIT : SQ_UPDATE_ALL;
+    bool counts = next->m.tier == before->m.tier && same(next->m.expires_at, before->m.expires_at);
+    return counts ? SQ_UPDATE_COUNT : SQ_UPDATE_TOUCH;
+}
+
 static void bind_memory(sqlite3_stmt *s, const struct memory *m)
 {
     sq_text(s, 1, m->id);
@@ -352,18 +361,15 @@ static void bind_memory(sqlite3_stmt *s, const struct memory *m)
 static int write_row(struct store_conn *c, const struct row *next, const struct row *before, int64_t *ret_rowid)
 {
     int rc;
-    enum sq_stmt which = before == NULL                    ? SQ_INSERT
-                         : only_touched(next, before)      ? SQ_UPDATE_TOUCH
-                         : same_name(&next->m, &before->m) ? SQ_UPDATE_EDIT
-                                                           : SQ_UPDATE_ALL;
+    enum sq_stmt which = way_to_write(next, before);
     sqlite3_stmt *s = sq_stmt(c, which, &rc);
     if (s == NULL) return rc;
-    if (which == SQ_UPDATE_TOUCH) {
+    if (which == SQ_UPDATE_TOUCH || which == SQ_UPDATE_COUNT) {
         sq_text(s, 1, next->m.id);
-        sq_text(s, 2, tier_name(next->m.tier));
         sq_int(s, 10, next->m.access_count);
         sq_text(s, 13, next->m.last_accessed_at);
-        sq_text(s, 14, next->m.expires_at);
+        if (which == SQ_UPDATE_TOUCH) sq_text(s, 2, tier_name(next->m.tier));
+        if (which == SQ_UPDATE_TOUCH) sq_text(s, 14, next->m.expires_at);
     } else {
         bind_memory(s, &next->m);
         sq_int(s, 16, (int64_t)next->stamp.ver);

@@ -16,6 +16,11 @@
     " AND (m.priority, m.ver) <= (?3, ?4) AND NOT (m.priority = ?3 AND m.ver = ?4 AND m.id <= ?5) AND " SQ_KEEP \
     " ORDER BY m.priority DESC, m.ver DESC, m.id LIMIT ?6 OFFSET ?7"
 
+/* Rows that may have expired at ?1, a moment; ?4: that moment and a second, in days as SQLite counts them. */
+#define SQ_EXPIRED_ROWS \
+    "FROM memories INDEXED BY repl_memories_due WHERE expires_at IS NOT NULL AND " SQ_DUE " < ?4" \
+    " AND NOT aim_live(expires_at, ?1)"
+
 #define SQ_STATEMENTS(X) \
     X(BEGIN_READ, "BEGIN") \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE") \
@@ -43,10 +48,14 @@
     X(LIST, SQ_ROW " WHERE 1" SQ_PAGE) \
     X(LIST_NS, SQ_ROW " WHERE m.namespace = ?2" SQ_PAGE) \
     X(COUNT, "SELECT count(*) FROM memories m WHERE " SQ_KEEP) \
+    X(COUNT_ALL, "SELECT count(*) FROM memories") \
+    X(COUNT_ALL_NS, "SELECT count(*) FROM memories WHERE namespace = ?2") \
+    X(COUNT_EXPIRED, "SELECT count(*) " SQ_EXPIRED_ROWS " AND (?2 IS NULL OR +namespace = ?2)") \
     X(COUNT_NS, "SELECT count(*) FROM memories m WHERE m.namespace = ?2 AND " SQ_KEEP) \
     X(SINCE, SQ_ROW " WHERE (aim_row_us(m.ver, m.updated_at), m.id) > (?1, ?2)" \
                     " AND (?3 OR aim_live(m.expires_at, ?4)) ORDER BY aim_row_us(m.ver, m.updated_at), m.id LIMIT ?5") \
-    X(EXPIRED, SQ_ROW " WHERE +m.id > ?2 AND NOT aim_live(m.expires_at, ?1) ORDER BY m.id LIMIT ?3") \
+    X(EXPIRED, \
+      SQ_ROW " WHERE m.id IN (SELECT id " SQ_EXPIRED_ROWS " AND +id > ?2 ORDER BY id LIMIT ?3) ORDER BY m.id") \
     X(UNSTAMPED_NEW, "SELECT 1 FROM memories WHERE priority IN (1, 2, 3, 4, 5, 6, 7, 8, 9, 10) AND ver = 0") \
     X(UNSTAMPED, SQ_ROW " WHERE NOT aim_stamped(m.ver, m.updated_at) LIMIT ?1") \
     X(INSERT, \
@@ -64,7 +73,8 @@
       " content = ?5, tags = ?6, created_at = ?11, updated_at = ?12, last_accessed_at = ?13, expires_at = ?14," \
       " metadata = ?15, ver = ?16, stream = ?17, seq = ?18," \
       " embedding = CASE WHEN ?19 THEN NULL ELSE embedding END WHERE id = ?1") \
-    /* an access: no index changes */ \
+    /* an access: no index changes; they do if it moves the tier or the expiry */ \
+    X(UPDATE_COUNT, "UPDATE memories SET access_count = ?10, last_accessed_at = ?13 WHERE id = ?1") \
     X(UPDATE_TOUCH, "UPDATE memories SET tier = ?2, access_count = ?10, last_accessed_at = ?13, expires_at = ?14" \
                     " WHERE id = ?1") \
     X(REMOVE, "DELETE FROM memories WHERE id = ?1") \
@@ -87,13 +97,12 @@
                  " ON CONFLICT (source_id, target_id, relation) DO UPDATE SET created_at = excluded.created_at") \
     X(LINK_HIDE, "DELETE FROM memory_links WHERE source_id = ?1 AND target_id = ?2 AND relation = ?3") \
     /* counters */ \
-    X(NAMESPACES, "SELECT namespace, count(*) FROM memories WHERE aim_live(expires_at, ?1) GROUP BY +namespace" \
-                  " ORDER BY count(*) DESC, namespace") \
-    X(STATS_NS, "SELECT namespace, count(*) FROM memories GROUP BY namespace ORDER BY count(*) DESC, namespace") \
-    X(STATS_TIER, "SELECT tier, count(*) FROM memories GROUP BY tier ORDER BY count(*) DESC, tier") \
-    X(STATS_SOON, \
-      "SELECT count(*) FROM memories" \
-      " WHERE expires_at IS NOT NULL AND aim_live(expires_at, ?1) AND NOT aim_live(expires_at, ?1 + 3600000000)") \
+    X(COUNT_EXPIRED_BY_NS, "SELECT namespace, count(*) " SQ_EXPIRED_ROWS " GROUP BY namespace ORDER BY namespace") \
+    X(COUNT_BY_NS, \
+      "SELECT namespace, count(*), sum(tier = 'short'), sum(tier = 'mid'), sum(tier = 'long')" \
+      " FROM memories INDEXED BY repl_memories_space GROUP BY namespace ORDER BY namespace") \
+    X(COUNT_BY_TIER, "SELECT tier, count(*) FROM memories GROUP BY tier") \
+    X(COUNT_SOON, "SELECT count(*) " SQ_EXPIRED_ROWS " AND aim_live(expires_at, ?2)") \
     X(STATS_LINKS, "SELECT count(*) FROM memory_links") \
     /* the original's side tables */ \
     X(STANDARD_OF, "SELECT standard_id, parent_namespace FROM namespace_meta WHERE namespace = ?1") \

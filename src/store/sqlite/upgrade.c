@@ -11,7 +11,7 @@
 
 struct look { /* what is in the file */
     int64_t objects, version, format, words_format;
-    bool memories, traces, columns;
+    bool memories, traces, columns, indexes;
 };
 
 /* First number of a query; `missing` when it has no row or cannot be prepared (no such table). Errors of the file
@@ -32,7 +32,7 @@ static int number(struct store_conn *c, const char *sql, int64_t missing, int64_
 
 static int look_at(struct store_conn *c, struct look *l)
 {
-    int64_t memories, traces, columns;
+    int64_t memories, traces, columns, indexes;
     const struct {
         const char *sql;
         int64_t missing, *to;
@@ -47,6 +47,9 @@ static int look_at(struct store_conn *c, struct look *l)
         { "SELECT format FROM recall_stat", 0, &l->words_format },
         { "SELECT count(*) FROM pragma_table_xinfo('memories') WHERE name IN ('ver', 'stream', 'seq', 'titled')", 0,
           &columns },
+        { "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name IN ('repl_memories_space', "
+          "'repl_memories_due')",
+          0, &indexes },
     };
     for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
         int rc = number(c, asks[i].sql, asks[i].missing, asks[i].to);
@@ -55,12 +58,13 @@ static int look_at(struct store_conn *c, struct look *l)
     l->memories = memories > 0;
     l->traces = traces > 0;
     l->columns = columns == 4;
+    l->indexes = indexes == 2;
     return 0;
 }
 
 static bool is_current(const struct look *l)
 {
-    return l->memories && l->columns && !l->traces && l->version >= SQ_SCHEMA && l->format == SQ_FORMAT &&
+    return l->memories && l->columns && l->indexes && !l->traces && l->version >= SQ_SCHEMA && l->format == SQ_FORMAT &&
            l->words_format == SQ_WORDS_FORMAT;
 }
 
