@@ -36,7 +36,8 @@
     X(MISSING,     -26,  400, 0, "missing argument")                 /* a required query or CLI argument is absent */ \
     X(AGAIN,       -27,  503, 1, "try again")                        /* internal: run the operation once more */ \
     X(GONE,        -28,  410, 0, "gone")                             /* trimmed: only a snapshot has it */ \
-    X(NEED,        -29,  503, 1, "another node's word is needed")    /* internal: ask, then run it once more */
+    X(NEED,        -29,  503, 1, "another node's word is needed")    /* internal: ask, then run it once more */ \
+    X(MOVED,       -30,  503, 0, "the database file was removed or replaced")
 
 enum err_code {
     E_OK = 0,

@@ -3,7 +3,8 @@
  *
  * Queries return; a mutation's error may come only at tx_savepoint_end or commit, so callers look there too.
  * Strings of results live in the arena given. E_BUSY: another process holds the file; E_DISK_FULL, E_READ_ONLY,
- * E_CORRUPT, E_IO as they say; after E_IO at commit nothing of this file may be acknowledged any more. */
+ * E_CORRUPT, E_IO as they say; after E_IO at commit, and after E_MOVED anywhere, nothing of this file may be
+ * acknowledged any more. */
 #ifndef AIM_STORE_H
 #define AIM_STORE_H
 
@@ -194,9 +195,10 @@ struct store_conn;     /* one connection: the writer's, or a reader's */
 struct store_backend {
     int (*conn_open)(struct store *, bool writer, struct store_conn **ret, struct err *);
     void (*conn_close)(struct store_conn *);
-    /* writer: BEGIN IMMEDIATE inside the turnstile; reader: a snapshot */
+    /* writer: BEGIN IMMEDIATE inside the turnstile (E_MOVED: the file is not there any more); reader: a snapshot */
     int (*begin)(struct store_conn *, struct store_tx **ret, struct err *);
-    /* durable false: without fsync. On failure everything is rolled back */
+    /* durable false: without fsync. On failure everything is rolled back; E_IO, E_MOVED: it may be durable all the
+     * same */
     int (*commit)(struct store_conn *, bool durable, struct err *);
     /* What was committed without fsync before this call is durable when it returns 0. The writer's connection, from
      * another thread than its own if need be, beside its next transaction; not beside upkeep, and one call at a
@@ -207,7 +209,7 @@ struct store_backend {
     void (*stop_flag)(struct store_conn *, atomic_bool *stop, int64_t deadline_mono_ms);
     /* the log is long: upkeep should run soon, even without a pause */
     bool (*upkeep_due)(const struct store_conn *writer);
-    /* checkpoint and index merges when due; closing: whole WAL */
+    /* checkpoint and index merges when due; closing: whole WAL. E_MOVED counts, other failures may be ignored */
     int (*upkeep)(struct store_conn *writer, bool idle, bool closing, struct err *);
     /* another process committed since asked last */
     int (*foreign)(struct store_conn *, bool *ret_changed);

@@ -31,6 +31,7 @@
 #define TICK_MS 100
 #define PENDING_MS 1000 /* before the grace's end waiting writes are answered */
 #define HANG_MS 5000    /* after it the process ends whatever is left */
+#define BROKEN_MS 1000  /* so long clients and probes are told why nothing is written any more */
 #define FILES_SPARE 64  /* descriptors beside the connections' */
 #define TRIM_MS 5000    /* freed memory beyond TRIM_BYTES goes back to the system */
 #define TRIM_BYTES (64u << 20)
@@ -54,6 +55,7 @@ struct server {
     uv_signal_t term, interrupt;
     uv_timer_t tick;
     int64_t stopping_ms; /* when it was told to stop */
+    int64_t broken_ms;   /* when the lane was found broken; 0: it is not */
     uv_work_t trim;
     bool trimming;
     int64_t trimmed_ms;
@@ -165,13 +167,27 @@ static void trim_done(uv_work_t *work, int cancelled)
     s->trimmed_ms = clock_mono_ms();
 }
 
+/* A commit that failed may be half on the disk: at once. A file that is gone: orderly, after a while of refusals that
+ * say so. */
+static void watch_lane(struct server *s, const struct err *why)
+{
+    if (why->code == E_IO) {
+        log_error("serve", "%s: what is on the disk is not known, ending; a restart reads it afresh", why->msg);
+        end_now(1);
+    }
+    if (s->broken_ms == 0) {
+        s->broken_ms = clock_mono_ms();
+        s->exit_status = 1;
+        log_error("serve", "%s: ending", why->msg);
+    }
+    if (s->state < DRAINING && clock_mono_ms() - s->broken_ms >= BROKEN_MS) stop(s);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct server *s = timer->data;
-    if (s->node.lane && lane_broken(s->node.lane)) {
-        log_error("serve", "a commit failed: what is on the disk is not known, ending; restart reads it afresh");
-        end_now(1);
-    }
+    const struct err *broken = s->node.lane ? lane_broken(s->node.lane) : NULL;
+    if (broken) watch_lane(s, broken);
     if (s->state >= DRAINING) watch_grace(s);
     if (s->state != SERVING || s->trimming || clock_mono_ms() - s->trimmed_ms < TRIM_MS) return;
     s->trimming = uv_queue_work(&s->loop, &s->trim, trim_work, trim_done) == 0;

@@ -27,7 +27,7 @@ static int peers_up(const json_t *peers)
 void fixed_health(struct ask *a)
 {
     const struct http_door_options *o = &a->door->o;
-    bool broken = lane_broken(o->lane);
+    const struct err *broken = lane_broken(o->lane);
     unsigned writes = cluster_writes(o->cluster);
     json_t *facts = cluster_status(o->cluster), *peers = json_object_get(facts, "peers");
     json_t *federation = json_pack("{s:b, s:i, s:i, s:i, s:i, s:O}", "enabled", writes > 0, "writes", (int)writes,
@@ -35,6 +35,7 @@ void fixed_health(struct ask *a)
                                    "peers_up", peers_up(peers), "warnings", json_object_get(facts, "warnings"));
     json_t *doc = json_pack("{s:s, s:s, s:s, s:b, s:o}", "service", "ai-memory", "status", broken ? "error" : "ok",
                             "version", o->version, "federation_enabled", writes > 0, "federation", federation);
+    if (broken) json_object_set_new(doc, "error", json_string(broken->msg));
     json_decref(facts);
     outcome_json(a, broken ? 503 : 200, doc);
 }

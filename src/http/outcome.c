@@ -184,6 +184,7 @@ static void failed(struct ask *a, struct call *c)
     int code = c->status, status = err_status(code);
     const char *text = c->err.code == code && c->err.msg[0] ? c->err.msg : err_text(code);
     const char *outcome = c->outcome;
+    if (code == E_IO && outcome) status = 503; /* of a write: it may be there, and a retry is safe */
     if (status == 500) {
         log_error("http", "%s %s: %s: %s", http_method(a->req), http_path(a->req), err_name(code), text);
         text = err_text(E_INTERNAL);

@@ -2,6 +2,7 @@
  *
  *   WAITING ─readable─▶ reading ─whole lines─▶ answering each ─▶ WAITING
  *   WAITING ─end of input, signal─▶ the lines read so far ─▶ closed
+ *   WAITING, answering ─nothing can be written any more─▶ closed, exit status 1
  *
  * Answers keep the order of the requests: a call runs to its end before the next line is looked at. The first SIGINT or
  * SIGTERM lets what was read be answered and the database be closed; a second one kills. */
@@ -107,18 +108,19 @@ static int serve(struct local *l, const struct mcp_env *env)
     rpc_init(&r, env->agent_id, env->anonymize, run_call, l);
     lines_init(&in, RPC_LINE_MAX);
     buf_init(&out, RPC_OUT_MAX);
-    while (rc > 0 && !signalled()) {
+    while (rc > 0 && !signalled() && !local_broken(l)) {
         local_wait(l, STDIN_FILENO, signal_pipe[0]);
-        if (signalled()) break;
+        if (signalled() || local_broken(l)) break;
         rc = read_some(&in);
         if (rc == 0) lines_end(&in);
         int answered = rc >= 0 ? answer_lines(&r, &in, &out) : 0;
         if (answered) rc = answered;
     }
     if (rc < 0) fprintf(stderr, "ai-memory: standard input or output failed\n");
+    if (local_broken(l)) fprintf(stderr, "Error: %s\n", local_broken(l)->msg);
     lines_release(&in);
     buf_release(&out);
-    return rc < 0;
+    return rc < 0 || local_broken(l);
 }
 
 int mcp_run(const struct mcp_env *env)

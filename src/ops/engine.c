@@ -31,11 +31,12 @@ void engine_settled(struct engine *e)
     drained(e->drained_data);
 }
 
-/* What a failed write left behind. Before a commit was tried: nothing. A failed fsync may have reached the disk. */
+/* What a failed write left behind. Before a commit was tried: nothing. A failed fsync may have reached the disk, a
+ * file that was renamed has it. */
 static const char *outcome_of(const struct call_private *p, int status)
 {
     if (p->committed_some || status == E_QUORUM) return "pending";
-    if (p->run_ok && status == E_IO) return "pending";
+    if (p->run_ok && (status == E_IO || status == E_MOVED)) return "pending";
     return "not_applied";
 }
 
@@ -440,6 +441,7 @@ static void write_done(struct lane_item *item, int status)
     if (status) {
         /* its batch may have failed before it ran again */
         p->committed_some = p->committed_some || (item->sliced && p->sliced && p->made_seq != 0);
+        if (item->pos.seq == 0 && c->op->effect == OP_WRITE) p->run_ok = false; /* undone, before any commit */
         c->err = item->err;
         c->pos = (struct stamp){ 0 };
         if (p->late && p->engine->cluster && cluster_writes(p->engine->cluster) > 0) {
@@ -466,7 +468,10 @@ static int lane_start(struct call_private *p)
                                   .class = p->call->op->effect == OP_LOCAL ? LANE_UPKEEP : LANE_CLIENT,
                                   .bytes = p->bytes - p->call->weight };
     p->state = CALL_QUEUED;
-    return p->engine->lane ? lane_submit(p->engine->lane, &p->item) : E_READ_ONLY;
+    struct lane *lane = p->engine->lane;
+    if (lane == NULL) return E_READ_ONLY;
+    if (lane_broken(lane)) p->call->err = *lane_broken(lane);
+    return lane_submit(lane, &p->item);
 }
 
 static void decode_work(uv_work_t *work)

@@ -83,7 +83,12 @@ void local_wait(struct local *l, int fd, int other)
         (void)uv_run(&l->loop, UV_RUN_NOWAIT);
         p[2] = (struct pollfd){ .fd = uv_backend_fd(&l->loop), .events = POLLIN };
         (void)poll(p, ARRAY_LEN(p), uv_loop_alive(&l->loop) ? uv_backend_timeout(&l->loop) : -1);
-    } while (p[0].revents == 0 && p[1].revents == 0);
+    } while (p[0].revents == 0 && p[1].revents == 0 && !local_broken(l));
+}
+
+const struct err *local_broken(const struct local *l)
+{
+    return l->node.lane ? lane_broken(l->node.lane) : NULL;
 }
 
 const struct op_env *local_env(const struct local *l)

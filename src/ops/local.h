@@ -24,8 +24,11 @@ int local_open(struct local **ret, const struct local_options *o, struct err *er
 /* Runs one call to its end; c->done is set by it and must be NULL. Returns c->status; the results are in the call,
  * which stays the caller's (call_free). A write is answered after its local commit. */
 int local_run(struct local *l, struct call *c);
-/* Waits, between calls, until one of two descriptors can be read (or has ended); upkeep goes on meanwhile. */
+/* Waits, between calls, until one of two descriptors can be read (or has ended), or the lane is broken; upkeep goes on
+ * meanwhile. */
 void local_wait(struct local *l, int fd, int other);
+/* Why nothing can be written any more (lane_broken): the process should end. NULL: it can. Borrowed. */
+const struct err *local_broken(const struct local *l);
 /* The shared facts of operations, e.g. for a door that wants lifetimes or the tokenizer. Lives as long as l. */
 const struct op_env *local_env(const struct local *l);
 /* The store, for commands that work below the operations (backup, export of a file). Lives as long as l. */

@@ -14,7 +14,7 @@
 static bool is_ours(int rc)
 {
     return rc == E_IO || rc == E_DISK_FULL || rc == E_BUSY || rc == E_LOCKED || rc == E_READ_ONLY || rc == E_CORRUPT ||
-           rc == E_CANCELLED || rc == E_TIMEOUT;
+           rc == E_MOVED || rc == E_CANCELLED || rc == E_TIMEOUT;
 }
 
 struct incoming {

@@ -24,6 +24,7 @@ struct slot {
     struct lane_item **items; /* owned */
     size_t count, bytes;
     int status;              /* the transaction's */
+    struct err err;          /* its text */
     bool committed, durable; /* it came to its commit; and wants to be synced */
     bool alone, synced;      /* small and by itself: it is synced where it runs; it was */
     struct change_made made;
@@ -50,9 +51,10 @@ struct lane {
     bool calling;      /* callbacks are being told */
     bool upkeep_due;   /* the log is long: before the next batch, with nothing on its way to the disk */
     unsigned careful;  /* batches yet to run with savepoints */
-    bool closing, broken;
-    int sync_status;
-    struct err sync_err;
+    bool closing;
+    struct err why; /* it is broken; code 0: it is not */
+    int sync_status, upkeep_status;
+    struct err sync_err, upkeep_err;
     bool looks, foreign; /* it looks for commits of other processes; it found one */
     int64_t looked_ms;
     void (*watch)(void *data);
@@ -112,6 +114,7 @@ static void run_batch(struct lane *l)
     if (bold && !t.bold) l->careful = CAREFUL_BATCHES;
     s->committed = t.committed;
     s->durable = t.durable;
+    if (s->status != 0) s->err = t.err;
     change_take(l->c, &s->made);
     l->upkeep_due = l->store->b->upkeep_due(l->conn);
     s->synced = s->alone && wants_sync(s);
@@ -121,10 +124,9 @@ static void run_batch(struct lane *l)
 static void close_conn(struct lane *l)
 {
     const struct store_backend *b = l->store->b;
-    if (!l->broken) {
-        rest(l->c, b, l->conn);
-        (void)b->upkeep(l->conn, false, true, NULL);
-    }
+    if (!lane_broken(l)) rest(l->c, b, l->conn);
+    /* after E_IO nothing is done with the log; of files that are gone it may be saved */
+    if (l->why.code != E_IO) (void)b->upkeep(l->conn, false, true, NULL);
     change_close(l->c);
     b->conn_close(l->conn);
     l->conn = NULL;
@@ -136,7 +138,7 @@ static void lane_work(uv_work_t *work)
     const struct store_backend *b = l->store->b;
     if (l->looks) (void)b->foreign(l->conn, &l->foreign);
     if (l->job == JOB_UPKEEP || (l->job == JOB_BATCH && l->upkeep_due))
-        (void)b->upkeep(l->conn, l->job == JOB_UPKEEP, false, NULL);
+        l->upkeep_status = b->upkeep(l->conn, l->job == JOB_UPKEEP, false, &l->upkeep_err);
     l->upkeep_due = false;
     if (l->job == JOB_BATCH) run_batch(l);
     if (l->job == JOB_CLOSE) close_conn(l);
@@ -238,21 +240,29 @@ static void tell(struct lane *l, struct slot *s)
     l->calling = false;
 }
 
+static void break_down(struct lane *l, int code, const struct err *err)
+{
+    if (lane_broken(l)) return;
+    l->why = *err;
+    if (err->code != code) err_set(&l->why, code, "%s", err_text(code));
+}
+
 /* What could not be synced, or followed what could not be: nobody may rely on it. */
 static void slot_break(struct lane *l, struct slot *s)
 {
-    struct lane_batch t = { .items = s->items, .count = s->count, .committed = s->committed, .err = l->sync_err };
-    l->broken = true;
-    if (s->status == 0) lane_batch_fail(&t, E_IO);
-    s->status = E_IO;
+    struct lane_batch t = { .items = s->items, .count = s->count, .committed = s->committed, .err = l->why };
+    if (s->status == 0) lane_batch_fail(&t, l->why.code);
+    s->status = l->why.code;
 }
 
 static void sync_over(struct lane *l, struct slot *s)
 {
-    if (l->sync_status != 0)
+    if (l->sync_status != 0) {
+        break_down(l, l->sync_status, &l->sync_err);
         slot_break(l, s);
-    else
+    } else {
         l->figures.fsyncs++;
+    }
     tell(l, s);
 }
 
@@ -261,8 +271,8 @@ static void settle(struct lane *l)
 {
     struct slot *s = l->run;
     l->ran = false;
-    if (s->status == E_IO && s->committed) l->broken = true;
-    if (l->broken) slot_break(l, s);
+    if (s->status == E_MOVED || (s->status == E_IO && s->committed)) break_down(l, s->status, &s->err);
+    if (lane_broken(l)) slot_break(l, s);
     if (s->synced) {
         sync_over(l, s);
     } else if (wants_sync(s)) {
@@ -290,7 +300,7 @@ static void job_start(struct lane *l, enum lane_job job)
 static void idle_cb(uv_timer_t *timer)
 {
     struct lane *l = timer->data;
-    if (l->running || l->syncing != NULL || l->broken || l->closing) return;
+    if (l->running || l->syncing != NULL || lane_broken(l) || l->closing) return;
     job_start(l, JOB_UPKEEP);
 }
 
@@ -318,8 +328,8 @@ static void fail_queued(struct lane *l)
             struct lane_item *item = container_of(node, struct lane_item, link);
             l->items[k]--;
             l->bytes[k] -= item->bytes;
-            lane_item_fail(item, E_IO, NULL);
-            item->done(item, E_IO);
+            lane_item_fail(item, l->why.code, &l->why);
+            item->done(item, l->why.code);
         }
     }
     l->calling = false;
@@ -333,7 +343,7 @@ static bool may_run(const struct lane *l)
     if (l->running || l->ran) return false;
     if (l->syncing == NULL) return true;
     for (int k = 0; k < LANE_CLASSES; k++) queued += l->bytes[k];
-    return queued >= l->syncing->bytes && !l->broken && !l->upkeep_due;
+    return queued >= l->syncing->bytes && !lane_broken(l) && !l->upkeep_due;
 }
 
 /* What comes next, whenever something ended or came. */
@@ -342,7 +352,7 @@ static void pump(struct lane *l)
     if (l->calling) return;
     while (l->ran && l->syncing == NULL) settle(l);
     if (!may_run(l)) return;
-    if (l->broken) fail_queued(l);
+    if (lane_broken(l)) fail_queued(l);
     batch_take(l);
     if (l->run->count > 0)
         job_start(l, JOB_BATCH);
@@ -353,7 +363,7 @@ static void pump(struct lane *l)
 static void rest_timer(struct lane *l, bool batch)
 {
     uint64_t repeat_ms = l->watch != NULL ? WATCH_MS : IDLE_REPEAT_MS;
-    if (l->running || l->syncing != NULL || l->broken) return;
+    if (l->running || l->syncing != NULL || lane_broken(l)) return;
     CHECK(uv_timer_start(&l->idle, idle_cb, batch ? IDLE_FIRST_MS : repeat_ms, 0) == 0);
 }
 
@@ -371,6 +381,7 @@ static void lane_after(uv_work_t *work, int status)
     l->ran = l->job == JOB_BATCH;
     l->foreign = false;
     if (l->ran) tell_seen(l, l->run);
+    if (l->upkeep_status == E_MOVED) break_down(l, E_MOVED, &l->upkeep_err);
     pump(l);
     if (foreign && !l->closing) l->watch(l->watch_data);
     rest_timer(l, l->job == JOB_BATCH);
@@ -429,7 +440,7 @@ int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct ch
 int lane_submit(struct lane *l, struct lane_item *item)
 {
     CHECK(l->magic == LANE_MAGIC && item->class < LANE_CLASSES && item->run != NULL && item->done != NULL);
-    if (l->broken) return E_IO;
+    if (lane_broken(l)) return l->why.code;
     if (l->closing) return E_STOPPING;
     size_t held = l->bytes[item->class];
     if (l->items[item->class] >= l->limits.items_max[item->class] ||
@@ -471,9 +482,9 @@ const struct origin *lane_origin(const struct lane *l)
     return &l->c->origin;
 }
 
-bool lane_broken(const struct lane *l)
+const struct err *lane_broken(const struct lane *l)
 {
-    return l->broken;
+    return l->why.code != 0 ? &l->why : NULL;
 }
 
 void lane_figures(const struct lane *l, struct lane_figures *ret)

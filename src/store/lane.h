@@ -8,8 +8,8 @@
  *   CLOSING: queued items still run, then upkeep (whole checkpoint), connection closed, closed callback.
  *
  * A failed item is undone alone (savepoint) and answered with its error; a failed commit fails all of its batch.
- * After E_IO at commit or fsync the lane is broken: it answers E_IO to all, the batch that ran meanwhile too (the
- * process must end: a retried fsync lies). */
+ * After E_IO at commit or fsync (a retried fsync lies) and after E_MOVED anywhere, upkeep too, the lane is broken: it
+ * answers that to all, the batch that ran meanwhile too, and the process must end. */
 #ifndef AIM_STORE_LANE_H
 #define AIM_STORE_LANE_H
 
@@ -33,7 +33,7 @@ struct lane_item {
     enum lane_class class;
     bool no_fsync;     /* may be committed without fsync when its whole batch may (touches, sweeps) */
     size_t bytes;      /* what it holds in memory, for the limits */
-    /* result: the last op it made (seq 0: none). After E_IO at commit: what may be durable all the same */
+    /* result: the last op it made (seq 0: none). After E_IO, E_MOVED at commit: what may be durable all the same */
     struct stamp pos;
     bool sliced;       /* result: some slice of it was committed */
     struct err err;    /* result */
@@ -74,14 +74,14 @@ struct lane_figures {
  * change_open. */
 int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct change *c, const struct lane_limits *l,
               lane_commit_cb cb, void *data, struct err *err);
-/* 0, or E_BUSY (class full), E_STOPPING (closing), E_IO (broken): then no done callback. */
+/* 0, or E_BUSY (class full), E_STOPPING (closing), why it is broken: then no done callback. */
 int lane_submit(struct lane *l, struct lane_item *item);
 /* Runs what is queued, closes, frees the lane; then `closed`, on the loop. Once. */
 void lane_close(struct lane *l, void (*closed)(void *data), void *data);
 /* `cb` runs on the loop when another process committed into the file: looked for once a second, idle or not. Once. */
 void lane_watch(struct lane *l, void (*cb)(void *data), void *data);
 const struct origin *lane_origin(const struct lane *l);   /* node, stream and position at opening; constant ids */
-bool lane_broken(const struct lane *l);
+const struct err *lane_broken(const struct lane *l);      /* NULL: it is not; else why, borrowed */
 void lane_figures(const struct lane *l, struct lane_figures *ret);
 /* The batch itself, without uv's loop: tests, tools and commands call it directly, on their own thread. Runs the items,
  * commits, sets their status and pos (E_AGAIN stays: the caller runs the item again). Waits up to 5 s for another

@@ -10,7 +10,8 @@
 /* Errors after which the store may have dropped the transaction under us. */
 static bool loses_transaction(int rc)
 {
-    return rc == E_IO || rc == E_DISK_FULL || rc == E_CORRUPT || rc == E_BUSY || rc == E_LOCKED || rc == E_READ_ONLY;
+    return rc == E_IO || rc == E_DISK_FULL || rc == E_CORRUPT || rc == E_BUSY || rc == E_LOCKED || rc == E_READ_ONLY ||
+           rc == E_MOVED;
 }
 
 static int begin_patiently(struct lane_batch *t, struct store_tx **tx)
@@ -91,7 +92,7 @@ void lane_batch_fail(struct lane_batch *t, int rc)
         if (!standing(item)) continue;
         struct stamp pos = item->pos;
         lane_item_fail(item, rc, &t->err);
-        if (rc == E_IO && t->committed) item->pos = pos;
+        if ((rc == E_IO || rc == E_MOVED) && t->committed) item->pos = pos;
     }
 }
 

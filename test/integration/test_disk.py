@@ -1,5 +1,6 @@
 """Disks and files that are not as they should be: full, gone, replaced, unreadable, no database at all."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -123,6 +124,138 @@ class Files(unittest.TestCase):
         os.chmod(self.path('ro'), 0o555)
         self.refused(self.path('ro/x.db'), 'Permission denied', user=65534)
         self.refused(self.path('ro/new.db'), 'Permission denied', user=65534)
+
+
+class Moved(unittest.TestCase):
+    """The files taken away while they are in use: no write is answered 201 that a restart would not find."""
+
+    def ended(self, node, name, what):
+        """It says so, refuses, and ends by itself with 1, naming the file in its log."""
+        health = []
+
+        def over():
+            if node.proc.poll() is not None:
+                return True
+            try:
+                health.append(node.get('/api/v1/health', timeout=5))
+            except OSError:
+                pass
+            return False
+
+        until('the server has ended', over, 30)
+        self.assertEqual(node.proc.returncode, 1)
+        told = [h.json for h in health if h.status == 503]
+        self.assertTrue(told, health)
+        self.assertEqual(told[0]['status'], 'error')
+        for text in (told[0]['error'], node.tail()):
+            self.assertIn(os.path.basename(name) + ': this file ' + what, text)
+
+    def test_the_next_write_is_refused(self):
+        def replace(db):
+            shutil.copyfile(db, db + '.other')
+            os.rename(db + '.other', db)
+
+        def directory(db):
+            os.rename(os.path.dirname(db), os.path.dirname(db) + '.away')
+
+        for take, what in (
+            (os.unlink, 'was removed'),
+            (lambda db: os.rename(db, db + '.away'), 'was removed or renamed'),
+            (replace, 'was replaced'),
+            (lambda db: os.truncate(db, 0), 'was emptied'),
+            (directory, 'was removed'),
+        ):
+            with Mesh(count=1, writes=0, start=False) as mesh:
+                node = mesh.nodes[0]
+                os.mkdir(os.path.join(mesh.dir, 'data'))
+                node.db = os.path.join(mesh.dir, 'data', 'm.db')
+                node.start()
+                self.assertEqual(node.create('before').status, 201)
+                take(node.db)
+                for i in range(3):
+                    a = node.create('after %d' % i)
+                    self.assertEqual((a.status, a.json['outcome']), (503, 'not_applied'), (what, a))
+                    self.assertIn('m.db: this file ' + what, a.json['error'])
+                    self.assertIn('retry-after', a.headers)
+                self.ended(node, node.db, what)
+
+    def test_it_is_noticed_without_a_write(self):
+        for suffix in ('', '-wal', '-shm', '-lock'):
+            with Mesh(count=1, writes=0) as mesh:
+                node = mesh.nodes[0]
+                os.unlink(node.db + suffix)
+                self.ended(node, node.db + suffix, 'was removed')
+
+    def test_a_removed_log_loses_nothing(self):
+        with Mesh(count=1, writes=0) as mesh:
+            node = mesh.nodes[0]
+            kept = {node.create('kept %d' % i).json['id'] for i in range(50)}
+            os.unlink(node.db + '-wal')
+            a = node.create('after')
+            self.assertEqual((a.status, a.json['outcome']), (503, 'pending'), a)
+            self.ended(node, node.db + '-wal', 'was removed')
+            node.start()
+            self.assertLessEqual(kept, node.ids())
+            titles = [m['title'] for m in node.memories().values()]
+            self.assertEqual(node.create('after').status, 201)
+            self.assertIn('after', titles)  # what is pending was there
+            self.assertEqual(len(node.ids()), 51)
+
+    def test_the_others_fill_it_again(self):
+        with Mesh(timeout_ms=5000) as mesh:
+            node, others = mesh.nodes[0], mesh.nodes[1:]
+            ids = {mesh.nodes[i % 3].create('shared %d' % i).json['id'] for i in range(30)}
+            mesh.holds(mesh.nodes, ids)
+            os.unlink(node.db)
+            for i in range(20):
+                a = others[i % 2].create('without it %d' % i)
+                self.assertEqual(a.status, 201, a)
+                ids.add(a.json['id'])
+            self.ended(node, node.db, 'was removed')
+            node.start()
+            mesh.holds(mesh.nodes, ids)
+            mesh.agreed()
+
+    def test_a_command_beside_it_makes_no_second_file(self):
+        with Mesh(count=1, writes=0) as mesh:
+            node = mesh.nodes[0]
+            node.create('before')
+            node.pause()
+            os.unlink(node.db)
+            r = node.cli('store', '-T', 'beside', '-c', 'x', check=False)
+            self.assertEqual(r.returncode, 1, r)
+            self.assertIn('a server has it open', r.stderr)
+            self.assertFalse(os.path.exists(node.db))
+            node.go_on()
+            self.ended(node, node.db, 'was removed')
+            self.assertEqual(node.cli('store', '-T', 'afterwards', '-c', 'x').returncode, 0)
+
+    def test_mcp(self):
+        with Mesh(count=1, writes=0, start=False) as mesh:
+            db = os.path.join(mesh.dir, 'm.db')
+            mcp = subprocess.Popen(
+                [BIN, '--db', db, 'mcp'],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=dict(os.environ, AI_MEMORY_NO_CONFIG='1'),
+            )
+            self.addCleanup(mcp.kill)
+
+            def store(n):
+                call = dict(name='memory_store', arguments=dict(title='t%d' % n, content='x'))
+                mcp.stdin.write(json.dumps(dict(jsonrpc='2.0', id=n, method='tools/call', params=call)) + '\n')
+                mcp.stdin.flush()
+                return json.loads(mcp.stdout.readline())['result']
+
+            self.assertNotIn('isError', store(1))
+            os.unlink(db)
+            refused = store(2)
+            self.assertTrue(refused['isError'])
+            self.assertIn('m.db: this file was removed', refused['content'][0]['text'])
+            self.assertEqual(mcp.wait(30), 1)
+            self.assertIn('m.db: this file was removed', mcp.stderr.read())
 
 
 if __name__ == '__main__':

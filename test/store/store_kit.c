@@ -48,9 +48,10 @@ static void disconnect(struct kit *k)
 {
     const struct store_backend *b = k->store->b;
     b->conn_close(k->reader);
-    kit_ok(b->upkeep(k->writer, false, true, &k->err), &k->err);
+    int rc = b->upkeep(k->writer, false, true, &k->err);
     b->conn_close(k->writer);
     b->close(k->store);
+    kit_ok(rc == E_MOVED ? 0 : rc, &k->err); /* some tests take the files away */
 }
 
 void kit_open(struct kit *k, const struct kit_backend *b)

@@ -219,7 +219,7 @@ static void a_failed_commit_fails_all(void **state)
         assert_int_equal(r.item[i].pos.seq, 0);
     }
     assert_int_equal(r.commits, 0);
-    assert_false(lane_broken(r.lane));
+    assert_null(lane_broken(r.lane));
     memstore_fail_commits(r.store, 0);
     submit(&r, 3, 2);
     wait_for(&r, 3, 2);
@@ -240,7 +240,7 @@ static void an_fsync_that_fails_breaks_the_lane(void **state)
     assert_int_equal(r.item[0].pos.seq, 1); /* it may be durable all the same */
     assert_int_equal(r.item[3].pos.seq, 0);
     assert_int_equal(r.item[3].runs, 0);
-    assert_true(lane_broken(r.lane));
+    assert_non_null(lane_broken(r.lane));
     memstore_fail_commits(r.store, 0);
     assert_int_equal(lane_submit(r.lane, &r.item[5].item), E_IO);
     rig_close(&r);
@@ -302,7 +302,7 @@ static void a_sync_that_fails_takes_the_batch_behind_it_along(void **state)
     assert_int_equal(r.item[1].pos.seq, 2);
     assert_int_equal(r.item[2].pos.seq, 0);
     assert_int_equal(r.commits, 0);
-    assert_true(lane_broken(r.lane));
+    assert_non_null(lane_broken(r.lane));
     rig_close(&r);
 }
 
@@ -347,6 +347,29 @@ static void upkeep_never_runs_beside_a_sync(void **state)
     wait_for(&r, 0, 2);
     assert_int_equal(memstore_upkeeps(r.store), 1);
     rig_close(&r);
+}
+
+static void a_file_that_is_gone_breaks_the_lane(void **state)
+{
+    (void)state;
+    for (int at_commit = 0; at_commit < 2; at_commit++) {
+        struct rig r;
+        rig_open(&r, NULL);
+        if (at_commit)
+            memstore_fail_commits(r.store, E_MOVED);
+        else
+            memstore_fail(r.store, 1, E_MOVED);
+        submit(&r, 0, 4);
+        wait_for(&r, 0, 4);
+        for (int i = 0; i < 4; i++) assert_int_equal(r.item[i].status, E_MOVED);
+        assert_int_equal(r.item[0].pos.seq, at_commit); /* a renamed file may be put back */
+        assert_int_equal(r.item[0].runs, at_commit);
+        assert_non_null(lane_broken(r.lane));
+        assert_int_equal(lane_broken(r.lane)->code, E_MOVED);
+        memstore_fail_commits(r.store, 0);
+        assert_int_equal(lane_submit(r.lane, &r.item[5].item), E_MOVED);
+        rig_close(&r);
+    }
 }
 
 static void slices_go_to_the_end_of_the_queue(void **state)
@@ -533,6 +556,7 @@ int main(void)
         cmocka_unit_test(a_failure_brings_savepoints_back),
         cmocka_unit_test(a_failed_commit_fails_all),
         cmocka_unit_test(an_fsync_that_fails_breaks_the_lane),
+        cmocka_unit_test(a_file_that_is_gone_breaks_the_lane),
         cmocka_unit_test(the_next_batch_runs_while_one_is_synced),
         cmocka_unit_test(a_sync_that_fails_takes_the_batch_behind_it_along),
         cmocka_unit_test(a_small_batch_alone_is_synced_where_it_runs),

@@ -363,6 +363,21 @@ static void promoting(void **state)
     assert_int_equal(int_of(m, "access_count"), 0);
 }
 
+static void a_database_that_is_gone(void **state)
+{
+    (void)state;
+    (void)answer("create", "{\"title\":\"before\",\"content\":\"x\"}");
+    assert_null(local_broken(rig.l));
+    assert_int_equal(unlink(rig.path), 0);
+    for (int i = 0; i < 2; i++) {
+        struct call *c = ask("create", "{\"title\":\"after\",\"content\":\"x\"}");
+        assert_int_equal(c->status, E_MOVED);
+        assert_string_equal(c->outcome, "not_applied");
+        assert_non_null(strstr(c->err.msg, rig.path));
+        assert_non_null(local_broken(rig.l));
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_open, rig_close)
@@ -381,6 +396,7 @@ int main(void)
         TEST(partial_updates),
         TEST(expiry_of_updates),
         TEST(deleting),
+        TEST(a_database_that_is_gone),
         TEST(an_unknown_id_beats_a_bad_caller),
         TEST(promoting),
     };

@@ -77,6 +77,8 @@ int sq_fail(struct store_conn *c, const char *what)
         code = err_set(c->tx.err, c->stopped, "%s", err_text(c->stopped));
     } else {
         code = sq_fail_db(c->db, c->file->path, what, c->tx.err);
+        /* files put in the place of ours look like damage */
+        if ((code == E_IO || code == E_CORRUPT) && sq_files_check(c, SQ_FILES, c->tx.err) != 0) code = E_MOVED;
     }
     if (c->in_tx && sqlite3_get_autocommit(c->db)) c->lost = code;
     return code;
@@ -264,6 +266,7 @@ void sq_conn_free(struct store_conn *c)
     if (c->db) CHECK(sqlite3_close(c->db) == SQLITE_OK);
     if (c->turn_fd >= 0) sq_locks_close(c->turn_fd);
     buf_release(&c->words.todo);
+    sq_files_forget(c);
     mem_free(c);
 }
 
@@ -280,7 +283,8 @@ int sq_begin_write(struct store_conn *c, struct err *err)
     CHECK(!c->in_tx);
     c->tx.err = err;
     c->lost = c->stopped = c->depth = 0;
-    int rc = sq_turn_take(c, err);
+    int rc = sq_files_check(c, SQ_DATABASE + 1, err);
+    if (rc == 0) rc = sq_turn_take(c, err);
     if (rc == 0) {
         rc = run_plain(c, SQ_BEGIN_WRITE);
         if (rc != 0) sq_turn_give(c);
@@ -292,10 +296,12 @@ int sq_begin_write(struct store_conn *c, struct err *err)
 
 int sq_sync(struct store_conn *c, struct err *err)
 {
-    if (c->file->o.durability != SQLITE_DURABLE_FULL || !atomic_exchange(&c->unsynced, false)) return 0;
-    int rc = c->wal ? sq_wal_sync(c->wal) : SQLITE_IOERR_FSYNC;
-    if (rc == SQLITE_OK) return 0;
-    return err_set(err, E_IO, "%s: the log could not be synced: %s", c->file->path, strerror(errno));
+    int rc = SQLITE_OK;
+    if (c->file->o.durability == SQLITE_DURABLE_FULL && atomic_exchange(&c->unsynced, false))
+        rc = c->wal ? sq_wal_sync(c->wal) : SQLITE_IOERR_FSYNC;
+    if (rc != SQLITE_OK)
+        return err_set(err, E_IO, "%s: the log could not be synced: %s", c->file->path, strerror(errno));
+    return sq_files_look(c, SQ_LOG + 1, err);
 }
 
 int sq_commit(struct store_conn *c, bool durable, struct err *err)

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -96,6 +98,7 @@ static int open_conn(struct store *s, bool writer, struct store_conn **ret, stru
     rc = data_version(c, &c->seen_foreign); /* opens the log, too */
     c->seen_words = c->seen_foreign;
     c->tx.err = &c->err;
+    if (rc == 0 && writer) rc = sq_files_note(c, err);
     if (rc == 0 && writer && f->o.serving) rc = sq_checkpoint(c, SQLITE_CHECKPOINT_FULL, err);
     if (rc != 0) {
         sq_conn_free(c);
@@ -249,9 +252,23 @@ static int check_path(const char *path, bool read_only, struct err *err)
                    strerror(errno));
 }
 
+/* There is a server, but no file: it is just making it, or has it open although it was removed, and writes into the log
+ * and the index of that name. It would end soon. */
+static bool removed_under_server(const struct sq_file *f)
+{
+    int64_t until = clock_mono_ms() + f->o.busy_ms;
+    while (access(f->path, F_OK) != 0 && sq_lock_held(f->lock_fd, 0)) {
+        if (clock_mono_ms() >= until) return true;
+        nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+    }
+    return false;
+}
+
 static int take_locks(struct sq_file *f, struct err *err)
 {
     int rc = sq_locks_open(f->path, true, &f->lock_fd, err);
+    if (rc == 0 && removed_under_server(f))
+        return err_set(err, E_LOCKED, "%s: this file was removed, but a server has it open still", f->path);
     if (rc != 0 || !f->o.serving) return rc;
     rc = sq_lock_try(f->lock_fd, 0);
     if (rc == E_BUSY) return err_set(err, E_LOCKED, "%s: another server has this database open", f->path);

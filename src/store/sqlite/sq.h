@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "err.h"
@@ -41,6 +42,20 @@ struct sq_file { /* what struct store points to */
     atomic_bool adopt_due; /* the rows' stamps are to be checked once (start of a server) */
 };
 
+/* The files of a database, in the order in which they are looked at (files.c). */
+enum { SQ_DATABASE, SQ_LOG, SQ_INDEX, SQ_LOCK, SQ_FILES };
+struct sq_known_file {
+    char *name; /* owned */
+    dev_t dev;
+    ino_t ino;
+};
+struct sq_files {
+    struct sq_known_file item[SQ_FILES];
+    bool known, saved; /* noted; the log was dealt with */
+    int64_t looked_ms; /* when all were looked at */
+    struct err why;    /* code 0: they are as they were */
+};
+
 struct sq_totals {
     int64_t rows, words;
 };
@@ -69,6 +84,7 @@ struct store_conn {
     int lost;    /* SQLite ended the transaction by itself: why; every verb fails until rollback */
     int turn_fd; /* turnstile, writers only */
     bool turn_held;
+    struct sq_files files; /* writers only */
     struct sq_words words;
     struct sq_mark mark[SQ_SAVEPOINTS_MAX];
     int depth;      /* open savepoints */
@@ -130,6 +146,17 @@ void sq_unlock(int fd, int64_t byte);
 bool sq_lock_held(int fd, int64_t byte); /* by someone with another descriptor */
 int sq_turn_take(struct store_conn *c, struct err *err);
 void sq_turn_give(struct store_conn *c);
+
+/* ---- the files themselves (files.c) */
+int sq_files_note(struct store_conn *c, struct err *err); /* what they are now, once the log is open; 0, E_IO */
+void sq_files_forget(struct store_conn *c);
+/* Looks at the first `count` of them. 0, or E_MOVED with the file named. Reads only: any thread. */
+int sq_files_look(const struct store_conn *c, int count, struct err *err);
+/* The same, at all of them once a second; what was found once is the answer for ever. */
+int sq_files_check(struct store_conn *c, int count, struct err *err);
+/* After that, once: the log is put where it belongs, if whoever opened the files since (he would have made those that
+ * were missing) cannot be writing beside us. Best effort. Not in a transaction, nor beside sync. */
+void sq_files_save(struct store_conn *c);
 
 /* ---- schema (schema.c, upgrade.c) */
 int sq_schema_prepare(struct store_conn *c, struct err *err); /* creates or upgrades; own transaction */

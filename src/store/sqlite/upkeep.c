@@ -70,6 +70,11 @@ int sq_upkeep(struct store_conn *c, bool idle, bool closing, struct err *err)
 {
     int rc = 0;
     if (c->in_tx || !c->writer || c->file->o.read_only) return 0;
+    rc = sq_files_check(c, SQ_FILES, err);
+    if (rc != 0) {
+        sq_files_save(c);
+        return rc;
+    }
     if (closing) {
         if (!may_close_log(c)) return 0;
         rc = sq_checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE, err);
