@@ -166,6 +166,7 @@ static void next_request(struct conn *c)
 {
     request_reset(&c->req, &c->server->limits);
     c->state = CONN_HEAD;
+    c->line = HEAD_BEFORE;
     c->started = false;
     bool waiting = c->pending_pos < c->pending.len;
     if (!c->parsing && !waiting && (c->eof || c->server->draining)) {
@@ -246,6 +247,7 @@ static void stopped(struct conn *c)
         }
         break;
     case STOP_ANSWERED: conn_answered(c); break;
+    case STOP_FOLDED: conn_refuse(c, 400, "a header line must not go on in the next line"); break;
     case STOP_METHOD: conn_refuse(c, 405, "method not allowed"); break;
     case STOP_URL: conn_refuse(c, 414, "request target too long"); break;
     case STOP_HEADERS: conn_refuse(c, 431, "request headers too large"); break;
@@ -285,6 +287,11 @@ static size_t conn_parse(struct conn *c, const char *data, size_t len)
     while (off < len && (c->state == CONN_HEAD || c->state == CONN_BODY)) {
         size_t from = off;
         c->stop = STOP_NONE;
+        if (c->state == CONN_HEAD && head_folds(&c->line, data + off, len - off)) {
+            c->stop = STOP_FOLDED;
+            stopped(c);
+            break;
+        }
         llhttp_errno_t e = llhttp_execute(&c->parser, data + off, len - off);
         if (e == HPE_OK) {
             off = len;

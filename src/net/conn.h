@@ -23,6 +23,7 @@ enum conn_state { CONN_HEAD, CONN_BODY, CONN_HANDLING, CONN_WRITING, CONN_LINGER
 /* Why the parser was made to stop. */
 enum conn_stop {
     STOP_NONE,      /* it stopped by itself: malformed */
+    STOP_FOLDED,    /* 400: a header line that goes on in the next */
     STOP_METHOD,    /* 405: well formed, but of a method the parser does not know */
     STOP_COMPLETE,  /* a whole request is there */
     STOP_ANSWERED,  /* the head callback answered, and the body will not be read */
@@ -65,6 +66,7 @@ struct conn {
     enum conn_state state;
     enum conn_stop stop;
     enum conn_wait wait;
+    enum head_line line;
     bool parsing;       /* conn_parse is on the stack */
     bool started;       /* a byte of the present request has arrived */
     bool eof;           /* the client has half-closed */

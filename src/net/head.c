@@ -88,6 +88,25 @@ int head_value_end(struct head *h)
     return 0;
 }
 
+bool head_folds(enum head_line *at, const char *data, size_t len)
+{
+    for (size_t i = 0; i < len && *at != HEAD_OVER; i++) {
+        bool ends = data[i] == '\r' || data[i] == '\n';
+        if (*at == HEAD_LINE) {
+            const char *end = memchr(data + i, '\n', len - i);
+            if (end == NULL) return false;
+            i = (size_t)(end - data);
+            *at = HEAD_LINE_END;
+        } else if (*at == HEAD_LINE_END) {
+            if (data[i] == ' ' || data[i] == '\t') return true;
+            if (data[i] != '\r') *at = ends ? HEAD_OVER : HEAD_LINE;
+        } else if (!ends) {
+            *at = HEAD_LINE; /* empty lines in front of a request are skipped */
+        }
+    }
+    return false;
+}
+
 int head_index(struct head *h, size_t first)
 {
     CHECK(!h->text.failed && first <= h->text.len);

@@ -34,6 +34,12 @@ int head_name_end(struct head *h);
 int head_value(struct head *h, const char *at, size_t len);
 int head_value_end(struct head *h); /* cuts trailing blanks */
 
+/* How far the lines of a head have come; set to HEAD_BEFORE before its first byte. */
+enum head_line { HEAD_BEFORE, HEAD_LINE, HEAD_LINE_END, HEAD_OVER };
+/* Looks at the next raw bytes, up to the head's end. True: a line begins with a blank, so it continues the one before.
+ * The parser joins such lines, others do not: a server must refuse them (RFC 9112, 5.2). */
+bool head_folds(enum head_line *at, const char *data, size_t len);
+
 /* All lines are there; they begin at offset `first` of text. 0 or E_PROTOCOL when names and values do not pair up. */
 int head_index(struct head *h, size_t first);
 /* First value of a lower-case name, or NULL. */

@@ -52,6 +52,8 @@ class Lines(unittest.TestCase):
             b'GET / HTTP/1.1\r\n: empty\r\n\r\n',
             b'GET / HTTP/1.1\r\na b: c\r\n\r\n',
             b'GET / HTTP/1.1\r\nHost : h\r\n\r\n',
+            b'GET / HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n',
+            b'GET / HTTP/1.1\r\nx:\r\n\tHost: h\r\n\r\n',
             b'GET / HTTP/1.1\r\nx: a\0b\r\n\r\n',
             b'GET /\x01 HTTP/1.1\r\n\r\n',
             b'CONNECT a:1 HTTP/1.1\r\nHost: h\r\n\r\n',

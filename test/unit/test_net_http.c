@@ -104,6 +104,43 @@ static void byte_by_byte(void **state)
     kit_stop(&k);
 }
 
+static void folded_lines_are_refused(void **state)
+{
+    struct kit bench, *k = &bench;
+    (void)state;
+    kit_start(k, NULL);
+    static const char *const heads[] = {
+        "GET /a HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: h\r\n\tfolded\r\n\r\n",
+        "GET /a HTTP/1.1\nHost: h\n folded\n\n",
+        "GET /a HTTP/1.1\r\nx:\r\n y: z\r\n\r\n",
+        "GET /a HTTP/1.1\r\nx:\r\n \r\n\r\n",
+        "GET /a HTTP/1.1\r\n Host: h\r\n\r\n",
+        "\r\n\r\nGET /a HTTP/1.1\r\nHost: h\r\n Content-Length: 3\r\n\r\nabc",
+    };
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        struct raw r;
+        size_t len = strlen(heads[i]);
+        assert_int_equal(raw_ask(k, heads[i], len), 400);
+        for (size_t cut = 1; cut < len; cut++) { /* wherever the pieces end */
+            raw_open(k, &r);
+            raw_puts(&r, "GET /first HTTP/1.1\r\nHost: h\r\n\r\n");
+            KIT_UNTIL(k, r.count == 1);
+            raw_send(&r, heads[i], cut);
+            for (int turn = 0; turn < 3; turn++) uv_run(&k->loop, UV_RUN_NOWAIT);
+            raw_send(&r, heads[i] + cut, len - cut);
+            KIT_UNTIL(k, r.eof || r.reset);
+            assert_int_equal(r.count, 2);
+            assert_int_equal(r.statuses[1], 400);
+            raw_close(k, &r);
+        }
+    }
+    static const char blanks[] = "\r\nPOST /a HTTP/1.1\r\nConnection: close\r\nx: a \t b\r\ny: \r\n"
+                                 "Content-Length: 9\r\n\r\n \r\n a\n\n b";
+    assert_int_equal(raw_ask(k, blanks, sizeof(blanks) - 1), 200); /* in values and in a body they are fine */
+    kit_stop(k);
+}
+
 static void continue_is_sent_when_asked(void **state)
 {
     struct kit k;
@@ -211,8 +248,7 @@ static void header_lines(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r,
-             "GET /hold HTTP/1.1\r\nA: 1\r\na: 2\r\nEmpty:\r\nFolded: x\r\n\ty\r\nUtf: \xc3\xa4\t\r\nLast: \r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nA: 1\r\na: 2\r\nEmpty:\r\nBlank: x \t y\r\nUtf: \xc3\xa4\t\r\nLast: \r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1);
     const struct http_header *h = http_headers(k.held[0], &count);
     assert_int_equal(count, 6);
@@ -474,6 +510,7 @@ int main(void)
         cmocka_unit_test(pipelined_in_one_segment),
         cmocka_unit_test(pipelined_behind_a_waiting_one),
         cmocka_unit_test(byte_by_byte),
+        cmocka_unit_test(folded_lines_are_refused),
         cmocka_unit_test(continue_is_sent_when_asked),
         cmocka_unit_test(head_has_length_and_no_body),
         cmocka_unit_test(old_clients_and_close),
