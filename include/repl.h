@@ -133,7 +133,7 @@ struct repl_peer_view {
     int64_t rtt_us, last_ok_ms, dials, stalls;
 };
 void repl_peer_view(const struct repl_core *core, unsigned peer, struct repl_peer_view *ret);
-/* Own vector as the core knows it; borrowed until the next step. */
+/* Own vector as the core knows it; borrowed until the next step. Lines of stream 0 are empty. */
 const struct repl_entry *repl_vector(const struct repl_core *core, size_t *ret_count);
 /* The position in a stream, 0 when unknown. Quick: a table. */
 uint64_t repl_position(const struct repl_core *core, uint64_t stream);

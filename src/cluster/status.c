@@ -41,8 +41,10 @@ static json_t *vector_status(struct cluster *c)
     json_t *list = json_array();
     const struct repl_entry *v = c->core == NULL ? NULL : repl_vector(c->core, &count);
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:b}", "stream", (json_int_t)v[i].stream, "node",
-                                              (json_int_t)v[i].node, "pos", (json_int_t)v[i].pos, "ended", v[i].ended));
+        if (v[i].stream != 0)
+            json_array_append_new(list,
+                                  json_pack("{s:I, s:I, s:I, s:b}", "stream", (json_int_t)v[i].stream, "node",
+                                            (json_int_t)v[i].node, "pos", (json_int_t)v[i].pos, "ended", v[i].ended));
     return list;
 }
 

@@ -15,10 +15,11 @@
 
 #define NONE UINT32_MAX
 #define NEVER INT64_MAX
-#define VECTOR_MAX 65536u /* streams known */
-#define HEARSAY_MAX 256u  /* streams known by hearsay alone */
-#define TELL_MAX 4096u    /* entries in one vector message */
-#define ASK_MAX 64u       /* streams asked about in one vector message */
+#define VECTOR_MAX 65536u     /* streams known */
+#define HEARSAY_MAX 256u      /* streams known by hearsay alone */
+#define HEARSAY_PAUSE_MS 5000 /* none is taken in a peer's name, after it did not have what was heard */
+#define TELL_MAX 4096u        /* entries in one vector message */
+#define ASK_MAX 64u           /* streams asked about in one vector message */
 
 #define ASK_MS 50 /* ask again about streams somebody waits for */
 #define REDIAL_FLOOR_MS 10
@@ -76,8 +77,8 @@ struct link {
     uint64_t next; /* first seq not sent on this connection */
     struct batch batch[REPL_WINDOW];
     unsigned batches;
-    bool asked;   /* SEND_OPS without SENT yet */
-    bool pinging; /* a vector message is on the way */
+    bool asked;    /* SEND_OPS without SENT yet */
+    bool pinging;  /* a vector message is on the way */
     bool starving; /* our log begins behind what it has */
     int64_t starved_ms, progress_ms, vector_ms, whole_ms, hello_ms;
     unsigned most;         /* ops in a batch: fewer after a silence, more with every answer */
@@ -89,6 +90,7 @@ struct link {
     int64_t inbound_ms;
     uint64_t told; /* version of our vector the peer was told */
     bool tell_now, ask_now, ask_whole;
+    int64_t belied_ms; /* what was told in its name was not there */
     bool pulling;
     uint32_t pull_gen, pull_slot;
     uint64_t pull_pos;
@@ -122,6 +124,7 @@ struct vector {
     uint32_t count, cap;
     uint32_t *table, table_mask;
     uint32_t hearsay; /* such streams */
+    uint32_t spare;   /* slots of streams that were forgotten, by chain_next; their entries say stream 0 */
     uint32_t newest;
     uint64_t version;
     uint32_t *wanted, wanted_count, cursor;
@@ -148,7 +151,7 @@ struct repl_core {
     struct repl_config c;
     int64_t now_ms;
     uint64_t random;
-    int64_t missed_ms;  /* last time a vector came from a node we had no connection to */
+    int64_t missed_ms;    /* last time a vector came from a node we had no connection to */
     bool stopping, judge; /* judge: who can be reached changed, look at every tracker */
     struct link link[REPL_PEERS_MAX];
     struct trackers t;
@@ -199,16 +202,16 @@ void core_link_hurry(struct repl_core *core); /* somebody waits: settle doubt so
 void core_link_doubt(struct repl_core *core); /* time passed unseen: no refusal is certain any more */
 void core_link_fork(struct repl_core *core, unsigned peer, const struct repl_entry *entry);
 int64_t core_link_due(const struct repl_core *core, unsigned peer);
-bool core_link_met(const struct link *l);    /* it said hello on this connection */
-bool core_link_may(const struct link *l);    /* it might still acknowledge */
+bool core_link_met(const struct link *l); /* it said hello on this connection */
+bool core_link_may(const struct link *l); /* it might still acknowledge */
 void core_link_told(struct repl_core *core, unsigned peer, const struct repl_entry *own); /* while it starves */
 bool core_link_counts(const struct link *l); /* its positions are acknowledgements */
 
 /* core_vector.c */
 void core_vector_init(struct repl_core *core);
 void core_vector_release(struct repl_core *core);
-uint32_t core_vector_find(const struct repl_core *core, uint64_t stream);                /* NONE: unknown */
-uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node);       /* made; NONE: full */
+uint32_t core_vector_find(const struct repl_core *core, uint64_t stream);          /* NONE: unknown */
+uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node); /* made; NONE: full */
 void core_vector_own(struct repl_core *core, uint64_t pos, uint64_t chain);
 void core_vector_applied(struct repl_core *core, const struct repl_event *e);
 /* What peer told; sure: on our present connection to it. */

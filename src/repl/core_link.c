@@ -17,7 +17,7 @@ void core_link_init(struct repl_core *core)
     for (unsigned p = 0; p < core->c.peers; p++) {
         struct link *l = &core->link[p];
         l->inbound_ms = l->dial_ms = l->refused_ms = l->moved_ms = INT64_MIN / 2;
-        l->retry_ms = INT64_MIN / 2;
+        l->retry_ms = l->belied_ms = INT64_MIN / 2;
         l->pull_slot = NONE;
         l->most = REPL_BATCH_OPS;
     }

@@ -37,7 +37,8 @@ static void grow(struct repl_core *core)
     memset(v->table, 0xff, cap * sizeof(*v->table));
     v->cap = cap;
     v->table_mask = cap - 1;
-    for (uint32_t i = 0; i < v->count; i++) table_add(v, i);
+    for (uint32_t i = 0; i < v->count; i++)
+        if (v->entry[i].stream != 0) table_add(v, i);
 }
 
 /* The entry changed: it is the newest now. */
@@ -67,9 +68,14 @@ uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node
     struct vector *v = &core->v;
     uint32_t found = core_vector_find(core, stream);
     if (found != NONE) return found;
-    if (stream == 0 || v->count == VECTOR_MAX) return NONE;
-    if (v->count == v->cap) grow(core);
-    uint32_t i = v->count++;
+    if (stream == 0 || (v->spare == NONE && v->count == VECTOR_MAX)) return NONE;
+    uint32_t i = v->spare;
+    if (i != NONE) {
+        v->spare = v->slot[i].chain_next;
+    } else {
+        if (v->count == v->cap) grow(core);
+        i = v->count++;
+    }
     v->entry[i] = (struct repl_entry){ .stream = stream, .node = node };
     v->slot[i] = (struct stream_slot){ .newer = NONE, .older = NONE, .waiters = NONE, .want = NONE };
     v->slot[i].source = v->slot[i].tried = NONE;
@@ -81,7 +87,7 @@ uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node
 void core_vector_init(struct repl_core *core)
 {
     struct vector *v = &core->v;
-    v->newest = NONE;
+    v->newest = v->spare = NONE;
     v->pull_wake = NEVER;
     grow(core);
     CHECK(core_vector_slot(core, core->c.own.stream, core->c.node) == 0);
@@ -191,6 +197,43 @@ static void pull(struct repl_core *core, uint32_t i, unsigned p)
     f->entry = core->v.entry[i];
 }
 
+/* Others said so, it did not give it: from now on its own word is asked for. */
+static void belie(struct repl_core *core, unsigned p, struct told *told)
+{
+    told->pos = told->sure;
+    core->link[p].ask_whole = true;
+    core->link[p].belied_ms = core->now_ms;
+}
+
+/* A stream that nobody tells of any more, and never told himself, makes room. */
+static void forget_hearsay(struct repl_core *core, uint32_t i)
+{
+    struct vector *v = &core->v;
+    struct stream_slot *s = &v->slot[i];
+    if (!s->hearsay || s->want != NONE || s->source != NONE || s->waiters != NONE) return;
+    CHECK(i != 0 && v->entry[i].pos == 0 && s->version == 0);
+    uint32_t *at = &v->table[place(v, v->entry[i].stream)];
+    while (*at != i) at = &v->slot[*at].chain_next;
+    *at = s->chain_next;
+    for (unsigned p = 0; p < core->c.peers; p++) *told_by(core, i, p) = (struct told){ 0 };
+    v->entry[i] = (struct repl_entry){ 0 };
+    s->hearsay = false;
+    s->chain_next = v->spare;
+    v->spare = i;
+    v->hearsay--;
+}
+
+static void unwant_had(struct repl_core *core)
+{
+    struct vector *v = &core->v;
+    for (uint32_t k = v->wanted_count; k-- > 0;) {
+        uint32_t i = v->wanted[k];
+        if (behind(core, i)) continue;
+        unwant(v, i);
+        forget_hearsay(core, i);
+    }
+}
+
 static void pull_end(struct repl_core *core, unsigned p, bool good)
 {
     struct link *l = &core->link[p];
@@ -222,7 +265,15 @@ void core_vector_pulled(struct repl_core *core, const struct repl_event *e)
     struct told *told = told_by(core, i, e->peer);
     uint64_t pos = core->v.entry[i].pos;
     if (e->ok && !e->more && told->pos > pos) told->pos = pos; /* it had no more */
+    if (!e->ok && told->pos > told->sure) belie(core, e->peer, told);
     pull_end(core, e->peer, e->ok && (!e->more || pos > l->pull_pos));
+    forget_hearsay(core, i);
+}
+
+static void pull_late(struct repl_core *core, unsigned p)
+{
+    struct repl_event e = { .type = REPL_PULLED, .peer = p, .gen = core->link[p].pull_gen };
+    core_vector_pulled(core, &e);
 }
 
 void core_vector_tick(struct repl_core *core)
@@ -234,7 +285,7 @@ void core_vector_tick(struct repl_core *core)
     unsigned ready = 0;
     for (unsigned p = 0; p < core->c.peers; p++) {
         struct link *l = &core->link[p];
-        if (l->pulling && core->now_ms - l->pull_ms >= PULL_MAX_MS) pull_end(core, p, false);
+        if (l->pulling && core->now_ms - l->pull_ms >= PULL_MAX_MS) pull_late(core, p);
         if (l->pulling && l->pull_ms + PULL_MAX_MS < v->pull_wake) v->pull_wake = l->pull_ms + PULL_MAX_MS;
         ready += core_link_met(l) && !l->pulling;
     }
@@ -277,7 +328,8 @@ static uint32_t slot_told(struct repl_core *core, unsigned peer, const struct re
         if (sure) confirm(v, i);
         return i;
     }
-    if (!sure && v->hearsay >= HEARSAY_MAX) {
+    if (entry->pos == 0) return NONE; /* there is nothing to have */
+    if (!sure && (v->hearsay >= HEARSAY_MAX || core->now_ms - core->link[peer].belied_ms < HEARSAY_PAUSE_MS)) {
         core->link[peer].ask_whole = true;
         return NONE;
     }
@@ -363,14 +415,14 @@ void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_e
         else
             core->link[peer].ask_now = true; /* only its word on our connection counts */
     }
+    if (e->whole && !sure) unwant_had(core); /* taken back */
 }
 
 void core_vector_clear(struct repl_core *core, unsigned peer)
 {
     struct vector *v = &core->v;
     for (uint32_t i = 0; i < v->count; i++) *told_by(core, i, peer) = (struct told){ 0 };
-    for (uint32_t k = v->wanted_count; k-- > 0;)
-        if (!behind(core, v->wanted[k])) unwant(v, v->wanted[k]);
+    unwant_had(core);
 }
 
 /* ---- telling ------------------------------------------------------------------------------------------------- */

@@ -10,11 +10,13 @@
 #define HLC_AHEAD_MAX_MS 60000u
 
 /* last version issued or followed, but for those of rows from the far future */
-struct hlc { uint64_t last; };
+struct hlc {
+    uint64_t last;
+};
 
 /* version of a time, counter 0; clamped to 0..HLC_MAX */
 uint64_t hlc_of_us(int64_t us);
-int64_t hlc_us(uint64_t ver);                                    /* its time in microseconds */
+int64_t hlc_us(uint64_t ver); /* its time in microseconds */
 /* The next version: max(physical, last + 1, floor + 1). floor: the version of the row being edited, 0 for none; one
  * beyond HLC_AHEAD_MAX_MS gives a version behind which the clock stays back. */
 uint64_t hlc_next(struct hlc *h, int64_t wall_us, uint64_t floor);

@@ -348,6 +348,72 @@ static void hearsay_fills_no_table(void **state)
     rig_close(&r);
 }
 
+/* Two peers that are alive and have nothing: answers what the last step asked of them, and what that asks again. */
+static size_t nothing_there(struct rig *r)
+{
+    size_t pulls = 0;
+    bool vector[2] = { false, false }, pull = false;
+    uint32_t gen = 0;
+    for (;;) {
+        for (unsigned p = 0; p < 2; p++) vector[p] = vector[p] || rig_find(r, REPL_SEND_VECTOR, p) != NULL;
+        const struct repl_effect *f = rig_find(r, REPL_PULL, 1);
+        if (f != NULL) {
+            pull = true;
+            gen = f->gen;
+        }
+        if (vector[0] || vector[1]) {
+            unsigned p = vector[1];
+            vector[p] = false;
+            rig_step(r, rig_event(r, REPL_PONG, p));
+        } else if (pull) {
+            pull = false;
+            pulls++;
+            struct repl_event e = rig_event(r, REPL_PULLED, 1);
+            e.gen = gen;
+            rig_step(r, e);
+        } else {
+            return pulls;
+        }
+    }
+}
+
+/* What was said in a peer's name and is not there is asked for once, forgotten, and for a while not believed again. */
+static void hearsay_that_is_untrue_is_forgotten(void **state)
+{
+    (void)state;
+    struct rig r;
+    size_t before, count, lines = 0;
+    struct repl_entry many[300];
+    rig_open(&r, 2, 2);
+    rig_up(&r, 2);
+    nothing_there(&r);
+    (void)repl_vector(r.core, &before);
+    for (uint64_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(many); i++) many[i] = line(5000 + round * 1000 + i, 77, 9);
+        told(&r, 3, many, ARRAY_LEN(many));
+        assert_int_equal(nothing_there(&r), round == 1 ? 0 : 256); /* the second time it is too soon */
+        for (int64_t until = r.now + 4000; r.now < until;) {
+            r.now = r.out.wake_ms < until ? r.out.wake_ms : until;
+            rig_step(&r, (struct repl_event){ .type = REPL_TICK });
+            assert_int_equal(nothing_there(&r), 0);
+        }
+        assert_int_equal(repl_behind(r.core), 0);
+    }
+    assert_int_equal(rig_state(&r, 1), REPL_UP);
+    const struct repl_entry *v = repl_vector(r.core, &count);
+    for (size_t i = 0; i < count; i++) lines += v[i].stream != 0;
+    assert_int_equal(lines, before);
+    assert_int_equal(count, before + 256); /* the room is used again */
+    rig_until(&r, r.now + 300);
+    struct repl_entry truth = line(90000, 3, 1);
+    struct repl_event pong = rig_event(&r, REPL_PONG, 1);
+    pong.vector = &truth;
+    pong.vector_count = 1;
+    rig_step(&r, pong); /* its own word is believed at once */
+    assert_int_equal(repl_behind(r.core), 1);
+    rig_close(&r);
+}
+
 static void streams_are_capped(void **state)
 {
     (void)state;
@@ -376,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_retry_waits_for_the_first_attempt),
         cmocka_unit_test(nobody_has_more_of_our_own_life),
         cmocka_unit_test(hearsay_fills_no_table),
+        cmocka_unit_test(hearsay_that_is_untrue_is_forgotten),
         cmocka_unit_test(streams_are_capped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
