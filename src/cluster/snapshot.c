@@ -2,8 +2,8 @@
  * both sides go on working; and the pages others ask us for.
  *
  *   wanted ─peer met─▶ CONNECTING ─▶ HEAD (its vector) ─▶ PAGES (one asked for, two in the lane at most) ─last
- *   one─▶ END:
- *   the vector becomes the greater of both ─▶ done          any failure ─▶ wanted, after a pause
+ *   one─▶ END: the vector becomes the greater of both ─▶ done          any failure ─▶ wanted, after a pause
+ *          └▶ ops came meanwhile that the vector covers ─▶ PAGES from the first
  *
  * Pages are stateless at the donor: the asker says where the last one ended. If another life answers, its file may
  * be another one: we begin anew. */
@@ -44,10 +44,12 @@ struct merge_job {
     struct fetch *f;
     char *body; /* owned; NULL: the end */
     size_t body_len;
+    bool again;          /* result of the end */
     struct page_at from; /* after is owned */
 };
 
 static void ask(struct fetch *f);
+static void begin_anew(struct fetch *f);
 
 /* ---- the end of a fetch ------------------------------------------------------------------------------------------ */
 
@@ -108,7 +110,7 @@ static int merge_run(struct lane_item *item, struct change *ch, struct err *err)
     struct page_span span = { .from = j->from, .v = f->from.v, .count = f->from.count, .forget = f->forget };
     struct wire_message m;
     struct arena arena;
-    if (j->body == NULL) return change_snapshot_end(ch, f->from.v, f->from.count);
+    if (j->body == NULL) return change_snapshot_end(ch, f->from.v, f->from.count, &j->again);
     arena_init(&arena, 1u << 20);
     int rc = wire_read(j->body, j->body_len, &arena, &m, err);
     if (rc == 0) {
@@ -139,6 +141,8 @@ static void merge_done(struct lane_item *item, int status)
         fetch_fail(f, j->item.err.msg);
     else if (c->closing)
         fetch_fail(f, "this node ends");
+    else if (end && j->again)
+        begin_anew(f);
     else if (end)
         fetch_done(f);
     else if (f->whole)
@@ -288,6 +292,18 @@ static void connected(void *data, int error)
         fetch_fail(f, err_text(error));
     else
         ask(f);
+}
+
+/* The same vector holds: pages are never older than it. */
+static void begin_anew(struct fetch *f)
+{
+    mem_free((char *)(uintptr_t)f->at.after);
+    f->at = (struct page_at){ 0 };
+    f->whole = false;
+    if (f->client != NULL)
+        ask(f);
+    else
+        fetch_fail(f, "its connection ended, and the state is needed once more");
 }
 
 static void closed(void *data, int error)

@@ -108,6 +108,7 @@ void change_close(struct change *c)
     buf_release(&p->version);
     mem_free(c->made);
     mem_free(c->left);
+    mem_free(p->passed);
     mem_free(p);
     c->made = NULL;
     c->left = NULL;

@@ -233,7 +233,9 @@ struct page_span {
 int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span);
 /* Whether a snapshot is due since a stream left that this store does not hold whole. Reads only. */
 int change_lacks(struct store_tx *tx, struct arena *a, bool *ret);
-/* After the last page: the vector becomes the greater of both; what lay between is in the rows. v: by stream. */
-int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t count);
+/* After the last page: the vector becomes the greater of both; what lay between is in the rows. v: by stream, as with
+ * the pages. *ret_again: ops that the vector covers came meanwhile, perhaps behind the page that would have taken their
+ * rows away: nothing was done, all pages are to be merged once more. */
+int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t count, bool *ret_again);
 
 #endif

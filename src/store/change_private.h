@@ -38,6 +38,9 @@ struct change_private {
     size_t made_cap, left_cap;
     /* the version recorded next is of an unknown id under a free title: gets its row */
     struct row *fresh;
+    /* a snapshot that forgets is being merged: where the streams of its vector stood here at its first page; owned */
+    uint64_t *passed;
+    size_t passed_count;
 };
 
 /* ---- log (change.c) */

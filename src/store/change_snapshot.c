@@ -239,12 +239,34 @@ static int note_record(struct came *ids, struct came *links, const struct page_r
     return id != NULL ? note(links, id, keys) : E_TOO_LARGE;
 }
 
+/* At the first page. */
+static int pass_begin(struct change *c, const struct page_span *span)
+{
+    struct change_private *p = c->priv;
+    int rc = 0;
+    mem_free(p->passed);
+    p->passed = NULL;
+    p->passed_count = 0;
+    if (!span->forget || span->count == 0) return 0;
+    p->passed_count = span->count;
+    p->passed = mem_alloc(span->count * sizeof(*p->passed));
+    for (size_t i = 0; rc == 0 && i < span->count; i++) {
+        struct stream_pos here;
+        rc = c->tx->v->stream_get(c->tx, span->v[i].stream, &here);
+        p->passed[i] = rc == 0 ? here.pos : 0;
+        if (rc == E_NOT_FOUND) rc = 0;
+    }
+    return rc;
+}
+
 int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span)
 {
     struct came ids = { 0 }, links = { 0 };
     struct arena one, keys;
     struct reader in;
-    int rc = 1;
+    bool first = span->from.section == SECTION_IDS && span->from.after == NULL;
+    int rc = first ? pass_begin(c, span) : 0;
+    if (rc == 0) rc = 1;
     arena_init(&one, CHANGE_ARENA_MAX);
     arena_init(&keys, CHANGE_ARENA_MAX);
     reader_init(&in, records, len);
@@ -279,9 +301,27 @@ static int jump(struct change *c, const struct stream_pos *v, uint64_t node)
     return rc == 0 ? c->tx->v->stream_put(c->tx, &next) : rc;
 }
 
-int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t count)
+/* Since the first page: did an op come that the other's vector covers? */
+static int passed_by(struct change *c, const struct stream_pos *v, size_t count, bool *ret)
 {
+    const struct change_private *p = c->priv;
     int rc = 0;
+    *ret = false;
+    for (size_t i = 0; p->passed != NULL && rc == 0 && !*ret && i < count; i++) {
+        struct stream_pos here = { .pos = 0 };
+        CHECK(p->passed_count == count);
+        if (v[i].stream == c->origin.stream || p->passed[i] >= v[i].pos) continue;
+        rc = c->tx->v->stream_get(c->tx, v[i].stream, &here);
+        if (rc == E_NOT_FOUND) rc = 0;
+        *ret = here.pos > p->passed[i];
+    }
+    return rc;
+}
+
+int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t count, bool *ret_again)
+{
+    int rc = passed_by(c, v, count, ret_again);
+    if (rc != 0 || *ret_again) return rc;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct stream_pos here = { .stream = v[i].stream };
         CHECK(v[i].stream != 0);

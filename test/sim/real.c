@@ -238,11 +238,11 @@ static int drop_rows(struct change *c, struct arena *a)
 
 static int state_item(struct real *r, struct work *w)
 {
-    const struct state_page *p = w->page;
+    struct state_page *p = w->page;
     struct page_span span = { .v = p->v, .count = p->count, .forget = p->forget };
     span.from = (struct page_at){ .section = p->from, .after = p->from_after };
     span.to = (struct page_at){ .section = p->to, .after = p->to_after };
-    if (p->end) return change_snapshot_end(&r->c, p->v, p->count);
+    if (p->end) return change_snapshot_end(&r->c, p->v, p->count, &p->again);
     bool first = p->from == 0 && p->from_after == NULL;
     int rc = MUTANT(SNAPSHOT_REPLACES) && first ? drop_rows(&r->c, &r->arena) : 0;
     return rc == 0 ? change_snapshot_page(&r->c, p->bytes, p->len, &span) : rc;

@@ -181,6 +181,12 @@ void state_merged(struct node *n, struct work *w)
     if (n->fetch.conn == NULL || n->fetch.conn != w->conn) return;
     if (w->result == WORK_FAILED) {
         fail(n);
+    } else if (w->page->again) {
+        mem_free(n->fetch.after);
+        n->fetch.after = NULL;
+        n->fetch.section = 0;
+        n->s->goal[GOAL_STATE_ANEW] = true;
+        state_ask(n, w->conn);
     } else if (w->page->end) {
         done(n);
     } else if (n->fetch.section == PAGE_END) {
