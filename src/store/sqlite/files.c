@@ -6,8 +6,9 @@
  * and before anybody is told of it, at all of them every second. One look is one system call of about a microsecond.
  *
  * What was found once stays: nothing is written any more. At the next upkeep, the last one at the latest, the log is
- * copied into the database we have open, if nobody else can have begun to write there. That saves what was acknowledged when only the log was removed, makes a
- * renamed file whole, and leaves no log that would be taken for that of another file put in its place. */
+ * copied into the database we have open, if nobody else can have begun to write there. That saves what was acknowledged
+ * when only the log was removed, makes a renamed file whole, and leaves no log that would be taken for that of another
+ * file put in its place. */
 #include "store/sqlite/sq.h"
 
 #include <errno.h>
