@@ -100,6 +100,7 @@ struct disk {
     struct repl_entry seen[STREAMS_MAX];   /* as checked after the last transaction */
     size_t seen_count;
     bool full, copied;
+    bool torn;                   /* holds pages of a state whose end never came */
     uint64_t clock;              /* highest version its clock gave */
 };
 struct disk *disk_model(struct sim *s, unsigned index);

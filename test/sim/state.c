@@ -45,6 +45,7 @@ static struct stream_pos *copy_head(const struct stream_pos *v, size_t count)
 static void forget_fetch(struct node *n)
 {
     struct fetch *f = &n->fetch;
+    if (f->section > 0 || f->after != NULL) n->disk->torn = true;
     mem_free(f->v);
     mem_free(f->after);
     f->v = NULL;
@@ -169,7 +170,9 @@ static void done(struct node *n)
             n->fetch.forget ? ", and forgot what that one did" : "");
     s->goal[n->lost ? GOAL_FILLED_AGAIN : GOAL_STATE_MERGED] = true;
     if (n->fetch.forget) s->goal[GOAL_FORGOTTEN] = true;
+    bool torn = n->disk->torn;
     forget_fetch(n);
+    n->disk->torn = torn;
     n->fetch.wanted = false;
     net_close(c, true, true);
     for (size_t i = 0; i < count; i++)
