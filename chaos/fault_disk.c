@@ -72,7 +72,7 @@ const struct fault_class fault_disk_full = {
     .text = "No file of one node can grow for 0.7 s (of the first node, or of another): writes there are refused, "
             "reads are served,\n"
             "and it goes on without a restart.",
-    .expects = "about half: the full node refuses for 0.7 s, and at once",
+    .expects = "about 0.6: the full node refuses for 0.7 s, and at once",
     .variant = { "node 0", "another" },
     .flags = FAULT_KILLS | FAULT_SHIM,
     .prepare = prepare,
@@ -155,7 +155,7 @@ const struct fault_class fault_small_disk = {
             "second: writes there\n"
             "are refused, reads are served, and it goes on without a restart. Needs the right to mount; disk_full is "
             "its twin without.",
-    .expects = "about half: the full node refuses for a second, and at once",
+    .expects = "about 0.6: the full node refuses for a second, and at once",
     .variant = { "node 0, written to alone", "node 0", "another" },
     .flags = FAULT_KILLS | FAULT_MOUNTS,
     .prepare = small_prepare,
@@ -218,7 +218,7 @@ const struct fault_class fault_torn = {
     .text = "One node dies in the middle of a write to its log, half of which is on the disk: it must start again and "
             "take up\n"
             "what it lacks from the others.",
-    .expects = "about 0.9: what was under way at the dead node is not answered",
+    .expects = "about 0.97: what was under way at the dead node is not answered",
     .variant = { "half a write" },
     .flags = FAULT_KILLS | FAULT_SHIM,
     .prepare = prepare,
@@ -258,7 +258,7 @@ const struct fault_class fault_power = {
     .text = "The power fails, of all nodes at once or of one: what was written and not yet synced is gone, all of it "
             "or every\n"
             "second write. SIGKILL alone would not show whether an acknowledgement came after the sync.",
-    .expects = "about 0.8: what was under way is not answered",
+    .expects = "about 0.9: what was under way is not answered",
     .variant = { "all nodes", "all nodes, half of it", "one node" },
     .flags = FAULT_KILLS | FAULT_SHIM,
     .prepare = power_prepare,

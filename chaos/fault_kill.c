@@ -79,7 +79,7 @@ const struct fault_class fault_kill_two = {
     .text = "SIGKILL of two nodes at once: the third refuses what it cannot place, keeps it, and passes it on when "
             "they are\n"
             "back.",
-    .expects = "about 0.7: the third node has no quorum until they are back",
+    .expects = "about 0.9: the third node has no quorum until they are back",
     .variant = { "SIGKILL of two" },
     .flags = FAULT_KILLS,
     .prepare = everywhere,
@@ -145,7 +145,7 @@ const struct fault_class fault_storm = {
     .text = "Eight times a node chosen by chance is killed and started again as soon as it is dead, while the others "
             "and itself\n"
             "are written to.",
-    .expects = "about 0.8: every kill loses what was under way",
+    .expects = "about 0.9: every kill loses what was under way",
     .variant = { "8 kills" },
     .flags = FAULT_KILLS,
     .prepare = storm_prepare,

@@ -194,6 +194,51 @@ static void large_cap(struct http_limits *l)
     l->body_bytes_max = LARGE;
 }
 
+static size_t swallow(int fd, size_t most)
+{
+    static char waste[65536];
+    size_t sum = 0;
+    for (ssize_t n = 1; sum < most && n > 0; sum += n > 0 ? (size_t)n : 0)
+        n = recv(fd, waste, sizeof waste, MSG_DONTWAIT);
+    return sum;
+}
+
+/* What a slow other side takes shows, long before it answers. */
+static void tells_what_was_not_taken_yet(void **state)
+{
+    struct kit k;
+    struct seen s;
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof a;
+    int small = 16384, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)state;
+    kit_start(&k, large_cap);
+    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &len), 0);
+    dial(&k, &s, ntohs(a.sin_port));
+    int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    char *body = mem_alloc(LARGE / 16);
+    struct client_request q = request(&s, 0, "POST", "/l");
+    q.body_len = LARGE / 16;
+    q.body_owned = body;
+    assert_int_equal(client_send(s.client, &q), 0);
+    size_t left = client_unsent(s.client);
+    assert_true(left > LARGE / 32); /* whoever holds it, libuv or the kernel */
+    for (size_t taken = 0; taken < LARGE / 32;) {
+        KIT_UNTIL(&k, (taken += swallow(fd, 65536)) > 0 && client_unsent(s.client) < left);
+        left = client_unsent(s.client);
+    }
+    assert_int_equal(s.answers, 0);
+    KIT_UNTIL(&k, (swallow(fd, LARGE), client_unsent(s.client) == 0));
+    close(fd);
+    close(listener);
+    finish(&s);
+    kit_stop(&k);
+}
+
 static void carries_large_bodies(void **state)
 {
     struct kit k;
@@ -525,6 +570,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(asks_and_is_answered_in_order),
         cmocka_unit_test(sends_headers_and_bodies),
+        cmocka_unit_test(tells_what_was_not_taken_yet),
         cmocka_unit_test(carries_large_bodies),
         cmocka_unit_test(refused_and_unknown),
         cmocka_unit_test(connecting_has_a_deadline),
