@@ -24,7 +24,7 @@ struct config {
     /* the server's */
     const char *host, *api_key, *cluster_name, *log;
     int64_t port, grace_secs, quorum_writes, quorum_timeout_ms, catchup_secs;
-    int64_t log_ops_max, tombstone_secs, scrub_secs;
+    int64_t log_ops_max, log_max_secs, tombstone_secs, scrub_secs;
     struct config_list quorum_peers;
     const char *tls_cert, *tls_key, *mtls_allowlist, *client_cert, *client_key;
     /* where it came from */

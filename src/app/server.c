@@ -306,6 +306,7 @@ static int open_all(struct server *s, struct err *err)
         .alive_data = s,
         .log_ops_max = (uint64_t)c->log_ops_max,
         .scrub_secs = (uint32_t)c->scrub_secs,
+        .log_max_secs = (uint32_t)c->log_max_secs,
         .gone_keep_secs = (uint32_t)c->tombstone_secs,
         .catchup_ms = (uint32_t)c->catchup_secs * 1000,
         .name = c->cluster_name,

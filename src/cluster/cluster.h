@@ -30,6 +30,7 @@ struct cluster_options {
     void *alive_data;
     uint64_t log_ops_max;                  /* ops of one stream kept for members that lack them; 0: all */
     uint32_t scrub_secs;                   /* rows are compared with a peer so often; 0: only when asked for */
+    uint32_t log_max_secs;                 /* ops older than that are not kept for them; 0: whatever their age */
     uint32_t gone_keep_secs;               /* deletions are remembered that long at least */
     uint32_t slow_commit_ms;               /* 102 every so many ms while a peer's batch is on disk: 200 */
 };

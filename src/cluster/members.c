@@ -159,7 +159,8 @@ struct care {
     size_t members;
     struct stream_pos *pos;
     size_t count;
-    bool *orphan; /* pos[i]: of ours, its writer is gone */
+    bool *orphan;   /* pos[i]: of ours, its writer is gone */
+    uint64_t *aged; /* pos[i]: its ops up to here are older than they are kept */
     struct member *add;
     size_t adds;
     uint64_t *ended, *left;
@@ -171,6 +172,43 @@ struct care {
     char *after; /* owned */
     size_t gone_rows;
 };
+
+/* How far the ops of a stream, from the first that is kept, are older than `before`; about TRIM_STEP of them at a time.
+ * No op is older than its writer's life: those made of an old file's rows tell the rows' times. */
+static int aged(struct store_tx *tx, const struct stream_pos *s, uint64_t before, uint64_t *ret)
+{
+    struct arena a;
+    struct log_op *op;
+    size_t count = 1;
+    bool old = hlc_of_us((int64_t)(s->stream >> 20) * 1000) < before;
+    int rc = 0;
+    *ret = s->trimmed;
+    arena_init(&a, 8u << 20);
+    for (size_t want = 1; rc == 0 && old && count > 0 && *ret < s->trimmed + TRIM_STEP; want = TRIM_STEP) {
+        arena_release(&a);
+        rc = tx->v->op_page(tx, s->stream, *ret + 1, want, 1u << 20, &a, &op, &count);
+        for (size_t i = 0; rc == 0 && old && i < count; i++) {
+            old = op[i].ver < before;
+            if (old) *ret = op[i].seq;
+        }
+    }
+    arena_release(&a);
+    return rc;
+}
+
+static int look_age(struct care *j, struct store_tx *tx)
+{
+    uint64_t before = hlc_of_us(clock_wall_us(NULL) - (int64_t)j->c->o.log_max_secs * 1000000);
+    int rc = 0;
+    j->aged = arena_alloc(&j->arena, (j->count + 1) * sizeof *j->aged);
+    if (j->aged == NULL) return E_TOO_LARGE;
+    for (size_t i = 0; rc == 0 && i < j->count; i++) {
+        const struct stream_pos *s = &j->pos[i];
+        j->aged[i] = 0;
+        if (j->c->o.log_max_secs > 0 && s->pos > s->trimmed) rc = aged(tx, s, before, &j->aged[i]);
+    }
+    return rc;
+}
 
 static int look_run(struct read_item *item, struct store_tx *tx, struct err *err)
 {
@@ -189,7 +227,7 @@ static int look_run(struct read_item *item, struct store_tx *tx, struct err *err
         bool young = now_ms - (int64_t)(s->stream >> 20) < ENDED_AFTER_MS;
         j->orphan[i] = ours && !young && o->alive != NULL && !o->alive(o->alive_data, s->stream);
     }
-    return 0;
+    return look_age(j, tx);
 }
 
 static void take_members(struct cluster *c, const struct care *j)
@@ -268,8 +306,9 @@ static void plan_streams(struct cluster *c, struct care *j)
         uint64_t keep = ended ? 0 : KEEP_OPS, to = bound > keep ? bound - keep : 0;
         if (c->o.log_ops_max > 0 && s->pos > c->o.log_ops_max && to < s->pos - c->o.log_ops_max)
             to = s->pos - c->o.log_ops_max;
+        if (j->aged[i] > to) to = j->aged[i];
         uint64_t step = c->o.log_ops_max > 0 && c->o.log_ops_max < TRIM_STEP ? c->o.log_ops_max : TRIM_STEP;
-        bool worth = to > s->trimmed && (to - s->trimmed >= step || (ended && to == s->pos));
+        bool worth = to > s->trimmed && (to - s->trimmed >= step || (s->ended && to == s->pos));
         if (worth) j->trim[j->trims++] = (struct trim){ s->stream, to };
     }
 }

@@ -43,6 +43,8 @@ int node_open(struct node *n, uv_loop_t *loop, const struct node_options *o, str
  * ops are tried again, every few seconds accesses counted here leave as one op, every half hour expired rows are swept.
  * Once, after node_open with a lane. */
 void node_upkeep(struct node *n);
+/* Begins the half-hourly sweep now, unless one is under way. After node_upkeep. */
+void node_sweep(struct node *n);
 /* Runs what is queued, checkpoints, closes all; then `closed`, on the loop. Once. */
 void node_close(struct node *n, void (*closed)(void *data), void *data);
 

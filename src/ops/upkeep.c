@@ -86,11 +86,16 @@ static void start(struct node *n, int kind)
         mem_free(j);
 }
 
+void node_sweep(struct node *n)
+{
+    start(n, SWEEP);
+}
+
 static void tick(uv_timer_t *t)
 {
     struct node *n = t->data;
     start(n, COUNTS);
-    if (++n->ticks % SWEEP_TICKS == 0) start(n, SWEEP);
+    if (++n->ticks % SWEEP_TICKS == 0) node_sweep(n);
 }
 
 static void others_wrote(void *data)

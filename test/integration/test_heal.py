@@ -222,6 +222,22 @@ class Trimming(unittest.TestCase):
             self.assertEqual(c.status()['snapshots'], 1)
             self.assertIn(only.json['id'], a.ids())
 
+    def test_old_changes_cost_a_snapshot_never_data(self):
+        with Mesh(writes=1, serve=['--log-max-secs', '2']) as m:
+            a, b, c = m.nodes
+            until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
+            only = c.create('only there')
+            m.agreed()
+            c.kill()
+            load(a, self.COUNT)
+            a.cli('store', '-T', 'by a command', '-c', 'typed', '-n', 'cli')
+            until('the logs are short', lambda: all(log_ops(n) < 1100 for n in (a, b)), 60)
+            c.start()
+            m.agreed(60)
+            self.assertGreaterEqual(c.status()['snapshots'], 1)
+            self.assertIn(only.json['id'], a.ids())
+            self.assertEqual(a.create('goes on', headers={'X-Write-Quorum': '3'}).status, 201)
+
     def test_streams_of_commands_end_and_leave(self):
         with Mesh() as m:
             a = m.nodes[0]
