@@ -133,11 +133,16 @@ int op_update_again(struct op_ctx *c, const void *args, struct reply *r)
     return rc ? rc : reply_updated(r, &row);
 }
 
+bool keeps_copies(const struct op_ctx *c)
+{
+    return c->env->limits.archive_on_gc || c->caller->door == DOOR_CLI;
+}
+
 int delete_kept(struct op_ctx *c, const struct row *row, const char *reason)
 {
     char now[TIME_TEXT];
     time_print(now, c->now_us);
-    int rc = c->env->limits.archive_on_gc ? change_archive(c->change, row, now, reason) : 0;
+    int rc = keeps_copies(c) ? change_archive(c->change, row, now, reason) : 0;
     return rc ? rc : change_delete(c->change, row);
 }
 

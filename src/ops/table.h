@@ -103,7 +103,10 @@ struct update_args {
 extern const struct arg id_arg[], delete_arg[], promote_arg[], update_arg[];
 int op_update(struct op_ctx *c, const void *args, struct reply *r);
 int op_update_again(struct op_ctx *c, const void *args, struct reply *r);
-/* Tombstone, and a copy into the archive when that is on. Inside a group of the caller's. */
+/* Does what somebody deletes, forgets or merges go into the archive? On the command line always; elsewhere the setting
+ * archive_on_gc says. */
+bool keeps_copies(const struct op_ctx *c);
+/* Tombstone, and a copy into the archive when those are kept. Inside a group of the caller's. */
 int delete_kept(struct op_ctx *c, const struct row *row, const char *reason);
 /* To the long tier, or (to_ns) a copy linked to it in that namespace. Inside a group of the caller's. */
 int promote_row(struct op_ctx *c, const struct row *row, const char *to_ns, struct row *ret);
