@@ -138,16 +138,28 @@ class Commands(unittest.TestCase):
             import subprocess
             from mesh import BIN, free_ports
 
-            r = subprocess.run(
-                [BIN, '--db', m.nodes[0].db, 'serve', '--port', str(free_ports(1)[0])],
-                capture_output=True,
-                text=True,
-                timeout=20,
-                env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=m.dir),
-            )
-            self.assertEqual(r.returncode, 1)
-            self.assertIn('n0.db', r.stdout + r.stderr)
+            link = os.path.join(m.dir, 'link.db')
+            os.symlink(m.nodes[0].db, link)
+            for path in (m.nodes[0].db, link):
+                r = subprocess.run(
+                    [BIN, '--db', path, 'serve', '--port', str(free_ports(1)[0])],
+                    capture_output=True,
+                    text=True,
+                    timeout=20,
+                    env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=m.dir),
+                )
+                self.assertEqual(r.returncode, 1)
+                self.assertIn('n0.db', r.stdout + r.stderr)
             self.assertEqual(m.nodes[0].create('still serving').status, 201)
+
+    def test_one_server_though_the_file_is_named_by_a_link_from_the_start(self):
+        with Mesh(count=1, writes=0, start=False) as m:
+            n = m.nodes[0]
+            os.symlink(os.path.join(m.dir, 'real.db'), n.db)
+            n.start()
+            self.assertEqual(n.create('one').status, 201)
+            self.assertFalse(os.path.exists(n.db + '-lock'))
+            self.assertTrue(os.path.exists(os.path.join(m.dir, 'real.db-lock')))
 
 
 class Upgrades(unittest.TestCase):

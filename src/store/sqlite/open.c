@@ -2,7 +2,9 @@
 #include "store/sqlite/sq.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -264,6 +266,23 @@ static bool removed_under_server(const struct sq_file *f)
     return false;
 }
 
+/* A file that is reached through a symbolic link has one lock file, not one by each name; the file a dangling link
+ * points at is made first. Other paths stay as they are, for messages. */
+static char *real_path(const char *path, bool create)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0 || !S_ISLNK(st.st_mode)) return mem_strdup(path);
+    char *real = realpath(path, NULL);
+    if (real == NULL && errno == ENOENT && create) {
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        if (fd >= 0) close(fd);
+        real = realpath(path, NULL);
+    }
+    char *ret = mem_strdup(real ? real : path);
+    free(real);
+    return ret;
+}
+
 static int take_locks(struct sq_file *f, struct err *err)
 {
     int rc = sq_locks_open(f->path, true, &f->lock_fd, err);
@@ -303,7 +322,7 @@ int sqlite_store_open(const char *path, const struct sqlite_options *o, struct s
     if (rc != 0) return rc;
     struct sq_file *f = mem_alloc(sizeof *f);
     f->base.b = &backend;
-    f->path = mem_strdup(path);
+    f->path = real_path(path, !o->read_only);
     f->o = *o;
     f->lock_fd = -1;
     if (f->o.busy_ms <= 0) f->o.busy_ms = BUSY_MS;
