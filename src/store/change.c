@@ -10,8 +10,8 @@
 #include "base/digest.h"
 #include "base/id.h"
 
-#define BOUND_EVERY_US 5000000
-#define BOUND_AHEAD_US 10000000
+#define BOUND_EVERY_US 400000
+#define BOUND_AHEAD_US 200000
 #define OP_HEAD 3 /* format byte and count of an op body */
 
 static uint64_t draw(struct change *c, unsigned bits)
@@ -359,7 +359,8 @@ const char *change_time(struct change *c, uint64_t ver)
 /* ---- the end of a batch ---------------------------------------------------------------------------------------- */
 
 /* Nothing above the persisted bound may be committed. A life's first write persists the clock itself, so that short
- * lives do not push it ahead; under load the bound is put ahead and stands for seconds. */
+ * lives do not push it ahead; under load the bound is put ahead and stands for a few batches. Not for more: a command
+ * beside a busy server begins at that bound, and its times are shown. */
 static int clock_persist(struct change *c)
 {
     struct change_mark *p = &c->priv->now;

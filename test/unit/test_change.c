@@ -491,6 +491,22 @@ static void the_clock_survives_a_crash(void **state)
     node_close(&n);
 }
 
+/* What a command beside a busy server writes shows its time: not one that has yet to come. */
+static void a_life_beside_a_busy_one_begins_at_most_a_moment_ahead(void **state)
+{
+    (void)state;
+    struct node n;
+    node_open(&n, 1);
+    for (int i = 0; i < 3000; i++) {
+        n.now_us += 1000;
+        node_store(&n, "a", "t", i % 2 ? "x" : "y");
+    }
+    node_restart(&n);
+    struct row r = node_store(&n, "b", "u", "z");
+    assert_true(stamp_us(r.stamp.ver) <= n.now_us + 250000);
+    node_close(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +528,7 @@ int main(void)
         cmocka_unit_test(prefixes_find_rows_and_shadows),
         cmocka_unit_test(quiet_edits_lose_to_what_they_did_not_see),
         cmocka_unit_test(the_clock_survives_a_crash),
+        cmocka_unit_test(a_life_beside_a_busy_one_begins_at_most_a_moment_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
