@@ -143,6 +143,7 @@ static void position_header(const struct call *c, struct headers *h)
              (unsigned long long)pos->seq);
 }
 
+/* Of a write that is on a disk, whether enough others have it or not. */
 static void write_headers(const struct call *c, struct headers *h)
 {
     static const char *const names[] = {
@@ -150,6 +151,7 @@ static void write_headers(const struct call *c, struct headers *h)
     };
     if (c->op->effect != OP_WRITE) return;
     position_header(c, h);
+    if (c->got == 0) return;
     snprintf(add_header(h, "x-quorum-acks"), HEADER_BYTES, "%u", c->got);
     snprintf(add_header(h, "x-durability"), HEADER_BYTES, "%s", names[c->durability]);
 }
@@ -170,7 +172,7 @@ static void quorum_not_met(struct ask *a, struct call *c)
 {
     struct headers h = { .count = 0 };
     snprintf(add_header(&h, "retry-after"), HEADER_BYTES, "2");
-    position_header(c, &h);
+    write_headers(c, &h);
     json_t *doc = json_pack("{s:s, s:i, s:i, s:s}", "error", "quorum_not_met", "got", (int)c->got, "needed",
                             (int)c->needed, "reason", c->reason ? c->reason : "timeout");
     if (c->op->effect == OP_WRITE)
@@ -193,7 +195,7 @@ static void failed(struct ask *a, struct call *c)
         snprintf(add_header(&h, "retry-after"), HEADER_BYTES, code == E_BUSY ? "1" : "2");
         if (outcome == NULL) outcome = "not_applied";
     }
-    if (outcome) position_header(c, &h);
+    if (outcome) write_headers(c, &h);
     json_t *doc = json_pack("{s:s}", "error", text);
     if (doc == NULL) doc = json_pack("{s:s}", "error", err_text(code));
     if (outcome) json_object_set_new(doc, "outcome", json_string(outcome));

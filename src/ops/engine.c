@@ -324,6 +324,7 @@ static int write_run(struct lane_item *item, struct change *ch, struct err *err)
     p->sliced = rc == E_AGAIN;
     p->run_ok = rc == 0 || rc == E_AGAIN;
     p->made_seq = p->run_ok ? made.seq : 0;
+    p->saw = (struct stamp){ .stream = ch->origin.stream, .seq = ch->origin.seq };
     return said(rc, &ctx);
 }
 
@@ -416,7 +417,11 @@ static void quorum_start(struct call_private *p)
 {
     struct engine *e = p->engine;
     struct call *c = p->call;
-    if (c->reply.wait_for.stream) c->pos = c->reply.wait_for; /* a retry stands where the first attempt stands */
+    /* A retry stands where the first attempt stands; one that finds all done, where this life does. */
+    if (c->reply.wait_for.stream)
+        c->pos = c->reply.wait_for;
+    else if (c->pos.seq == 0 && c->op->effect == OP_WRITE && !c->reply.no_quorum && p->saw.seq != 0)
+        c->pos = p->saw;
     const struct stamp *target = &c->pos;
     unsigned need = c->write_quorum ? c->write_quorum : e->cluster ? cluster_writes(e->cluster) : 0;
     c->got = 1;

@@ -4,7 +4,7 @@
  *                 first WAIT_POS (X-Wait-Pos), WAIT_TOUCHES (accesses of earlier answers that it could show)
  *   WRITE, LOCAL  NEW ─▶ QUEUED (lane) ─▶ COMMITTED ─▶ QUORUM ∥ ASIDE ─▶ DONE
  *                 E_AGAIN: the slice is committed, the call queues again behind the others; one quorum wait, for the
- *                 last
+ *                 last. A write that found nothing to do waits for what it saw: an earlier attempt may still travel
  *
  * The ids a TOUCH noted are queued for the lane when it is answered; the answer does not wait (touch.c). The submitter
  * fills the call (op, args, caller, options), submits, and gets done exactly once; then it frees it by call_free. Loop
@@ -52,7 +52,7 @@ struct call {
     int status; /* 0, or the code in err */
     struct err err;
     struct reply reply;
-    struct stamp pos;     /* the last op made; seq 0: none */
+    struct stamp pos;     /* the last op made, else what the write stands on; seq 0: none */
     unsigned got, needed; /* acks, local one included */
     enum durability durability;
     const char *reason; /* with E_QUORUM: "timeout" or "unreachable"; else NULL */

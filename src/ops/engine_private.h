@@ -55,6 +55,7 @@ struct call_private {
     json_t *carry, *carry_before;
     bool ran, sliced;    /* run was called; it returned E_AGAIN last */
     uint64_t made_seq;   /* position after that run; 0: it made nothing */
+    struct stamp saw;    /* the last op of this life when the last run had ended */
     bool committed_some; /* an earlier slice is on disk */
     bool run_ok;         /* the last run succeeded: a failure now is the commit's */
     bool late;           /* its deadline passed before its batch */

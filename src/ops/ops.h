@@ -130,7 +130,7 @@ struct reply {
     json_t *doc;           /* owned */
     int status;            /* HTTP status when not the row's own: 201 or 200, 202 for pending */
     bool changed;          /* a WRITE that changed nothing (no op) answers at once */
-    bool no_quorum;        /* answered after the local commit whatever W (sync/push) */
+    bool no_quorum;        /* answered after the local commit whatever W (sync/push, dry runs) */
     struct seen seen;      /* TOUCH: how far a peer has read, to be remembered (sync_state) with the next touches */
     struct stamp wait_for; /* a retry: answer once W have the first attempt's op (stream 0: none) */
 };

@@ -97,6 +97,26 @@ class Levels(unittest.TestCase):
                 self.assertEqual(
                     (r.status, r.json['error'], r.json['outcome']), (503, 'quorum_not_met', 'pending'), r
                 )
+                self.assertEqual((r.headers['x-quorum-acks'], r.headers['x-durability']), ('1', 'local'), r)
+
+    def test_a_retry_that_finds_all_done_waits_for_what_it_found(self):
+        with Mesh(writes=2) as m:
+            n = m.nodes[0]
+            ends = [n.create(t).json['id'] for t in ('source', 'target')]
+            link = {'source_id': ends[0], 'target_id': ends[1], 'relation': 'supersedes'}
+            forget = {'namespace': 't', 'pattern': 'nobody'}
+            m.nodes[1].kill()
+            m.nodes[2].kill()
+            first = n.post('/api/v1/links', link)
+            self.assertEqual(first.status, 503, first)
+            for again in (n.post('/api/v1/links', link), n.post('/api/v1/forget', forget)):
+                self.assertEqual((again.status, again.json['outcome']), (503, 'pending'), again)
+                self.assertEqual(again.headers['x-pos'], first.headers['x-pos'])
+            self.assertEqual(n.post('/api/v1/forget', dict(forget, dry_run=True)).status, 200)
+            m.nodes[1].start()
+            m.linked([n, m.nodes[1]])
+            again = n.post('/api/v1/links', link)
+            self.assertEqual((again.status, again.headers['x-durability']), (201, 'quorum'), again)
 
 
 class Probes(unittest.TestCase):
