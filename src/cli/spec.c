@@ -31,6 +31,7 @@ static const struct {
     { "archive", "Look at, restore and purge what was archived" },
     { "agents", "List and register agents" },
     { "pending", "List, approve and reject what waits for a decision" },
+    { "sync-member", "Take nodes out of the mesh" },
 };
 
 static const char help_about[] = "Show the help of a command";

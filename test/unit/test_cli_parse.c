@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -203,6 +204,19 @@ static void groups(void **state)
     assert_wrong("--json", "'ai-memory' requires a subcommand");
 }
 
+static void every_group_says_what_it_is_for(void **state)
+{
+    (void)state;
+    char group[64];
+    for (const struct op *op = op_table; op->name; op++) {
+        const char *space = op->cli.name ? strchr(op->cli.name, ' ') : NULL;
+        if (space == NULL) continue;
+        snprintf(group, sizeof(group), "%.*s", (int)(space - op->cli.name), op->cli.name);
+        (void)parse(group);
+        if (parsed.command.about[0] == '\0') fail_msg("%s: no description", group);
+    }
+}
+
 static const char *help_of(const char *line)
 {
     static struct buf b;
@@ -265,6 +279,7 @@ int main(void)
         cmocka_unit_test(wrong_usage),
         cmocka_unit_test(own_commands),
         cmocka_unit_test(groups),
+        cmocka_unit_test(every_group_says_what_it_is_for),
         cmocka_unit_test(help_names_every_argument),
         cmocka_unit_test(ways_to_ask_for_help),
     };
