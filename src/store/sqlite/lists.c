@@ -10,6 +10,20 @@
 
 #define HOUR_US 3600000000
 
+/* ?8 and ?9: what the indexes know of a filter besides the namespace. */
+static void bind_known(sqlite3_stmt *s, const struct filter *f)
+{
+    sq_int(s, 8, f->min_priority ? *f->min_priority : INT32_MIN);
+    sq_text(s, 9, f->tier ? tier_name(*f->tier) : NULL);
+}
+
+/* ?1 and ?4 of SQ_EXPIRED_ROWS. */
+static void bind_moment(sqlite3_stmt *s, int64_t now_us)
+{
+    sq_int(s, 1, now_us);
+    sqlite3_bind_double(s, 4, 2440587.5 + ((double)now_us + 1e6) / 86400e6);
+}
+
 /* ---- memories by page */
 int sq_list(struct store_tx *tx, const struct list_query *q, struct arena *a, struct rows *ret)
 {
@@ -25,6 +39,7 @@ int sq_list(struct store_tx *tx, const struct list_query *q, struct arena *a, st
     sq_text(s, 5, q->after ? q->after->id : "");
     sq_int(s, 6, q->limit < INT32_MAX ? (int64_t)q->limit + 1 : -1);
     sq_int(s, 7, q->offset < INT64_MAX ? (int64_t)q->offset : INT64_MAX);
+    bind_known(s, &q->f);
     return sq_rows(c, s, q->limit, q->bytes_max, a, ret);
 }
 
@@ -36,31 +51,28 @@ static int one_number(struct store_conn *c, sqlite3_stmt *s, int64_t *ret)
     return rc < 0 ? rc : 0;
 }
 
-/* ?1 and ?4 of SQ_EXPIRED_ROWS. */
-static void bind_moment(sqlite3_stmt *s, int64_t now_us)
+/* Nothing is asked for but what the indexes know. */
+static bool indexes_know(const struct filter *f)
 {
-    sq_int(s, 1, now_us);
-    sqlite3_bind_double(s, 4, 2440587.5 + ((double)now_us + 1e6) / 86400e6);
+    return f->ns_any == NULL && f->tier_word == NULL && f->since_us == NULL && f->until_us == NULL &&
+           f->tags_count == 0 && f->agent_id == NULL && f->viewer == NULL;
 }
 
-/* Nothing is asked for but a namespace: indexes know. */
-static bool only_ns(const struct filter *f)
-{
-    return f->ns_any == NULL && f->tier == NULL && f->tier_word == NULL && f->min_priority == NULL &&
-           f->since_us == NULL && f->until_us == NULL && f->tags_count == 0 && f->agent_id == NULL && f->viewer == NULL;
-}
-
-static int count_ns(struct store_conn *c, const struct filter *f, int64_t *ret)
+static int count_known(struct store_conn *c, const struct filter *f, int64_t *ret)
 {
     int64_t gone = 0;
     int rc;
-    sqlite3_stmt *s = sq_stmt(c, f->ns ? SQ_COUNT_ALL_NS : SQ_COUNT_ALL, &rc);
-    if (s && f->ns) sq_text(s, 2, f->ns);
-    if (s) rc = one_number(c, s, ret);
+    bool all = f->ns == NULL && f->tier == NULL && f->min_priority == NULL;
+    sqlite3_stmt *s = sq_stmt(c, f->ns ? SQ_COUNT_KNOWN_NS : all ? SQ_COUNT_ALL : SQ_COUNT_KNOWN, &rc);
+    if (s == NULL) return rc;
+    if (f->ns) sq_text(s, 2, f->ns);
+    if (!all) bind_known(s, f);
+    rc = one_number(c, s, ret);
     if (rc != 0 || f->now_us == 0) return rc;
     s = sq_stmt(c, SQ_COUNT_EXPIRED, &rc);
     if (s == NULL) return rc;
     bind_moment(s, f->now_us);
+    bind_known(s, f);
     sq_text(s, 2, f->ns);
     rc = one_number(c, s, &gone);
     *ret -= gone;
@@ -71,7 +83,7 @@ int sq_count(struct store_tx *tx, const struct filter *f, int64_t *ret)
 {
     struct store_conn *c = sq_of(tx);
     int rc;
-    if (only_ns(f)) return count_ns(c, f, ret);
+    if (indexes_know(f)) return count_known(c, f, ret);
     sqlite3_stmt *s = sq_stmt(c, f->ns ? SQ_COUNT_NS : SQ_COUNT, &rc);
     if (s == NULL) return rc;
     sqlite3_bind_pointer(s, 1, (void *)(uintptr_t)f, "aim_filter", NULL);
@@ -293,23 +305,13 @@ static void sort_counts(struct counts *list)
     if (list->count > 1) qsort(list->item, list->count, sizeof *list->item, by_count);
 }
 
-/* Rows by namespace, sorted by name, expired ones too; of each tier in all. */
-static int count_by_ns(struct store_conn *c, struct arena *a, struct counts *ret, int64_t tier[3])
+/* Rows by namespace, sorted by name, expired ones too. */
+static int count_by_ns(struct store_conn *c, struct arena *a, struct counts *ret)
 {
-    size_t cap = 0;
     int rc;
     *ret = (struct counts){ 0 };
     sqlite3_stmt *s = sq_stmt(c, SQ_COUNT_BY_NS, &rc);
-    if (s == NULL) return rc;
-    while ((rc = sq_step(c, s)) == 1) {
-        ret->item = sq_grow(a, ret->item, ret->count, &cap, sizeof *ret->item);
-        rc = ret->item ? sq_copy(c, s, 0, a, &ret->item[ret->count].name) : sq_too_large(c);
-        if (rc != 0) break;
-        ret->item[ret->count++].count = sqlite3_column_int64(s, 1);
-        for (int i = 0; i < 3; i++) tier[i] += sqlite3_column_int64(s, 2 + i);
-    }
-    sq_done(s);
-    return rc;
+    return s ? sq_counts(c, s, a, ret) : rc;
 }
 
 /* Both sorted by name; what is left of none is left out. */
@@ -328,8 +330,7 @@ int sq_namespaces(struct store_tx *tx, int64_t now_us, struct arena *a, struct c
 {
     struct store_conn *c = sq_of(tx);
     struct counts gone;
-    int64_t tier[3] = { 0 };
-    int rc = count_by_ns(c, a, ret, tier);
+    int rc = count_by_ns(c, a, ret);
     if (rc != 0) return rc;
     sqlite3_stmt *s = sq_stmt(c, SQ_COUNT_EXPIRED_BY_NS, &rc);
     if (s == NULL) return rc;
@@ -340,21 +341,28 @@ int sq_namespaces(struct store_tx *tx, int64_t now_us, struct arena *a, struct c
     return rc;
 }
 
-/* By tier: known from the namespaces unless somebody wrote a tier of his own. */
-static int count_by_tier(struct store_conn *c, const int64_t tier[3], int64_t total, struct arena *a,
-                         struct counts *ret)
+/* Expired ones too. The three tiers in one pass; should somebody have written one of his own, by sorting all. */
+static int count_by_tier(struct store_conn *c, int64_t total, struct arena *a, struct counts *ret)
 {
     static const char *const name[] = { "short", "mid", "long" };
-    int rc = 0;
-    *ret = (struct counts){ 0 };
-    if (tier[0] + tier[1] + tier[2] != total) {
-        sqlite3_stmt *s = sq_stmt(c, SQ_COUNT_BY_TIER, &rc);
-        if (s) rc = sq_counts(c, s, a, ret);
+    int rc;
+    *ret = (struct counts){ .item = arena_alloc(a, 3 * sizeof *ret->item) };
+    if (ret->item == NULL) return sq_too_large(c);
+    sqlite3_stmt *s = sq_stmt(c, SQ_COUNT_TIERS, &rc);
+    if (s == NULL) return rc;
+    rc = sq_step(c, s);
+    for (int i = 0; rc == 1 && i < 3; i++) {
+        int64_t n = sqlite3_column_int64(s, i);
+        if (n > 0) ret->item[ret->count++] = (struct count_by){ .name = name[i], .count = n };
+        total -= n;
+    }
+    sq_done(s);
+    if (rc < 0) return rc;
+    if (total != 0) {
+        s = sq_stmt(c, SQ_COUNT_BY_TIER, &rc);
+        rc = s ? sq_counts(c, s, a, ret) : rc;
     } else {
-        ret->item = arena_alloc(a, 3 * sizeof *ret->item);
-        if (ret->item == NULL) return sq_too_large(c);
-        for (int i = 0; i < 3; i++)
-            if (tier[i] > 0) ret->item[ret->count++] = (struct count_by){ .name = name[i], .count = tier[i] };
+        rc = 0;
     }
     sort_counts(ret);
     return rc;
@@ -364,13 +372,12 @@ int sq_stats(struct store_tx *tx, int64_t now_us, struct arena *a, struct store_
 {
     struct store_conn *c = sq_of(tx);
     struct stat st;
-    int64_t tier[3] = { 0 };
     sqlite3_stmt *s;
     *ret = (struct store_stats){ 0 };
-    int rc = count_by_ns(c, a, &ret->by_ns, tier);
+    int rc = count_by_ns(c, a, &ret->by_ns);
     for (size_t i = 0; i < ret->by_ns.count; i++) ret->total += ret->by_ns.item[i].count;
     sort_counts(&ret->by_ns);
-    if (rc == 0) rc = count_by_tier(c, tier, ret->total, a, &ret->by_tier);
+    if (rc == 0) rc = count_by_tier(c, ret->total, a, &ret->by_tier);
     if (rc == 0 && (s = sq_stmt(c, SQ_STATS_LINKS, &rc)) != NULL) rc = one_number(c, s, &ret->links);
     if (rc == 0 && (s = sq_stmt(c, SQ_COUNT_SOON, &rc)) != NULL) {
         bind_moment(s, now_us + HOUR_US);

@@ -110,12 +110,12 @@ const char sq_ddl_ours[] =
     "CREATE VIRTUAL TABLE IF NOT EXISTS recall_fts USING fts5("
     "title, content, tags, content='', detail=none, columnsize=0, tokenize='unicode61');";
 
-/* Order of pages, the second one with the tier, so that it alone counts; rows whose id does not tell their title; when
- * rows are due to expire (a time SQLite cannot read is 0: such rows are looked at each time, they hardly exist);
- * target_id: deleting a memory looks for links to it. */
+/* Order of pages, with the tier, so that rows of others are not looked at and the index alone counts; rows whose id
+ * does not tell their title; when rows are due to expire (a time SQLite cannot read is 0: such rows are looked at each
+ * time, they hardly exist); target_id: deleting a memory looks for links to it. */
 const char sq_ddl_indexes[] =
     "CREATE UNIQUE INDEX IF NOT EXISTS repl_memories_title ON memories (title, namespace) WHERE titled = 0;"
-    "CREATE INDEX IF NOT EXISTS repl_memories_order ON memories (priority DESC, ver DESC);"
+    "CREATE INDEX IF NOT EXISTS repl_memories_page ON memories (priority DESC, ver DESC, tier);"
     "CREATE INDEX IF NOT EXISTS repl_memories_space ON memories (namespace, priority DESC, ver DESC, tier);"
     "CREATE INDEX IF NOT EXISTS repl_memories_due ON memories (" SQ_DUE ") WHERE expires_at IS NOT NULL;"
     "CREATE INDEX IF NOT EXISTS repl_links_target ON memory_links (target_id);";
@@ -125,6 +125,7 @@ const char sq_ddl_drop[] = "DROP TRIGGER IF EXISTS memories_ai;"
                            "DROP TRIGGER IF EXISTS memories_ad;"
                            "DROP TRIGGER IF EXISTS memories_au;"
                            "DROP TABLE IF EXISTS memories_fts;"
+                           "DROP INDEX IF EXISTS repl_memories_order;"
                            "DROP INDEX IF EXISTS repl_memories_ns;"
                            "DROP INDEX IF EXISTS idx_memories_title_ns;"
                            "DROP INDEX IF EXISTS idx_memories_tier;"

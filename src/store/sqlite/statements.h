@@ -12,13 +12,16 @@
 
 /* aim_keep(filter, ...) is the whole filter in C; what an index can do is said in SQL besides. */
 #define SQ_KEEP "aim_keep(?1, m.namespace, m.tier, m.priority, m.created_at, m.expires_at, m.tags, m.metadata)"
+/* ?9: a tier's name or NULL for all; what is none of them counts as mid. */
+#define SQ_OF_TIER "(?9 IS NULL OR m.tier = ?9 OR (?9 = 'mid' AND m.tier NOT IN ('short', 'mid', 'long')))"
 #define SQ_PAGE \
-    " AND (m.priority, m.ver) <= (?3, ?4) AND NOT (m.priority = ?3 AND m.ver = ?4 AND m.id <= ?5) AND " SQ_KEEP \
+    " AND (m.priority, m.ver) <= (?3, ?4) AND m.priority >= ?8 AND " SQ_OF_TIER \
+    " AND NOT (m.priority = ?3 AND m.ver = ?4 AND m.id <= ?5) AND " SQ_KEEP \
     " ORDER BY m.priority DESC, m.ver DESC, m.id LIMIT ?6 OFFSET ?7"
 
 /* Rows that may have expired at ?1, a moment; ?4: that moment and a second, in days as SQLite counts them. */
 #define SQ_EXPIRED_ROWS \
-    "FROM memories INDEXED BY repl_memories_due WHERE expires_at IS NOT NULL AND " SQ_DUE " < ?4" \
+    "FROM memories m INDEXED BY repl_memories_due WHERE expires_at IS NOT NULL AND " SQ_DUE " < ?4" \
     " AND NOT aim_live(expires_at, ?1)"
 
 #define SQ_STATEMENTS(X) \
@@ -49,8 +52,12 @@
     X(LIST_NS, SQ_ROW " WHERE m.namespace = ?2" SQ_PAGE) \
     X(COUNT, "SELECT count(*) FROM memories m WHERE " SQ_KEEP) \
     X(COUNT_ALL, "SELECT count(*) FROM memories") \
-    X(COUNT_ALL_NS, "SELECT count(*) FROM memories WHERE namespace = ?2") \
-    X(COUNT_EXPIRED, "SELECT count(*) " SQ_EXPIRED_ROWS " AND (?2 IS NULL OR +namespace = ?2)") \
+    X(COUNT_KNOWN, "SELECT count(*) FROM memories m INDEXED BY repl_memories_page" \
+                   " WHERE priority >= ?8 AND " SQ_OF_TIER) \
+    X(COUNT_KNOWN_NS, "SELECT count(*) FROM memories m INDEXED BY repl_memories_space WHERE namespace = ?2" \
+                    " AND priority >= ?8 AND " SQ_OF_TIER) \
+    X(COUNT_EXPIRED, "SELECT count(*) " SQ_EXPIRED_ROWS " AND (?2 IS NULL OR +namespace = ?2)" \
+                     " AND +priority >= ?8 AND " SQ_OF_TIER) \
     X(COUNT_NS, "SELECT count(*) FROM memories m WHERE m.namespace = ?2 AND " SQ_KEEP) \
     X(SINCE, SQ_ROW " WHERE (aim_row_us(m.ver, m.updated_at), m.id) > (?1, ?2)" \
                     " AND (?3 OR aim_live(m.expires_at, ?4)) ORDER BY aim_row_us(m.ver, m.updated_at), m.id LIMIT ?5") \
@@ -98,9 +105,11 @@
     X(LINK_HIDE, "DELETE FROM memory_links WHERE source_id = ?1 AND target_id = ?2 AND relation = ?3") \
     /* counters */ \
     X(COUNT_EXPIRED_BY_NS, "SELECT namespace, count(*) " SQ_EXPIRED_ROWS " GROUP BY namespace ORDER BY namespace") \
-    X(COUNT_BY_NS, \
-      "SELECT namespace, count(*), sum(tier = 'short'), sum(tier = 'mid'), sum(tier = 'long')" \
-      " FROM memories INDEXED BY repl_memories_space GROUP BY namespace ORDER BY namespace") \
+    X(COUNT_BY_NS, "SELECT namespace, count(*) FROM memories INDEXED BY repl_memories_space" \
+                   " GROUP BY namespace ORDER BY namespace") \
+    X(COUNT_TIERS, \
+      "SELECT count(*) FILTER (WHERE tier = 'short'), count(*) FILTER (WHERE tier = 'mid')," \
+      " count(*) FILTER (WHERE tier = 'long') FROM memories INDEXED BY repl_memories_page") \
     X(COUNT_BY_TIER, "SELECT tier, count(*) FROM memories GROUP BY tier") \
     X(COUNT_SOON, "SELECT count(*) " SQ_EXPIRED_ROWS " AND aim_live(expires_at, ?2)") \
     X(STATS_LINKS, "SELECT count(*) FROM memory_links") \

@@ -47,8 +47,8 @@ static int look_at(struct store_conn *c, struct look *l)
         { "SELECT format FROM recall_stat", 0, &l->words_format },
         { "SELECT count(*) FROM pragma_table_xinfo('memories') WHERE name IN ('ver', 'stream', 'seq', 'titled')", 0,
           &columns },
-        { "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name IN ('repl_memories_space', "
-          "'repl_memories_due')",
+        { "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name IN ('repl_memories_page', "
+          "'repl_memories_space', 'repl_memories_due')",
           0, &indexes },
     };
     for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
@@ -58,7 +58,7 @@ static int look_at(struct store_conn *c, struct look *l)
     l->memories = memories > 0;
     l->traces = traces > 0;
     l->columns = columns == 4;
-    l->indexes = indexes == 2;
+    l->indexes = indexes == 3;
     return 0;
 }
 

@@ -143,6 +143,7 @@ int sq_words_rebuild(struct store_conn *c)
     int64_t last = INT64_MIN;
     int rc = sq_exec(c, "INSERT INTO recall_fts (recall_fts) VALUES ('delete-all');"
                         "INSERT INTO recall_fts (recall_fts, rank) VALUES ('automerge', 8);"
+                        "INSERT INTO recall_fts (recall_fts, rank) VALUES ('usermerge', 2);"
                         "INSERT INTO recall_fts (recall_fts, rank) VALUES ('pgsz', 4000);"
                         "DELETE FROM recall_stat;");
     char stat[128];
