@@ -1,4 +1,5 @@
 /* fault_lag.c - nodes that are behind: by more than the log holds, or by more than a slow link carries. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,6 +63,17 @@ static int await_snapshot(struct cycle *c, int64_t before, struct err *err)
     return rc;
 }
 
+/* What those that wrote still have in memory would spare the snapshot. */
+static int start_anew(struct cycle *c, unsigned set, struct err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < MESH_NODES; i++)
+        if (set & 1u << i) node_signal(&c->mesh.node[i], SIGTERM);
+    for (int i = 0; i < MESH_NODES && rc == 0; i++)
+        if (set & 1u << i) rc = node_gone(&c->mesh.node[i], 20000, err);
+    return rc == 0 ? cycle_restart(c, set, err) : rc;
+}
+
 static int past_run(struct cycle *c, struct err *err)
 {
     unsigned alone = (unsigned)world_pick(c->w, MESH_NODES), cut[MESH_NODES];
@@ -71,12 +83,13 @@ static int past_run(struct cycle *c, struct err *err)
     for (unsigned n = 0; n < MESH_NODES; n++) cut[n] = n == alone || c->variant == 1 ? 7u & ~(1u << n) : 1u << alone;
     snprintf(what, sizeof what, c->variant == 1 ? "all three apart" : "node %u is alone", alone);
     int rc = cycle_burst(c, err);
-    if (rc == 0) rc = snapshots(c, &before, err);
     if (rc != 0) return rc;
     cycle_fault(c, what, true, NULL);
     rc = cut_begin(&c->cut, &c->mesh, c->o->cut, cut, err);
     if (rc == 0) rc = cycle_burst_over(c, err);
     if (rc == 0) rc = world_pass(c->w, TRIMMED_MS, err);
+    if (rc == 0) rc = start_anew(c, c->variant == 1 ? 7u : 7u & ~(1u << alone), err);
+    if (rc == 0) rc = snapshots(c, &before, err);
     if (rc == 0) rc = cut_end(&c->cut, &held, err);
     cycle_fault(c, what, false, NULL);
     cycle_proof(c, "held back or dropped", held);
@@ -86,10 +99,11 @@ static int past_run(struct cycle *c, struct err *err)
 
 const struct fault_class fault_past_log = {
     .name = "split_past_log",
-    .text = "One node is alone, or all three are, until more was written than the logs keep (24 changes of a writer): "
-            "what is missing\n"
-            "comes as a snapshot, which must be merged: nothing that only the late node has goes, nothing deleted "
-            "returns.",
+    .text =
+        "One node is alone, or all three are, until more was written than the logs keep (24 changes of a writer), "
+        "and the writers\n"
+        "start anew: what is missing comes as a snapshot. What only the late node has stays, what was deleted stays "
+        "gone.",
     .expects = "about 0.9 with one alone; next to nothing with all three apart",
     .variant = { "one against two", "all apart" },
     .flags = FAULT_CUTS | FAULT_KILLS,

@@ -11,7 +11,7 @@
 #define RIGHT 12.0
 #define TOP 26.0
 #define BOTTOM 38.0
-#define TICKS 5
+#define STEPS_MAX 8
 
 struct frame {
     double x0, x1, y1;
@@ -68,10 +68,10 @@ static double at_y(const struct frame *f, double y)
     return HEIGHT - BOTTOM - y / f->y1 * (HEIGHT - TOP - BOTTOM);
 }
 
-/* Numbers a reader knows: about TICKS steps of 1, 2 or 5 times a power of ten. */
+/* Numbers a reader knows: 4 to 8 steps of 1, 2 or 5 times a power of ten. */
 static double step_of(double range, bool whole)
 {
-    double step = round_up(range / TICKS);
+    double step = round_up(range / STEPS_MAX);
     return whole && step < 1 ? 1 : step;
 }
 

@@ -19,7 +19,7 @@ export N0_PORT=${N0_PORT:-19077} N1_PORT=${N1_PORT:-19078} N2_PORT=${N2_PORT:-19
 export AI_MEMORY_BIN=${AI_MEMORY_BIN:-$here/../build/release/ai-memory}
 chaos=${AI_MEMORY_CHAOS:-$here/../build/release/ai-memory-chaos}
 case ${1:-} in
--h | --help) sed -n '2,10p' "$0"; exit 0 ;;
+-h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 [ -x "$chaos" ] || { echo "[chaos] FATAL: binary not found / not executable: $chaos (./dev build)" >&2; exit 1; }
 exec "$chaos" classic "$@"

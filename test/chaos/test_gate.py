@@ -165,6 +165,11 @@ class NoData(Gate):
 
     def test_a_phase_that_cannot_run_was_asked_for(self):
         self.refused(self.gate('--phases', '3'), 'phase 3: NOT RUN')
+        with open(os.path.join(self.out, 'index.html')) as f:
+            page = f.read()
+        self.assertIn('<li>Phase 3: NOT RUN</li>', page)
+        self.assertIn('>FAILED<', page)
+        self.assertNotIn('passed everything', page)
 
 
 class BadInput(Gate):

@@ -2,7 +2,7 @@
 
 import json, os, subprocess, unittest
 
-from test_gate import CHAOS, PROGRAM, Gate
+from test_gate import CHAOS, MOUNTS, PROGRAM, Gate
 
 PLANTED = os.environ.get('CHAOS_PLANTED_BIN')
 RUN_CHAOS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../chaos/run-chaos.sh')
@@ -44,6 +44,20 @@ class Smoke(Gate):
         kills = os.path.join(self.out, 'phase4-kill_primary_mid_write.jsonl')
         with open(kills) as f:
             self.assertTrue(all(json.loads(line)['in_flight_at_strike'] >= 8 for line in f))
+
+
+class Beyond(Gate):
+    """One cycle of classes beyond the gate's own whose injection is easily lost: a log cap, a real file system."""
+
+    def test_one_cycle_each(self):
+        classes = ['split_past_log', 'answers_swallowed'] + (['small_disk_full'] if MOUNTS else [])
+        code = self.gate(
+            *('--phases', '4', '--cycles', '1', '--settle-ms', '20000', '--faults', ','.join(classes)), bin=PROGRAM
+        )
+        self.assertEqual(code, 0, self.text)
+        self.assertEqual(set(self.summary()['phases'][0]['convergence_by_fault'].values()), {1.0})
+        with open(os.path.join(self.out, 'phase4-split_past_log.jsonl')) as f:
+            self.assertGreater(json.loads(f.read())['proofs']['snapshots merged'], 0)
 
 
 class Planted(Gate):
