@@ -7,6 +7,7 @@
 #define AIM_NET_CONN_H
 
 #include <llhttp.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/list.h"
@@ -96,7 +97,9 @@ struct http_server {
     uint64_t wait_ms[WAIT_COUNT];
     struct buf always; /* ready header lines */
     struct buf answer; /* scratch: the answer being built */
-    char *read_buf;    /* owned; all connections read into it, what must stay is copied */
+    char date[96];     /* header line of the second date_s */
+    time_t date_s;
+    char *read_buf; /* owned; all connections read into it, what must stay is copied */
     void (*drained)(void *data);
     void *drained_data;
     void (*closed)(void *data);

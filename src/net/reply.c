@@ -1,5 +1,7 @@
 /* reply.c - answers: from struct http_reply to bytes on the socket. */
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -72,6 +74,20 @@ void reply_header(struct buf *b, const char *name, const char *value)
     buf_put(b, "\r\n", 2);
 }
 
+/* A server with a clock tells it (RFC 9110, 6.6.1); the line is made once a second, in English whatever the locale. */
+static void put_date(struct http_server *s, struct buf *b)
+{
+    static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t now = time(NULL);
+    struct tm t;
+    if (now != s->date_s && gmtime_r(&now, &t) != NULL) {
+        s->date_s = now;
+        snprintf(s->date, sizeof s->date, "date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n", days + 3 * t.tm_wday,
+                 t.tm_mday, months + 3 * t.tm_mon, t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+    }
+    buf_puts(b, s->date);
+}
+
 void reply_build(struct http_server *s, const struct http_reply *p, const struct http_req *r, bool close)
 {
     struct buf *b = &s->answer;
@@ -84,6 +100,7 @@ void reply_build(struct http_server *s, const struct http_reply *p, const struct
     buf_put(b, "\r\n", 2);
     if (p->content_type != NULL) reply_header(b, "content-type", p->content_type);
     buf_put(b, s->always.data, s->always.len);
+    put_date(s, b);
     for (size_t i = 0; i < p->headers_count; i++) reply_header(b, p->headers[i].name, p->headers[i].value);
     if (p->status != 204) {
         buf_put(b, "content-length: ", 16);

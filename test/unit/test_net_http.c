@@ -1,6 +1,8 @@
 /* The server's ordinary life: what a well-behaved client meets. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "../lib/net_kit.h"
@@ -21,6 +23,13 @@ static void stays_open_between_requests(void **state)
     assert_non_null(strstr(r.in.data, "\r\nvary: origin\r\n"));
     assert_non_null(strstr(r.in.data, "\r\ncontent-length: 11\r\n"));
     assert_null(strstr(r.in.data, "connection:"));
+    const char *date = strstr(r.in.data, "\r\ndate: ");
+    struct tm told = { 0 };
+    assert_non_null(date);
+    date = strptime(date + 8, "%a, %d %b %Y %H:%M:%S GMT", &told);
+    assert_non_null(date);
+    assert_memory_equal(date, "\r\n", 2);
+    assert_true(llabs((long long)(timegm(&told) - time(NULL))) < 60);
     raw_puts(&r, "POST /b HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
     KIT_UNTIL(&k, r.count == 2);
     assert_string_equal(r.bodies[1], "POST /b hello");
