@@ -225,6 +225,17 @@ static void on_commit(void *data, const struct lane_commit *commit)
     if (s->cluster) cluster_committed(s->cluster, commit);
 }
 
+/* Connections must leave descriptors for the database and the links to peers. */
+static void door_limits(struct http_limits *ret)
+{
+    struct rlimit files;
+    http_limits_default(ret);
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= ret->connections_max + FILES_SPARE) return;
+    ret->connections_max = (uint32_t)(files.rlim_cur > 2 * FILES_SPARE ? files.rlim_cur - FILES_SPARE : FILES_SPARE);
+    log_warn("serve", "%llu open files are allowed: %u connections at most", (unsigned long long)files.rlim_cur,
+             ret->connections_max);
+}
+
 static void open_door(struct server *s)
 {
     struct http_door_options o = {
@@ -240,7 +251,7 @@ static void open_door(struct server *s)
     struct http_limits limits;
     s->door = http_door_new(&o);
     http_door_handlers(s->door, &handlers);
-    http_limits_default(&limits);
+    door_limits(&limits);
     s->http = http_server_new(&s->loop, &limits, &handlers);
     http_door_server(s->door, s->http);
 }

@@ -6,11 +6,12 @@ import json
 import os
 import re
 import socket
+import subprocess
 import threading
 import unittest
 
-from hostile import Watch, figure, raw, request, sanitized, statuses
-from mesh import Mesh, together, until
+from hostile import Watch, descriptors, figure, raw, request, sanitized, statuses
+from mesh import BIN, Mesh, together, until
 
 JSON = 'Content-Type: application/json'
 MIB2 = 2 * 1024 * 1024
@@ -144,6 +145,27 @@ class Lines(unittest.TestCase):
                 )
             self.assertEqual(self.node.get('/api/v1/health', timeout=2).status, 200)
             self.assertEqual(self.node.get('/api/v1/recall?context=anything', timeout=2).status, 200)
+            for s in held:
+                s.close()
+
+    def test_connections_leave_files_for_the_rest(self):
+        with one_node(start=False) as m:
+            n = m.nodes[0]
+            with open(n.log, 'wb') as log:
+                n.proc = subprocess.Popen(
+                    ['prlimit', '--nofile=200:200', BIN, '--db', n.db, 'serve', '--port', str(n.port)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=m.dir),
+                )
+            n.ready()
+            self.assertIn('connections at most', n.tail())
+            held = [socket.create_connection(('127.0.0.1', n.port), 5) for _ in range(300)]
+            for s in held:
+                s.settimeout(5)
+            self.assertEqual(held[-1].recv(12), b'HTTP/1.1 503')
+            self.assertLess(descriptors(n), 180)
+            self.assertEqual(n.create('on a connection that was there').status, 201)
             for s in held:
                 s.close()
 
