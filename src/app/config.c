@@ -326,6 +326,7 @@ const struct cli_option *config_serve_options(void)
             .words = s->words,
             .min = s->min,
             .max = s->max,
+            .env = s->env,
             .requires = s->requires,
         };
     }

@@ -23,6 +23,7 @@ struct cli_option {
     const char *dflt;                    /* as text; NULL: none */
     const char *const *words;            /* ended by NULL; NULL: any text */
     int64_t min, max;                    /* CLI_INT, CLI_UINT when max != 0: beyond is a usage error */
+    const char *env;                     /* the variable that sets it too, for the help; NULL: none */
     const char *requires;                /* given alone it is a usage error, NULL: needs no other */
     const char *const *conflicts;        /* ended by NULL: not together with these */
 };

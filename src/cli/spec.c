@@ -94,6 +94,7 @@ static void add_own(struct spec_command *c, const struct cli_option *d)
         .many = d->many,
         .min = d->min,
         .max = d->max,
+        .env = d->env,
         .requires = d->requires,
         .conflicts = d->conflicts,
         .arg = -1,

@@ -213,6 +213,17 @@ static void test_what_is_wrong_is_an_error(void **state)
     unsetenv("AI_MEMORY_ANONYMIZE");
 }
 
+static void test_flags_tell_their_variables(void **state)
+{
+    (void)state;
+    for (const struct cli_option *o = config_serve_options(); o->name; o++)
+        if (strcmp(o->name, "port") == 0) {
+            assert_string_equal(o->env, "AI_MEMORY_PORT");
+            return;
+        }
+    fail();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_environment_over_file_over_default),
         cmocka_unit_test(test_lifetimes_are_bounded),
         cmocka_unit_test(test_what_is_wrong_is_an_error),
+        cmocka_unit_test(test_flags_tell_their_variables),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

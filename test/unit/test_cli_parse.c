@@ -25,7 +25,7 @@ static int never(const struct cli_call *c, void *data)
 }
 
 static const struct cli_option run_options[] = {
-    { .name = "port", .kind = CLI_UINT, .dflt = "9077", .max = 65535, .doc = "Port" },
+    { .name = "port", .kind = CLI_UINT, .dflt = "9077", .max = 65535, .env = "RUN_PORT", .doc = "Port" },
     { .name = "cert", .requires = "key", .doc = "Certificate" },
     { .name = "key", .requires = "cert", .doc = "Key" },
     { .name = "peers", .many = true, .doc = "Peers" },
@@ -257,6 +257,7 @@ static void ways_to_ask_for_help(void **state)
     assert_non_null(strstr(help_of("shelf help show"), "--limit"));
     assert_non_null(strstr(help_of("help shelf show"), "--limit"));
     assert_non_null(strstr(help_of("words --help"), "bash, zsh"));
+    assert_non_null(strstr(help_of("run --help"), "[env: RUN_PORT]"));
     assert_wrong("help nosuch", "unrecognized subcommand 'nosuch'");
     assert_int_equal(parsed.command.builtin, SPEC_ROOT);
     assert_int_equal(parse("--version"), PARSE_VERSION);
