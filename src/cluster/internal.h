@@ -123,7 +123,6 @@ struct cluster {
     struct fetch *fetch;             /* a snapshot on its way to us; NULL: none */
     bool lacks;                      /* a stream left the vector that is not whole here */
     bool snapshot_wanted;
-    bool snapshot_torn;              /* one failed: the lane is to be told */
     const char *snapshot_why;
     struct peer *snapshot_from;      /* whom to ask first; NULL: anyone */
     int64_t snapshot_retry_ms;

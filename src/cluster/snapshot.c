@@ -30,10 +30,10 @@ struct fetch {
     struct arena arena;        /* the donor's vector */
     uint64_t life;             /* its stream */
     struct wire_snapshot from; /* in the arena */
-    bool begun, whole;         /* head came; the last page came */
-    bool asked, failed, lacks; /* lacks: at the end still, see change_lacks */
-    unsigned applying;         /* jobs in the lane */
-    struct page_at at;         /* where the last page ended; after is owned */
+    bool begun, forget, whole; /* head came; see page_span; the last page came */
+    bool asked, failed;
+    unsigned applying; /* jobs in the lane */
+    struct page_at at; /* where the last page ended; after is owned */
     uint64_t pages, bytes;
     int64_t began_ms;
 };
@@ -46,13 +46,6 @@ struct merge_job {
     size_t body_len;
     bool again;          /* result of the end */
     struct page_at from; /* after is owned */
-    bool lacks;          /* result of the end */
-};
-
-/* The word that nothing more comes of a snapshot. */
-struct stop_job {
-    struct lane_item item;
-    struct cluster *c;
 };
 
 static void ask(struct fetch *f);
@@ -69,26 +62,13 @@ static void drop_client(struct fetch *f)
     client_free(client);
 }
 
-/* What it brings is not pulled meanwhile. */
-static void coming(struct cluster *c, const struct stream_pos *v, size_t count)
-{
-    struct repl_event e = { .type = REPL_COMING, .vector_count = count };
-    struct repl_entry *at = mem_alloc((count + 1) * sizeof *at);
-    for (size_t i = 0; i < count; i++) at[i] = (struct repl_entry){ .stream = v[i].stream, .pos = v[i].pos };
-    e.vector = at;
-    cluster_feed(c, &e);
-    mem_free(at);
-}
-
 /* Frees the fetch once nothing of it is in the lane. */
 static void fetch_rest(struct fetch *f)
 {
     struct cluster *c = f->c;
     if (f->applying > 0) return;
     drop_client(f);
-    c->snapshot_torn = c->snapshot_torn || (f->failed && f->pages > 0);
     c->fetch = NULL;
-    coming(c, NULL, 0);
     arena_release(&f->arena);
     mem_free((char *)(uintptr_t)f->at.after);
     mem_free(f);
@@ -110,12 +90,12 @@ static void fetch_done(struct fetch *f)
 {
     struct cluster *c = f->c;
     int64_t took = clock_mono_ms() - f->began_ms;
-    log_info("cluster", "merged the state of %s: %llu pages, %llu KiB in %lld ms", f->p->url,
-             (unsigned long long)f->pages, (unsigned long long)(f->bytes >> 10), (long long)took);
+    log_info("cluster", "merged the state of %s: %llu pages, %llu KiB in %lld ms%s", f->p->url,
+             (unsigned long long)f->pages, (unsigned long long)(f->bytes >> 10), (long long)took,
+             f->forget ? "; what it had seen and holds no more is gone" : "");
     c->snapshots++;
     c->snapshot_wanted = c->lacks = false;
     c->snapshot_from = NULL;
-    cluster_lacks(c, f->lacks);
     for (size_t i = 0; i < f->from.count; i++)
         if (f->from.v[i].stream != c->own.stream && !f->from.v[i].left) cluster_applied(c, &f->from.v[i], false);
     fetch_rest(f);
@@ -127,18 +107,10 @@ static int merge_run(struct lane_item *item, struct change *ch, struct err *err)
 {
     struct merge_job *j = container_of(item, struct merge_job, item);
     const struct fetch *f = j->f;
-    struct page_span span = { .from = j->from, .v = f->from.v, .count = f->from.count };
+    struct page_span span = { .from = j->from, .v = f->from.v, .count = f->from.count, .forget = f->forget };
     struct wire_message m;
     struct arena arena;
-<<<<<<< HEAD
     if (j->body == NULL) return change_snapshot_end(ch, f->from.v, f->from.count, &j->again);
-=======
-    if (j->body == NULL) {
-        int end = change_snapshot_end(ch, f->from.v, f->from.count);
-        j->lacks = ch->lacks;
-        return end;
-    }
->>>>>>> dd519b5 (wip)
     arena_init(&arena, 1u << 20);
     int rc = wire_read(j->body, j->body_len, &arena, &m, err);
     if (rc == 0) {
@@ -160,7 +132,6 @@ static void merge_done(struct lane_item *item, int status)
     struct fetch *f = j->f;
     struct cluster *c = f->c;
     bool end = j->body == NULL;
-    f->lacks = j->lacks;
     f->applying--;
     mem_free(j->body);
     mem_free((char *)(uintptr_t)j->from.after);
@@ -217,6 +188,15 @@ static void merge_end(struct fetch *f)
 /* ---- asking
  * ------------------------------------------------------------------------------------------------------- */
 
+/* Ops the donor's log lacks may have been deletions, and what they deleted may be here still. */
+static bool must_forget(const struct fetch *f)
+{
+    const struct cluster *c = f->c;
+    for (size_t i = 0; i < f->from.count; i++)
+        if (!f->from.v[i].left && f->from.v[i].trimmed > repl_position(c->core, f->from.v[i].stream)) return true;
+    return c->lacks;
+}
+
 static int take_head(struct fetch *f, const struct client_answer *a, struct err *err)
 {
     struct wire_message m;
@@ -226,8 +206,8 @@ static int take_head(struct fetch *f, const struct client_answer *a, struct err 
     if (rc != 0) return rc;
     f->life = m.head.stream;
     f->from = m.snapshot;
+    f->forget = must_forget(f);
     f->begun = true;
-    coming(f->c, f->from.v, f->from.count);
     return 0;
 }
 
@@ -372,46 +352,9 @@ void snapshot_want(struct cluster *c, struct peer *from, const char *why)
     if (from != NULL) c->snapshot_from = from;
 }
 
-static int stop_run(struct lane_item *item, struct change *ch, struct err *err)
-{
-    (void)item;
-    (void)err;
-    change_snapshot_stop(ch);
-    return 0;
-}
-
-static void stop_done(struct lane_item *item, int status)
-{
-    struct stop_job *j = container_of(item, struct stop_job, item);
-    struct cluster *c = j->c;
-    if (status != 0) c->snapshot_torn = true;
-    mem_free(j);
-    cluster_job_done(c);
-}
-
-/* The donor of a snapshot was lost: the lane takes again what it would have brought. False: not now. */
-static bool stop_torn(struct cluster *c)
-{
-    if (!c->snapshot_torn) return true;
-    struct stop_job *j = mem_alloc(sizeof *j);
-    j->c = c;
-    j->item.run = stop_run;
-    j->item.done = stop_done;
-    j->item.class = LANE_REPLICATION;
-    j->item.no_fsync = true;
-    if (lane_submit(c->lane, &j->item) != 0) {
-        mem_free(j);
-        return false;
-    }
-    c->busy++;
-    c->snapshot_torn = false;
-    return true;
-}
-
 void snapshot_poll(struct cluster *c)
 {
-    if (c->closing || c->fetch != NULL || !stop_torn(c)) return;
-    if (!c->snapshot_wanted || clock_mono_ms() < c->snapshot_retry_ms) return;
+    if (!c->snapshot_wanted || c->fetch != NULL || c->closing || clock_mono_ms() < c->snapshot_retry_ms) return;
     struct peer *p = c->snapshot_from;
     c->snapshot_from = NULL;
     for (unsigned k = 0; k < c->peers && (p == NULL || !can_give(c, p->index)); k++)
@@ -566,10 +509,6 @@ static bool read_query(struct give_job *j, const char *query)
 
 void snapshot_serve(struct cluster *c, struct cluster_request *r)
 {
-    if (c->lacks) { /* its positions say more than it has */
-        reply_error(r, 503, "this node needs a snapshot itself");
-        return;
-    }
     struct give_job *j = mem_alloc(sizeof *j);
     arena_init(&j->arena, 32u << 20);
     buf_init(&j->records, WIRE_BODY_MAX + OP_BYTES_MAX);

@@ -17,9 +17,7 @@ struct change_mark {
     struct hlc hlc;
     struct origin origin;
     size_t made_count, bodies_len, left_count;
-    uint64_t far_future, unseen, held, forgotten;
-    bool lacks;
-    bool merging, missed;                 /* between a snapshot's first page and its end; lacks what is not in it */
+    uint64_t far_future, unseen, held;
     bool open;                            /* an op is being made: its body begins at `offset` of bodies */
     bool group, joined;                   /* inside a group; the open op is the group's */
     size_t offset;
@@ -40,13 +38,9 @@ struct change_private {
     size_t made_cap, left_cap;
     /* the version recorded next is of an unknown id under a free title: gets its row */
     struct row *fresh;
-<<<<<<< HEAD
     /* a snapshot that forgets is being merged: where the streams of its vector stood here at its first page; owned */
     uint64_t *passed;
     size_t passed_count;
-=======
-    struct cover merging;                 /* owned: positions of the store whose state is being merged */
->>>>>>> dd519b5 (wip)
 };
 
 /* ---- log (change.c) */
@@ -123,7 +117,6 @@ int standards_refresh(struct change *c, const char *id);          /* those namin
 
 /* ---- keyed rows (change_side.c) */
 int side_apply(struct change *c, const struct version *v, const struct stamp *s, uint16_t kind, struct arena *a);
-bool archive_gone(const struct side_row *side);                   /* SIDE_ARCHIVE: taken out of the archive */
 
 /* ---- times of others (change_foreign.c) */
 uint64_t version_of_time(struct change *c, const char *text);     /* at most 60 s ahead; 0: unreadable */
@@ -136,10 +129,6 @@ int stream_apply(struct change *c, const struct version *v, const struct stamp *
 int lacks_put(struct change *c, bool lacks);
 /* Marks it ended when that is known of the position it has come to, not ended when it went on. */
 int stream_check_end(struct change *c, struct stream_pos *pos);
-
-/* ---- snapshots (change_snapshot.c) */
-/* What goes on in the stream from here comes with the snapshot that is being merged. */
-bool snapshot_has_rest(const struct change *c, const struct stream_pos *here);
 
 /* ---- ops of others (change_foreign.c) */
 /* Applies an op that is not logged here; what is not understood of it is held. */

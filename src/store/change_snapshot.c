@@ -12,7 +12,6 @@
 #define FORGET_PAGE 256
 #define SECTION_IDS 0
 #define SECTION_LINKS 2
-#define SECTION_ARCHIVE 6
 
 /* ---- records --------------------------------------------------------------------------------------------------- */
 
@@ -157,20 +156,16 @@ static int forget_id(struct change *c, const struct page_span *s, const char *id
     arena_release(&c->priv->work);
     int rc = known_load(c, id, false, &c->priv->work, &k);
     if (rc != 0 || !k.merged.known || k.place == PLACE_TOMB || !covered(s, &k.merged.row.stamp)) return rc;
-    c->forgotten++;
     return known_forget(c, &k, &c->priv->work);
 }
 
-static int forget_side(struct change *c, const struct page_span *s, const struct side_row *side, struct arena *a)
+static int forget_link(struct change *c, const struct page_span *s, const struct side_row *side, struct arena *a)
 {
     struct link l;
-    bool link = side->kind == SIDE_LINK;
     if (!covered(s, &side->stamp)) return 0;
-    int rc = link ? links_read(side, a, &l) : 0;
-    c->forgotten++;
-    if (rc == 0) rc = c->tx->v->side_remove(c->tx, side->kind, side->id);
-    if (rc != 0) return rc;
-    return link ? link_of_record(c, &l) : c->tx->v->archive_remove(c->tx, side->id, NULL);
+    int rc = links_read(side, a, &l);
+    if (rc == 0) rc = c->tx->v->side_remove(c->tx, SIDE_LINK, side->id);
+    return rc == 0 ? link_of_record(c, &l) : rc;
 }
 
 /* The part of a section that the page spans: *after, *last (NULL: to its end). False: none of it. */
@@ -201,50 +196,25 @@ static int forget_ids(struct change *c, const struct page_span *s, struct came *
     return rc;
 }
 
-/* Links, or what lies in the archive. */
-static int forget_sides(struct change *c, const struct page_span *s, uint16_t section, struct came *k)
+static int forget_links(struct change *c, const struct page_span *s, struct came *k)
 {
     const char *after, *last;
     struct side_row *side;
     size_t n = FORGET_PAGE;
     struct arena a;
     int rc = 0;
-    if (!spans(s, section, &after, &last)) return 0;
-    uint16_t kind = section == SECTION_LINKS ? SIDE_LINK : SIDE_ARCHIVE;
+    if (!spans(s, SECTION_LINKS, &after, &last)) return 0;
     arena_init(&a, CHANGE_ARENA_MAX);
     while (rc == 0 && n == FORGET_PAGE) {
-        rc = c->tx->v->side_scan(c->tx, kind, NULL, after, FORGET_PAGE, &a, &side, &n);
+        rc = c->tx->v->side_scan(c->tx, SIDE_LINK, NULL, after, FORGET_PAGE, &a, &side, &n);
         for (size_t i = 0; rc == 0 && i < n; i++) {
             after = side[i].id;
             if (last != NULL && strcmp(after, last) > 0) n = 0;
-            if (n > 0 && !came(k, after)) rc = forget_side(c, s, &side[i], &a);
+            if (n > 0 && !came(k, after)) rc = forget_link(c, s, &side[i], &a);
         }
     }
     arena_release(&a);
     return rc;
-}
-
-/* ---- while it is merged ------------------------------------------------------------------------------------------ */
-
-void change_snapshot_stop(struct change *c)
-{
-    c->priv->now.merging = c->priv->now.missed = false;
-}
-
-/* The copy outlives a transaction that is undone: the state goes back to what it was, and runs again. */
-static void merging_begin(struct change *c, const struct page_span *span)
-{
-    struct stream_pos *v = mem_alloc((span->count + 1) * sizeof(*v));
-    if (span->count > 0) memcpy(v, span->v, span->count * sizeof(*v));
-    mem_free((struct stream_pos *)(uintptr_t)c->priv->merging.v);
-    c->priv->merging = (struct cover){ v, span->count };
-    c->priv->now.merging = true;
-    c->priv->now.missed = false;
-}
-
-bool snapshot_has_rest(const struct change *c, const struct stream_pos *here)
-{
-    return c->priv->now.merging && cover_has(&c->priv->merging, here->stream, here->pos + 1);
 }
 
 /* ---- a page ---------------------------------------------------------------------------------------------------- */
@@ -259,20 +229,14 @@ static int note(struct came *k, const char *key, struct arena *keys)
     return k->key[k->count++] != NULL ? 0 : E_TOO_LARGE;
 }
 
-/* Keys of the sections whose rows may be gone. */
-struct all_came {
-    struct came ids, links, archive;
-};
-
-static int note_record(struct all_came *all, const struct page_record *r, struct arena *keys)
+static int note_record(struct came *ids, struct came *links, const struct page_record *r, struct arena *keys)
 {
     const struct link *l = &r->v.link;
     if (r->what != PAGE_VERSION) return 0;
-    if (r->row.known) return note(&all->ids, r->id, keys);
-    if (r->v.kind == KIND_ARCHIVE) return note(&all->archive, r->v.key, keys);
+    if (r->row.known) return note(ids, r->id, keys);
     if (r->v.kind != KIND_LINK) return 0;
     const char *id = arena_printf(keys, "%s%c%s%c%s", l->source_id, SEP, l->target_id, SEP, l->relation);
-    return id != NULL ? note(&all->links, id, keys) : E_TOO_LARGE;
+    return id != NULL ? note(links, id, keys) : E_TOO_LARGE;
 }
 
 /* At the first page. */
@@ -297,17 +261,12 @@ static int pass_begin(struct change *c, const struct page_span *span)
 
 int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span)
 {
-    struct all_came all = { 0 };
+    struct came ids = { 0 }, links = { 0 };
     struct arena one, keys;
     struct reader in;
-<<<<<<< HEAD
     bool first = span->from.section == SECTION_IDS && span->from.after == NULL;
     int rc = first ? pass_begin(c, span) : 0;
     if (rc == 0) rc = 1;
-=======
-    int rc = 1;
-    if (span->from.section == 0 && span->from.after == NULL) merging_begin(c, span);
->>>>>>> dd519b5 (wip)
     arena_init(&one, CHANGE_ARENA_MAX);
     arena_init(&keys, CHANGE_ARENA_MAX);
     reader_init(&in, records, len);
@@ -316,18 +275,16 @@ int change_snapshot_page(struct change *c, const void *records, size_t len, cons
         arena_release(&one);
         rc = change_page_read(&in, &one, &r);
         if (rc <= 0) break;
-        int failed = span->repair ? 0 : note_record(&all, &r, &keys);
+        int failed = span->forget ? note_record(&ids, &links, &r, &keys) : 0;
         if (failed == 0) failed = record_apply(c, &r, span);
         if (failed != 0) rc = failed;
     }
-    if (rc == 0) rc = forget_ids(c, span, &all.ids);
-    if (rc == 0) rc = forget_sides(c, span, SECTION_LINKS, &all.links);
-    if (rc == 0) rc = forget_sides(c, span, SECTION_ARCHIVE, &all.archive);
+    if (rc == 0 && span->forget) rc = forget_ids(c, span, &ids);
+    if (rc == 0 && span->forget) rc = forget_links(c, span, &links);
     arena_release(&one);
     arena_release(&keys);
-    mem_free(all.ids.key);
-    mem_free(all.links.key);
-    mem_free(all.archive.key);
+    mem_free(ids.key);
+    mem_free(links.key);
     return rc;
 }
 
@@ -386,7 +343,6 @@ int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t cou
             rc = c->tx->v->stream_put(c->tx, &here);
         }
     }
-    c->lacks = c->priv->now.missed; /* a stream left meanwhile, further than these positions go */
-    change_snapshot_stop(c);
-    return rc == 0 ? lacks_put(c, c->lacks) : rc;
+    c->lacks = false;
+    return rc == 0 ? lacks_put(c, false) : rc;
 }

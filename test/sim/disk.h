@@ -43,12 +43,8 @@ struct edit { enum edit_kind kind; unsigned id, title, text; };
 
 /* A vector, a page of rows, or the end of a state; on its way and in the lane. Strings and bytes are owned. */
 struct state_page {
-<<<<<<< HEAD
     bool begun, end, forget;     /* begun: the vector was sent already */
     bool again;                  /* result of the end: all pages are needed once more */
-=======
-    bool begun, end, stop;       /* begun: the vector was sent already; stop: no more will come */
->>>>>>> dd519b5 (wip)
     struct stream_pos *v;        /* of the one who gives */
     size_t count;
     uint16_t from, to;           /* sections, see struct page_at */

@@ -70,14 +70,6 @@ static void network(struct sim *s, enum fault f)
     }
 }
 
-static void trim_log(struct sim *s, struct node *n)
-{
-    if (n->disk->v->trim == NULL) return;
-    n->disk->v->trim(n->disk, pick(s, 4), node_wall(n));
-    s->goal[GOAL_LOG_TRIMMED] = true;
-    sim_log(s, "node %u trims its log", n->i);
-}
-
 static void machine(struct sim *s, enum fault f)
 {
     unsigned i = (unsigned)pick(s, s->n);
@@ -106,7 +98,10 @@ static void machine(struct sim *s, enum fault f)
         later(s, i, BACK_START, span(s, 1500000));
         return;
     case UPKEEP_LOG:
-        trim_log(s, n);
+        if (n->disk->v->trim == NULL) return;
+        n->disk->v->trim(n->disk, pick(s, 4), node_wall(n));
+        s->goal[GOAL_LOG_TRIMMED] = true;
+        sim_log(s, "node %u trims its log", i);
         return;
     case UPKEEP_TOMBS: return;
     case FAULT_PAUSE:
@@ -141,7 +136,6 @@ static void trim_tombs(struct sim *s)
     for (unsigned i = 0; i < s->n; i++) {
         struct node *n = &s->node[i];
         if (!n->up || n->fetch.wanted || n->paused_until > s->now_us) continue;
-        if (s->fault_on[UPKEEP_LOG] && chance(s, 4)) trim_log(s, n);
         size_t count = n->disk->v->trim_tombs(n->disk, n, node_wall(n));
         if (count == 0) continue;
         s->goal[GOAL_TOMBS_TRIMMED] = true;

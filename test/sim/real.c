@@ -238,15 +238,8 @@ static int drop_rows(struct change *c, struct arena *a)
 
 static int state_item(struct real *r, struct work *w)
 {
-<<<<<<< HEAD
     struct state_page *p = w->page;
     struct page_span span = { .v = p->v, .count = p->count, .forget = p->forget };
-=======
-    const struct state_page *p = w->page;
-    struct page_span span = { .v = p->v, .count = p->count };
-    if (p->stop) change_snapshot_stop(&r->c);
-    if (p->stop) return 0;
->>>>>>> dd519b5 (wip)
     span.from = (struct page_at){ .section = p->from, .after = p->from_after };
     span.to = (struct page_at){ .section = p->to, .after = p->to_after };
     if (p->end) return change_snapshot_end(&r->c, p->v, p->count, &p->again);
@@ -292,7 +285,6 @@ static void real_run(struct disk *d, struct work **work, size_t count, int64_t w
     d->chain = r->c.origin.chain;
     if (r->c.held > 0) sim_fail(d->s, "node %u holds an op", d->index);
     if (r->c.far_future > 0) d->s->goal[GOAL_FAR_FUTURE] = true;
-    if (r->c.forgotten > 0) d->s->goal[GOAL_FORGOTTEN] = true;
     if (r->c.unseen > 0) d->s->goal[GOAL_UNSEEN] = true;
     check_clock(r);
 }

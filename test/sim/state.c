@@ -2,7 +2,7 @@
  * pages others ask for. One page at a time.
  *
  *   WANTED ─a peer answers─▶ its vector ─▶ pages, each through the lane ─▶ the end: the vector becomes the greater of
- *   both ─▶ done          any failure ─▶ the lane is told, WANTED, of the next peer after a pause */
+ *   both ─▶ done          any failure ─▶ WANTED, of the next peer after a pause */
 #include "sim.h"
 
 #include <stdlib.h>
@@ -41,15 +41,6 @@ static struct stream_pos *copy_head(const struct stream_pos *v, size_t count)
     return copy;
 }
 
-/* What it brings is not pulled meanwhile. */
-static void coming(struct node *n, const struct stream_pos *v, size_t count)
-{
-    struct repl_entry at[STREAMS_MAX];
-    CHECK(count <= STREAMS_MAX);
-    for (size_t i = 0; i < count; i++) at[i] = (struct repl_entry){ .stream = v[i].stream, .pos = v[i].pos };
-    node_feed(n, (struct repl_event){ .type = REPL_COMING, .vector = at, .vector_count = count });
-}
-
 /* ---- asking -------------------------------------------------------------------------------------------------- */
 static void forget_fetch(struct node *n)
 {
@@ -60,15 +51,14 @@ static void forget_fetch(struct node *n)
     f->v = NULL;
     f->after = NULL;
     f->conn = NULL;
-    f->torn = f->torn || f->merging;
-    f->begun = f->merging = false;
+    f->begun = false;
     f->section = 0;
 }
 
 void state_crash(struct node *n)
 {
     forget_fetch(n);
-    n->fetch.wanted = n->fetch.torn = false;
+    n->fetch.wanted = false;
 }
 
 void state_want(struct node *n, unsigned peer)
@@ -86,7 +76,6 @@ static void fail(struct node *n)
     struct conn *c = n->fetch.conn;
     forget_fetch(n);
     if (c != NULL) net_close(c, true, true);
-    coming(n, NULL, 0);
     n->fetch.peer = (n->fetch.peer + 1) % n->targets;
     sim_at(n->s, RETRY_US, (struct event){ .kind = EV_STATE, .node = n->i, .life = n->life });
 }
@@ -94,22 +83,6 @@ static void fail(struct node *n)
 void state_closed(struct node *n, struct conn *c)
 {
     if (n->fetch.conn == c) fail(n);
-}
-
-/* The giver was lost: what it would have brought is taken again from others. */
-static bool stop(struct node *n)
-{
-    struct work *w = mem_alloc(sizeof(*w));
-    *w = (struct work){ .foreign = true, .page = state_page_new() };
-    w->page->stop = true;
-    n->fetch.torn = !lane_submit(n, w);
-    if (!n->fetch.torn) {
-        n->s->goal[GOAL_TORN] = true;
-        return true;
-    }
-    state_page_free(w->page);
-    mem_free(w);
-    return false;
 }
 
 void state_event(struct node *n, struct event *e)
@@ -120,10 +93,6 @@ void state_event(struct node *n, struct event *e)
         return;
     }
     if (!f->wanted || f->conn != NULL) return;
-    if (f->torn && !stop(n)) {
-        sim_at(n->s, RETRY_US, (struct event){ .kind = EV_STATE, .node = n->i, .life = n->life });
-        return;
-    }
     if (n->target[f->peer] == n->i) f->peer = (f->peer + 1) % n->targets;
     f->conn = net_dial(n, f->peer, 0, true);
     f->conn->state = true;
@@ -143,13 +112,16 @@ void state_ask(struct node *n, struct conn *c)
     sim_at(n->s, LATE_US, (struct event){ .kind = EV_STATE_LATE, .node = n->i, .life = n->life, .a = ++f->token });
 }
 
+/* Ops the giver's log lacks may have been deletions, and what they deleted may be here still. */
 static void take_head(struct node *n, const struct state_page *p)
 {
     struct fetch *f = &n->fetch;
     f->v = copy_head(p->v, p->count);
     f->count = p->count;
+    f->forget = false;
     f->begun = true;
-    coming(n, f->v, f->count);
+    for (size_t i = 0; i < p->count; i++)
+        f->forget = f->forget || p->v[i].trimmed > disk_pos(n->disk, p->v[i].stream, NULL);
 }
 
 static bool submit(struct node *n, struct conn *c, struct state_page *p)
@@ -159,11 +131,9 @@ static bool submit(struct node *n, struct conn *c, struct state_page *p)
     mem_free(p->v);
     p->v = copy_head(f->v, f->count);
     p->count = f->count;
+    p->forget = f->forget;
     *w = (struct work){ .foreign = true, .page = p, .conn = c };
-    if (lane_submit(n, w)) {
-        f->merging = true;
-        return true;
-    }
+    if (lane_submit(n, w)) return true;
     state_page_free(p);
     mem_free(w);
     fail(n);
@@ -196,21 +166,17 @@ static void done(struct node *n)
     struct conn *c = n->fetch.conn;
     struct repl_entry v[STREAMS_MAX];
     size_t count = n->disk->v->vector(n->disk, v);
-    sim_log(s, "node %u merged the state of node %u", n->i, c->b);
+    sim_log(s, "node %u merged the state of node %u%s", n->i, c->b,
+            n->fetch.forget ? ", and forgot what that one did" : "");
     s->goal[n->lost ? GOAL_FILLED_AGAIN : GOAL_STATE_MERGED] = true;
-<<<<<<< HEAD
     if (n->fetch.forget) s->goal[GOAL_FORGOTTEN] = true;
     bool torn = n->disk->torn;
-=======
-    n->fetch.merging = false;
->>>>>>> dd519b5 (wip)
     forget_fetch(n);
     n->disk->torn = torn;
     n->fetch.wanted = false;
     net_close(c, true, true);
     for (size_t i = 0; i < count; i++)
         if (v[i].stream != n->disk->stream) node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = v[i] });
-    coming(n, NULL, 0);
 }
 
 void state_merged(struct node *n, struct work *w)

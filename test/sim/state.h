@@ -15,8 +15,7 @@ struct msg;
 struct node;
 
 struct fetch {                   /* of a peer's state */
-    bool wanted, begun;
-    bool merging, torn;          /* pages went to the lane; and no more will come: it is to be told */
+    bool wanted, begun, forget;
     unsigned peer;
     struct conn *conn;
     uint64_t token;              /* of the present wait */

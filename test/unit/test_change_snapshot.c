@@ -32,10 +32,11 @@ static void vector_of(struct node *n, struct vector *ret)
 }
 
 /* One page, read and merged in transactions of their own. False: the end. */
-static bool page(struct node *to, struct node *from, struct page_at *at, size_t count, const struct vector *v)
+static bool page(struct node *to, struct node *from, struct page_at *at, size_t count, const struct vector *v,
+                 bool forget)
 {
     struct buf b;
-    struct page_span span = { .from = *at, .v = v->pos, .count = v->count };
+    struct page_span span = { .from = *at, .v = v->pos, .count = v->count, .forget = forget };
     buf_init(&b, 64u << 20);
     node_begin(from);
     assert_int_equal(change_page(from->tx, at, count, 1u << 20, &from->arena, &b), 0);
@@ -57,12 +58,12 @@ static void end(struct node *to, const struct vector *v)
     node_commit(to);
 }
 
-static void snapshot(struct node *to, struct node *from, size_t count)
+static void snapshot(struct node *to, struct node *from, size_t count, bool forget)
 {
     struct page_at at = { 0, NULL };
     struct vector v;
     vector_of(from, &v);
-    while (page(to, from, &at, count, &v)) continue;
+    while (page(to, from, &at, count, &v, forget)) continue;
     end(to, &v);
 }
 
@@ -130,11 +131,11 @@ static void a_snapshot_equals_the_ops_replayed(void **state)
         node_open(&merged, 501);
         replayed.now_us = merged.now_us = n[0].now_us;
         node_sync(&replayed, &n[0]);
-        snapshot(&merged, &n[0], 1 + kit_pick(&rng, 9));
+        snapshot(&merged, &n[0], 1 + kit_pick(&rng, 9), false);
         assert_same(&replayed, &merged);
         assert_same(&merged, &n[0]);
         /* and again: nothing changes; the rest by ops: there is none */
-        snapshot(&merged, &n[0], 7);
+        snapshot(&merged, &n[0], 7, true);
         assert_same(&merged, &n[0]);
         work(&n[0], &rng, 10);
         node_sync(&merged, &n[0]);
@@ -164,7 +165,7 @@ static void pages_of_a_store_that_moves_on_miss_nothing(void **state)
             work(&n[1], &rng, 2);
             node_sync(&n[0], &n[1]);
             if (kit_pick(&rng, 3) == 0) work(&joiner, &rng, 1);
-        } while (page(&joiner, &n[0], &at, 1 + kit_pick(&rng, 4), &v));
+        } while (page(&joiner, &n[0], &at, 1 + kit_pick(&rng, 4), &v, false));
         end(&joiner, &v);
         for (int i = 0; i < 2; i++) node_sync(&joiner, &n[i]);
         node_sync(&n[0], &joiner);
@@ -186,7 +187,7 @@ static void what_only_the_receiver_has_survives(void **state)
     node_store(&a, "a1", "of a", "x");
     node_store(&b, "b1", "of b", "y");
     node_link(&b, "b1", "b1");
-    snapshot(&b, &a, 8);
+    snapshot(&b, &a, 8, true);
     assert_true(node_get(&b, "a1", &row));
     assert_true(node_get(&b, "b1", &row));
     assert_string_equal(row.m.content, "y");
@@ -212,7 +213,9 @@ static void what_was_deleted_long_ago_goes(void **state)
     node_begin(&a);
     assert_int_equal(a.tx->v->side_remove(a.tx, SIDE_TOMBSTONE, "gone"), 0);
     node_commit(&a);
-    snapshot(&b, &a, 1);
+    snapshot(&b, &a, 1, false);
+    assert_true(node_get(&b, "gone", &row));
+    snapshot(&b, &a, 1, true);
     assert_false(node_find(&b, "gone", &row));
     assert_true(node_get(&b, "kept", &row));
     assert_true(node_get(&b, "own", &row));
@@ -220,7 +223,6 @@ static void what_was_deleted_long_ago_goes(void **state)
     node_close(&b);
 }
 
-<<<<<<< HEAD
 /* The op of a row that was deleted long ago comes when the page that lacks it is merged already: the deletion itself
  * would never come, so the pages are merged once more. */
 static void an_op_behind_its_page_is_caught_up_with(void **state)
@@ -257,149 +259,6 @@ static void an_op_behind_its_page_is_caught_up_with(void **state)
     node_close(&a);
     node_close(&b);
     node_close(&c);
-=======
-static struct stream_pos stream_of(struct node *n, uint64_t stream)
-{
-    struct stream_pos pos = { 0 };
-    node_begin(n);
-    int rc = n->tx->v->stream_get(n->tx, stream, &pos);
-    assert_true(rc == 0 || rc == E_NOT_FOUND);
-    node_abort(n);
-    return pos;
-}
-
-static void say(struct node *n, uint64_t stream, enum stream_end what)
-{
-    node_begin(n);
-    assert_int_equal(change_streams_end(&n->c, &stream, 1, what), 0);
-    node_commit(n);
-}
-
-static bool lacks(struct node *n)
-{
-    bool ret;
-    node_begin(n);
-    assert_int_equal(change_lacks(n->tx, &n->arena, &ret), 0);
-    node_abort(n);
-    return ret;
-}
-
-/* All of one stream that the other has; what it answers. */
-static enum foreign_result push(struct node *to, struct node *from, uint64_t stream)
-{
-    return node_pull(to, from, stream, node_pos(to, stream), 64);
-}
-
-/* Between the pages and the end a third node offers the old op of a row which the donor deleted and forgot. */
-static void an_old_op_waits_for_the_end(void **state)
-{
-    (void)state;
-    struct node a, b, late;
-    struct page_at at = { 0, NULL };
-    struct vector v;
-    struct row row;
-    node_open(&a, 1);
-    node_open(&b, 2);
-    node_open(&late, 3);
-    node_store(&a, "gone", "gone", "x");
-    node_store(&late, "l1", "of the late one", "x");
-    node_sync(&b, &a);
-    node_store(&b, "b0", "of b", "x");
-    node_sync(&b, &late);
-    node_delete(&b, "gone");
-    node_begin(&b);
-    assert_int_equal(b.tx->v->side_remove(b.tx, SIDE_TOMBSTONE, "gone"), 0);
-    node_commit(&b);
-    vector_of(&b, &v);
-    assert_true(page(&late, &b, &at, 1, &v));
-    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_REWIND);
-    assert_int_equal(node_pos(&late, a.c.origin.stream), 0);
-    assert_false(node_find(&late, "gone", &row));
-    while (page(&late, &b, &at, 2, &v)) continue;
-    /* what the donor does not have yet is taken */
-    node_store(&b, "b1", "beyond the head", "x");
-    assert_int_equal(push(&late, &b, b.c.origin.stream), FOREIGN_REWIND);
-    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_REWIND);
-    end(&late, &v);
-    assert_int_equal(push(&late, &b, b.c.origin.stream), FOREIGN_APPLIED);
-    assert_false(node_find(&late, "gone", &row));
-    assert_true(node_find(&late, "b1", &row));
-    /* whose stream is here as far as at the donor goes on all the while */
-    at = (struct page_at){ 0, NULL };
-    vector_of(&b, &v);
-    assert_true(page(&late, &b, &at, 1, &v));
-    node_store(&a, "a2", "more of a", "x");
-    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_APPLIED);
-    assert_true(node_find(&late, "a2", &row));
-    node_close(&a);
-    node_close(&b);
-    node_close(&late);
-}
-
-/* The donor is lost: ops are taken again. A page that is undone has not begun anything. */
-static void a_torn_snapshot_is_stopped(void **state)
-{
-    (void)state;
-    struct node a, b, late;
-    struct page_at at = { 0, NULL };
-    struct page_span span = { .to = { 0, "z" } };
-    struct vector v;
-    struct row row;
-    node_open(&a, 1);
-    node_open(&b, 2);
-    node_open(&late, 3);
-    node_store(&a, "a1", "one", "x");
-    node_sync(&b, &a);
-    vector_of(&b, &v);
-    span.v = v.pos;
-    span.count = v.count;
-    node_begin(&late);
-    assert_int_equal(change_snapshot_page(&late.c, "", 0, &span), 0);
-    node_abort(&late);
-    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_APPLIED);
-    node_store(&a, "a2", "two", "x");
-    node_sync(&b, &a);
-    vector_of(&b, &v);
-    assert_true(page(&late, &b, &at, 1, &v));
-    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_REWIND);
-    node_begin(&late);
-    change_snapshot_stop(&late.c);
-    node_commit(&late);
-    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_APPLIED);
-    assert_true(node_find(&late, "a2", &row));
-    node_close(&a);
-    node_close(&b);
-    node_close(&late);
-}
-
-/* Of a stream that leaves meanwhile, the snapshot has what its head covers and not more. */
-static void a_stream_that_leaves_meanwhile(void **state)
-{
-    (void)state;
-    for (int covered = 0; covered < 2; covered++) {
-        struct node a, late;
-        struct page_at at = { 0, NULL };
-        struct vector v;
-        node_open(&a, 1);
-        node_open(&late, 2);
-        node_store(&a, "a", "t", "by a command");
-        uint64_t stream = a.c.origin.stream;
-        if (!covered) vector_of(&a, &v);
-        node_store(&a, "b", "u", "by the same");
-        node_restart(&a);
-        if (covered) vector_of(&a, &v);
-        assert_true(page(&late, &a, &at, 1, &v));
-        node_store(&a, "c", "w", "x");
-        say(&a, stream, STREAM_ENDED);
-        say(&a, stream, STREAM_LEFT);
-        assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_APPLIED);
-        assert_true(lacks(&late));
-        end(&late, &v);
-        assert_int_equal(lacks(&late), !covered);
-        node_close(&a);
-        node_close(&late);
-    }
->>>>>>> dd519b5 (wip)
 }
 
 static void the_log_begins_behind_a_snapshot(void **state)
@@ -414,7 +273,7 @@ static void the_log_begins_behind_a_snapshot(void **state)
     node_open(&c, 3);
     for (int i = 0; i < 5; i++) node_store(&a, "a", "t", i % 2 ? "x" : "y");
     uint64_t stream = a.c.origin.stream;
-    snapshot(&b, &a, 8);
+    snapshot(&b, &a, 8, true);
     assert_int_equal(node_pos(&b, stream), 5);
     node_store(&a, "a", "t", "z");
     node_sync(&b, &a);
@@ -427,7 +286,7 @@ static void the_log_begins_behind_a_snapshot(void **state)
     assert_int_equal(op->chain, chain_next(chain, op->body, op->body_len));
     assert_int_equal(b.tx->v->op_chain(b.tx, stream, 4, &chain), E_NOT_FOUND);
     node_abort(&b);
-    snapshot(&c, &b, 3);
+    snapshot(&c, &b, 3, false);
     assert_int_equal(node_pos(&c, stream), 6);
     assert_same(&b, &c);
     node_close(&a);
@@ -468,7 +327,7 @@ static void keys_held_ops_and_replaced_texts_travel(void **state)
     node_begin(&a);
     assert_int_equal(change_foreign(&a.c, &f, &result, &pos), 0);
     node_commit(&a);
-    snapshot(&c, &a, 2);
+    snapshot(&c, &a, 2, true);
     node_begin(&c);
     assert_int_equal(c.tx->v->idem_get(c.tx, "key 1", got, &at, &expires), 0);
     assert_memory_equal(got, print, 32);
@@ -524,6 +383,32 @@ static void every_cut_of_a_page_is_refused(void **state)
 
 /* ---- ends of streams ------------------------------------------------------------------------------------------- */
 
+static struct stream_pos stream_of(struct node *n, uint64_t stream)
+{
+    struct stream_pos pos = { 0 };
+    node_begin(n);
+    int rc = n->tx->v->stream_get(n->tx, stream, &pos);
+    assert_true(rc == 0 || rc == E_NOT_FOUND);
+    node_abort(n);
+    return pos;
+}
+
+static void say(struct node *n, uint64_t stream, enum stream_end what)
+{
+    node_begin(n);
+    assert_int_equal(change_streams_end(&n->c, &stream, 1, what), 0);
+    node_commit(n);
+}
+
+static bool lacks(struct node *n)
+{
+    bool ret;
+    node_begin(n);
+    assert_int_equal(change_lacks(n->tx, &n->arena, &ret), 0);
+    node_abort(n);
+    return ret;
+}
+
 static void streams_end_and_leave(void **state)
 {
     (void)state;
@@ -574,7 +459,7 @@ static void who_lacks_a_stream_that_left_knows_it(void **state)
     node_sync(&b, &a);
     assert_false(node_get(&b, "a", &row));
     assert_true(lacks(&b));
-    snapshot(&b, &a, 5);
+    snapshot(&b, &a, 5, true);
     assert_true(node_get(&b, "a", &row));
     assert_false(lacks(&b));
     assert_same(&a, &b);
@@ -642,7 +527,7 @@ static void the_log_is_trimmed_to_where_all_have_it(void **state)
     assert_int_equal(stream_of(&a, stream).trimmed, 10);
     node_store(&a, "b", "u", "after");
     assert_int_equal(node_pull(&b, &a, stream, 11, 9), FOREIGN_REWIND);
-    snapshot(&b, &a, 4);
+    snapshot(&b, &a, 4, true);
     assert_same(&a, &b);
     node_close(&a);
     node_close(&b);
@@ -702,80 +587,6 @@ static void deletions_go_when_old_and_covered_by_every_member(void **state)
     assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, &(struct cover){ NULL, 0 }, 1), 1);
     node_close(&a);
     node_close(&b);
-}
-
-/* Made by a clock far ahead, it did not drag ours along; forgotten, nothing else reminds us of it. */
-static void an_edit_after_trimming_beats_what_was_trimmed(void **state)
-{
-    (void)state;
-    struct node a, b;
-    struct row row;
-    const int64_t hour = INT64_C(3600000000);
-    node_open(&a, 1);
-    node_open(&b, 2);
-    b.now_us += hour;
-    node_store(&b, "x", "t", "1");
-    node_delete(&b, "x");
-    node_sync(&a, &b);
-    uint64_t gone = b.c.hlc.last;
-    assert_true(a.c.hlc.last < gone);
-    struct stream_pos all = { .stream = b.c.origin.stream, .pos = b.c.origin.seq };
-    a.now_us += 2 * hour;
-    assert_int_equal(forget(&a, SIDE_TOMBSTONE, hlc_of_us(a.now_us), &(struct cover){ &all, 1 }, 1), 1);
-    a.now_us -= 2 * hour;
-    node_store(&a, "x", "t", "2");
-    node_sync(&b, &a);
-    assert_true(node_get(&b, "x", &row));
-    assert_true(row.stamp.ver > gone);
-    node_close(&a);
-    node_close(&b);
-}
-
-static void put_away(struct node *n, const char *id, bool away)
-{
-    node_begin(n);
-    struct row row = { .m = kit_memory(id, id, "put away") };
-    row.m.created_at = row.m.updated_at = "2024-01-01T00:00:00+00:00";
-    int rc = away ? change_archive(&n->c, &row, "2024-01-02T00:00:00+00:00", "forget") : change_unarchive(&n->c, id);
-    assert_int_equal(rc, 0);
-    node_commit(n);
-}
-
-static size_t in_archive(struct node *n, bool records)
-{
-    struct side_row *side;
-    struct archive_rows rows;
-    size_t count;
-    node_begin(n);
-    assert_int_equal(n->tx->v->side_scan(n->tx, SIDE_ARCHIVE, NULL, NULL, 9, &n->arena, &side, &count), 0);
-    assert_int_equal(n->tx->v->archive_list(n->tx, NULL, 0, 9, 1u << 20, &n->arena, &rows), 0);
-    node_abort(n);
-    return records ? count : rows.count;
-}
-
-/* What was taken out of the archive is forgotten like any deletion, and goes with a snapshot from who forgot it. */
-static void purged_archive_rows_are_forgotten(void **state)
-{
-    (void)state;
-    struct node a, late;
-    node_open(&a, 1);
-    node_open(&late, 2);
-    put_away(&a, "kept", true);
-    put_away(&a, "purged", true);
-    node_sync(&late, &a);
-    put_away(&a, "purged", false);
-    assert_int_equal(in_archive(&a, true), 2);
-    struct stream_pos all = { .stream = a.c.origin.stream, .pos = a.c.origin.seq };
-    assert_int_equal(forget(&a, SIDE_ARCHIVE, HLC_MAX, &(struct cover){ NULL, 0 }, 1), 0);
-    assert_int_equal(forget(&a, SIDE_ARCHIVE, HLC_MAX, &(struct cover){ &all, 1 }, 1), 1);
-    assert_int_equal(in_archive(&a, true), 1);
-    put_away(&late, "of the late one", true);
-    assert_int_equal(in_archive(&late, false), 3);
-    snapshot(&late, &a, 1);
-    assert_int_equal(in_archive(&late, false), 2);
-    assert_int_equal(in_archive(&late, true), 2);
-    node_close(&a);
-    node_close(&late);
 }
 
 static void a_life_that_wrote_nothing_leaves_without_a_word(void **state)
@@ -890,13 +701,7 @@ int main(void)
         cmocka_unit_test(pages_of_a_store_that_moves_on_miss_nothing),
         cmocka_unit_test(what_only_the_receiver_has_survives),
         cmocka_unit_test(what_was_deleted_long_ago_goes),
-<<<<<<< HEAD
         cmocka_unit_test(an_op_behind_its_page_is_caught_up_with),
-=======
-        cmocka_unit_test(an_old_op_waits_for_the_end),
-        cmocka_unit_test(a_torn_snapshot_is_stopped),
-        cmocka_unit_test(a_stream_that_leaves_meanwhile),
->>>>>>> dd519b5 (wip)
         cmocka_unit_test(the_log_begins_behind_a_snapshot),
         cmocka_unit_test(keys_held_ops_and_replaced_texts_travel),
         cmocka_unit_test(every_cut_of_a_page_is_refused),
@@ -905,8 +710,6 @@ int main(void)
         cmocka_unit_test(ops_beyond_an_end_go_on),
         cmocka_unit_test(the_log_is_trimmed_to_where_all_have_it),
         cmocka_unit_test(deletions_go_when_old_and_covered_by_every_member),
-        cmocka_unit_test(an_edit_after_trimming_beats_what_was_trimmed),
-        cmocka_unit_test(purged_archive_rows_are_forgotten),
         cmocka_unit_test(a_life_that_wrote_nothing_leaves_without_a_word),
         cmocka_unit_test(who_has_the_same_ops_sums_up_the_same),
         cmocka_unit_test(records_of_buckets_mend_what_was_lost),
