@@ -57,7 +57,8 @@ static enum op_fate fate_of(const struct op *op)
 {
     if (op->status == 201 || (op->status == 200 && op->kind != OP_CREATE)) return FATE_OK;
     if (op->status == 503 && op->outcome && strcmp(op->outcome, "not_applied") == 0) return FATE_NOTHING;
-    if (op->status == 503) return FATE_PENDING;
+    bool tells = op->outcome && op->error && strcmp(op->error, "quorum_not_met") != 0;
+    if (op->status == 503) return tells ? FATE_UNKNOWN : FATE_PENDING; /* its own disk failed: there or not */
     if (op->status >= 400 && op->status < 500) return FATE_NOTHING;
     return FATE_UNKNOWN;
 }

@@ -189,7 +189,7 @@ const struct fault_class fault_fsync = {
     .text = "Every fsync of one node answers EIO: nothing may be acknowledged on the strength of it. Then the node "
             "starts again on\n"
             "a sound disk, in turn with all that was not synced gone.",
-    .expects = "about 0.9: what is asked of the broken node until it is back is lost or refused",
+    .expects = "about 0.8: what is asked of the broken node until it is back is lost or refused",
     .variant = { "then a restart", "then a restart without what was not synced" },
     .flags = FAULT_KILLS | FAULT_SHIM | FAULT_ERRORS,
     .prepare = prepare,

@@ -122,6 +122,44 @@ class Stubs(Gate):
         self.refused(self.gate(*KILL, stub='doubling'), 'writes doubled')
 
 
+class Checker(Gate):
+    """The evidence of a cycle that passed, with one more write in it that nobody has."""
+
+    def judged(self, evidence, answer):
+        path = os.path.join(evidence, 'history.jsonl')
+        with open(path) as f:
+            before = f.read()
+        lines = before.splitlines()
+        ops = [json.loads(line) for line in lines]
+        stage = next(i for i, line in enumerate(ops) if line['t'] == 'stage')
+        number, at = max(line.get('op', 0) for line in ops) + 1, ops[stage]['at_us'] - 10
+        # Node 1 lives on, so what it keeps must be there.
+        asked = dict(t='invoke', op=number, at_us=at, client=0, node=1, kind='create', title='more', content='more')
+        lines[stage:stage] = [json.dumps(asked), json.dumps(dict(t='answer', op=number, at_us=at + 1, **answer))]
+        with open(path, 'w') as f:
+            f.write('\n'.join(lines) + '\n')
+        run = subprocess.run([CHAOS, 'check', evidence], capture_output=True, text=True, timeout=30)
+        with open(path, 'w') as f:
+            f.write(before)
+        return run.returncode, run.stdout
+
+    def test_a_write_that_nobody_has(self):
+        self.assertEqual(self.gate(*KILL, '--keep'), 0, self.text)
+        evidence = os.path.join(self.out, 'evidence', 'kill_primary_mid_write', 'c001')
+        late = dict(status=503, error='quorum_not_met', reason='timeout', got=1, needed=2)
+        for answer, finding in (
+            (dict(status=201, id='0' * 36), 'acknowledged writes lost'),
+            (dict(late, outcome='pending'), 'writes half there'),
+            (dict(late, outcome='not_applied'), None),
+            (dict(status=503, error='the log could not be synced', outcome='pending'), None),
+            (dict(status=503, error='too many writes are waiting'), '503 answers without explanation'),
+            (dict(status=0), None),
+        ):
+            code, text = self.judged(evidence, answer)
+            self.assertEqual(code, 1 if finding else 0, (answer, text))
+            self.assertIn(finding or '"findings": []', text)
+
+
 class Injectors(Gate):
     def cut(self, *more, **kw):
         return self.gate(
