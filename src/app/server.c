@@ -1,6 +1,8 @@
 /* server.c - the only file that knows every part of a server. */
 #include "app/server.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +38,15 @@
 #define TRIM_MS 5000    /* freed memory beyond TRIM_BYTES goes back to the system */
 #define TRIM_BYTES (64u << 20)
 
+#define RENEW_GRACE_MS 2000
+#define RENEW_MIN_MS 60000 /* a life that began because the last one forked is not ended for a fork sooner */
+
+/* How a life of this node differs from the one before. */
+struct life {
+    enum cluster_life how;
+    uint64_t forked;
+};
+
 enum server_state { STARTING, SERVING, DRAINING, CLOSING };
 
 struct server {
@@ -54,8 +65,10 @@ struct server {
     bool http_closing, answered;
     uv_signal_t term, interrupt;
     uv_timer_t tick;
-    int64_t stopping_ms; /* when it was told to stop */
-    int64_t broken_ms;   /* when the lane was found broken; 0: it is not */
+    int64_t broken_ms;             /* when the lane was found broken; 0: it is not */
+    int64_t stopping_ms, grace_ms; /* when it was told to stop; how long that may take */
+    int64_t began_ms;
+    struct life life, next; /* the present one; of the next one, how it differs */
     uv_work_t trim;
     bool trimming;
     int64_t trimmed_ms;
@@ -130,6 +143,10 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct server *s = handle->data;
     const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+    if (s->state >= DRAINING && s->next.how != CLUSTER_LIFE_SAME) {
+        s->next = (struct life){ 0 }; /* this life is ending: no other follows */
+        return;
+    }
     if (s->state >= DRAINING) {
         log_warn("serve", "%s again: ending at once", name);
         end_now(1);
@@ -141,7 +158,7 @@ static void on_signal(uv_signal_t *handle, int number)
 /* The grace is running: nothing may outlast it. */
 static void watch_grace(struct server *s)
 {
-    int64_t past = clock_mono_ms() - s->stopping_ms, grace = s->config->grace_secs * 1000;
+    int64_t past = clock_mono_ms() - s->stopping_ms, grace = s->grace_ms;
     int64_t pending = grace > 2 * PENDING_MS ? grace - PENDING_MS : grace / 2;
     if (past >= pending && !s->answered && s->cluster) {
         s->answered = true;
@@ -151,6 +168,23 @@ static void watch_grace(struct server *s)
     if (past < grace + HANG_MS) return;
     log_error("serve", "still not stopped %d ms after the grace: ending", HANG_MS);
     end_now(1);
+}
+
+/* Something is wrong with this life's identity: an orderly end, and another one. */
+static void on_renew(void *data, enum cluster_life how, uint64_t forked)
+{
+    static const char *const what[] = {
+        [CLUSTER_LIFE_STREAM] = "a new stream begins, what is logged of the forked one is repeated in it",
+        [CLUSTER_LIFE_NODE] = "the file takes a node id of its own",
+        [CLUSTER_LIFE_EMPTY] = "this node was removed: its file is set aside, it comes back empty under a new id",
+    };
+    struct server *s = data;
+    bool again = how == CLUSTER_LIFE_STREAM && s->life.how == how && clock_mono_ms() - s->began_ms < RENEW_MIN_MS;
+    if (s->state >= DRAINING || again) return;
+    log_error("serve", "this life of the node ends: %s", what[how]);
+    s->next = (struct life){ how, forked };
+    s->grace_ms = RENEW_GRACE_MS;
+    stop(s);
 }
 
 static void trim_work(uv_work_t *work)
@@ -263,6 +297,7 @@ static int open_node(struct server *s, struct err *err)
         .path = c->db,
         .serving = true,
         .relaxed = strcasecmp(c->durability, "normal") == 0,
+        .new_id = s->life.how == CLUSTER_LIFE_NODE,
         .readers = s->readers,
         .readers_queue = READS_QUEUE,
         .committed = on_commit,
@@ -315,6 +350,10 @@ static int open_all(struct server *s, struct err *err)
         .timeout_ms = (uint32_t)c->quorum_timeout_ms,
         .alive = life_held,
         .alive_data = s,
+        .renew = on_renew,
+        .renew_data = s,
+        .life = s->life.how,
+        .forked = s->life.forked,
         .log_ops_max = (uint64_t)c->log_ops_max,
         .scrub_secs = (uint32_t)c->scrub_secs,
         .log_max_secs = (uint32_t)c->log_max_secs,
@@ -337,19 +376,19 @@ static int open_all(struct server *s, struct err *err)
     return 0;
 }
 
-/* What must be settled before the first thread and the first connection. */
-static void prepare_process(struct server *s)
+/* What must be settled before the first thread and the first connection. Returns how many readers there are to be. */
+static unsigned prepare_process(const struct config *config)
 {
     char threads[16];
     struct rlimit files;
     struct http_limits limits;
     unsigned cores = uv_available_parallelism();
+    unsigned readers = cores < READERS_MIN ? READERS_MIN : cores > READERS_MAX ? READERS_MAX : cores;
     enum log_level level = LOG_INFO;
-    if (s->config->log) (void)log_level_of(s->config->log, &level);
+    if (config->log) (void)log_level_of(config->log, &level);
     log_start(stdout, level);
     signal(SIGPIPE, SIG_IGN);
-    s->readers = cores < READERS_MIN ? READERS_MIN : cores > READERS_MAX ? READERS_MAX : cores;
-    snprintf(threads, sizeof(threads), "%u", s->readers + POOL_MORE);
+    snprintf(threads, sizeof(threads), "%u", readers + POOL_MORE);
     setenv("UV_THREADPOOL_SIZE", threads, 1);
     http_limits_default(&limits);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < limits.connections_max + FILES_SPARE) {
@@ -357,28 +396,66 @@ static void prepare_process(struct server *s)
         files.rlim_cur = files.rlim_max < want ? files.rlim_max : want;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
+    return readers;
 }
 
-int server_run(const struct config *config)
+/* The file of a removed node: under another name, with what belongs to it. Its log goes first: without its file it is
+ * nothing. */
+static int set_aside(const char *db, struct err *err)
 {
-    static struct server server;
-    struct server *s = &server;
+    static const char *const parts[] = { "-wal", "-shm", "" };
+    char from[PATH_MAX], to[PATH_MAX];
+    long long now = (long long)(clock_wall_us(NULL) / 1000);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        if (snprintf(from, sizeof from, "%s%s", db, parts[i]) >= (int)sizeof from ||
+            snprintf(to, sizeof to, "%s.removed-%lld%s", db, now, parts[i]) >= (int)sizeof to)
+            return err_set(err, E_INVALID, "the name of the file is too long to set it aside");
+        if (rename(from, to) == 0) {
+            log_warn("serve", "%s is %s now", from, to);
+        } else if (errno != ENOENT) {
+            return err_set(err, E_IO, "%s cannot be set aside: %s", from, strerror(errno));
+        }
+    }
+    return 0;
+}
+
+/* One life, from opening the file to its closing. */
+static void run_life(struct server *s)
+{
     struct err err = { 0 };
-    s->config = config;
-    prepare_process(s);
     CHECK(uv_loop_init(&s->loop) == 0);
-    if (config->file) log_info("serve", "settings from %s", config->file);
-    if (open_all(s, &err)) {
+    s->began_ms = clock_mono_ms();
+    s->grace_ms = s->config->grace_secs * 1000;
+    int rc = s->life.how == CLUSTER_LIFE_EMPTY ? set_aside(s->config->db, &err) : 0;
+    if (rc == 0) rc = open_all(s, &err);
+    if (rc != 0) {
         log_error("serve", "%s", err.msg);
         fprintf(stderr, "Error: %s\n", err.msg);
         CHECK(uv_loop_close(&s->loop) == 0);
-        return 1;
+        s->exit_status = 1;
+        return;
     }
     if (cluster_start(s->cluster, on_ready, s, &err)) fail_start(s, &err);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     metrics_free(s->metrics);
     cluster_plan_release(&s->plan);
     CHECK(uv_loop_close(&s->loop) == 0);
+}
+
+int server_run(const struct config *config)
+{
+    static struct server server;
+    struct server *s = &server;
+    unsigned readers = prepare_process(config);
+    if (config->file) log_info("serve", "settings from %s", config->file);
+    do {
+        struct life next = s->next;
+        memset(s, 0, sizeof(*s));
+        s->config = config;
+        s->readers = readers;
+        s->life = next;
+        run_life(s);
+    } while (s->exit_status == 0 && s->next.how != CLUSTER_LIFE_SAME);
     if (s->exit_status == 0) log_info("serve", "stopped");
     return s->exit_status;
 }

@@ -3,6 +3,7 @@
  *   STARTING ─caught up─▶ SERVING ─SIGTERM, SIGINT─▶ DRAINING ─last answer─▶ CLOSING ─▶ ended
  *                                                  (connections)           (calls, cluster, lane, readers)
  *
+ *   A life whose identity is wrong (enum cluster_life) ends in this order, too, and the next one begins: STARTING.
  *   DRAINING: just before the grace is over waiting writes are answered (pending), at its end connections are cut.
  *   A second signal ends the process at once; so does a commit that failed for good. */
 #ifndef AIM_APP_SERVER_H

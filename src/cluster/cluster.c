@@ -75,13 +75,16 @@ static void peer_state(struct peer *p, enum repl_link state)
 {
     if (state == REPL_UP) p->last_error[0] = 0;
     if (state == REPL_SELF) peer_error(p, "is this node itself: it never counts");
-    if (state == REPL_TWIN) peer_error(p, "is a node another URL reached first: it counts once");
+    if (state == REPL_TWIN)
+        peer_error(p, p->node == p->c->own.node ? "is another life with this node's id"
+                                                : "is a node another URL reached first: it counts once");
     log_debug("cluster", "peer %s is %s", p->url, repl_link_name(state));
 }
 
 static void carry_out(struct cluster *c, const struct repl_effect *f)
 {
     CHECK(f->type == REPL_ANSWER || f->peer < c->peers);
+    if (c->closing && f->type != REPL_ANSWER) return; /* the lane still commits; nobody is called any more */
     struct peer *p = &c->peer[f->type == REPL_ANSWER ? 0 : f->peer];
     switch (f->type) {
     case REPL_DIAL: link_dial(p, f->gen); break;
@@ -92,12 +95,7 @@ static void carry_out(struct cluster *c, const struct repl_effect *f)
     case REPL_SEND_VECTOR: link_vector(p, f->vector, f->vector_count, f->whole); break;
     case REPL_PULL: pull_start(p, f->gen, &f->entry); break;
     case REPL_ANSWER: answer(c, f); break;
-    case REPL_ALARM_FORK:
-        c->forks++;
-        peer_error(p, "fork: it holds another history of our stream %llu", (unsigned long long)c->own.stream);
-        log_error("cluster", "peer %s holds another history of this node's stream: was this file or machine set back?",
-                  p->url);
-        break;
+    case REPL_ALARM_FORK: life_fork(c, p, f->entry.stream, f->entry.node); break;
     case REPL_PEER_STATE: peer_state(p, f->state); break;
     }
 }
@@ -371,6 +369,7 @@ static void poll_cb(uv_timer_t *t)
     snapshot_poll(c);
     members_poll(c);
     scrub_poll(c);
+    life_poll(c);
     pull_poll_file(c);
     original_save(c, false);
     for (unsigned i = 0; i < c->peers; i++) {
@@ -419,21 +418,33 @@ static void start_done(struct read_item *item, int status)
     cluster_job_done(c);
 }
 
-int cluster_start(struct cluster *c, void (*ready)(void *data), void *data, struct err *err)
+static int start(struct cluster *c)
 {
     struct start_job *j = mem_alloc(sizeof *j);
     j->c = c;
     j->item.run = start_run;
     j->item.done = start_done;
     arena_init(&j->arena, 64u << 20);
+    int rc = readers_submit(c->readers, &j->item);
+    if (rc == 0)
+        c->busy++;
+    else
+        mem_free(j);
+    return rc;
+}
+
+static void start_after_repeat(struct cluster *c)
+{
+    int rc = c->closing ? 0 : start(c);
+    if (rc != 0) log_error("cluster", "replication cannot start: %s", err_text(rc));
+}
+
+int cluster_start(struct cluster *c, void (*ready)(void *data), void *data, struct err *err)
+{
     c->ready = ready;
     c->ready_data = data;
-    int rc = readers_submit(c->readers, &j->item);
-    if (rc == 0) {
-        c->busy++;
-        return 0;
-    }
-    mem_free(j);
+    int rc = c->o.forked != 0 ? life_repeat(c, c->o.forked, start_after_repeat) : start(c);
+    if (rc == 0) return 0;
     return err_set(err, rc, "replication cannot start: %s", err_text(rc));
 }
 

@@ -18,6 +18,13 @@ struct lane_commit;
 struct readers;
 struct metrics;
 
+/* How the next life of this node differs from the present one. */
+enum cluster_life {
+    CLUSTER_LIFE_SAME,
+    CLUSTER_LIFE_STREAM,   /* a new stream, in which what the log holds of the forked one is repeated */
+    CLUSTER_LIFE_NODE,     /* a new node id, too: the file was copied, and the other life of this id is older */
+    CLUSTER_LIFE_EMPTY,    /* the file set aside, an empty one in its place: removed from the mesh */
+};
 struct cluster_options {
     unsigned writes;                       /* W as asked for; 0: federation off */
     const char *const *peers; unsigned peers_count;   /* URLs as given; folded, checked by cluster_plan */
@@ -28,6 +35,11 @@ struct cluster_options {
     /* does a process of this machine write this stream? Pool; NULL: yes */
     bool (*alive)(void *data, uint64_t stream);
     void *alive_data;
+    /* This life must end. Loop; may come again while it is not done. NULL: it goes on, alarms tell. */
+    void (*renew)(void *data, enum cluster_life how, uint64_t forked);
+    void *renew_data;
+    enum cluster_life life;                /* how this one began */
+    uint64_t forked;                       /* a stream of ours to repeat before anything else; 0: none */
     uint64_t log_ops_max;                  /* ops of one stream kept for members that lack them; 0: all */
     uint32_t scrub_secs;                   /* rows are compared with a peer so often; 0: only when asked for */
     uint32_t log_max_secs;                 /* ops older than that are not kept for them; 0: whatever their age */

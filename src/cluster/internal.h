@@ -6,6 +6,7 @@
  *   receive.c   the other side: what peers send us
  *   original.c  a peer that is a node of the original: one JSON push per op; mixed.c: what it lacks, and what it has
  *   members.c   who belongs to the mesh, what each told, what may be forgotten therefore
+ *   life.c      when a life of this node must end and another begin
  *   scrub.c     our rows compared with the peers'; repairs
  *   snapshot.c  what the log does not hold: a peer's whole state merged into ours; giving ours
  *   ask.c       what peers hold of one id, for a read of several nodes
@@ -30,6 +31,7 @@
 #define HELD_POLLS 10
 #define NODES_MAX 64
 #define SCRUB_ASKERS_MAX 8
+#define SPLITS_MAX 64
 #define REMOVED_TEXT "this node was removed from the mesh"
 
 /* A node that was heard of, other than this one. */
@@ -120,6 +122,12 @@ struct cluster {
     char scrub_error[120];           /* why the last one came to nothing */
     /* rounds; rows that differed without a reason; of these wrong here; pages of a peer's rows merged */
     uint64_t scrubs, divergent, divergent_here, repairs;
+    enum cluster_life renew;         /* this life must end; see life.c */
+    uint64_t renew_stream;
+    uint64_t twin;                   /* another life with our node id */
+    int64_t twin_ms;                 /* first heard of */
+    uint64_t split[SPLITS_MAX];      /* streams with two histories, met in this life */
+    unsigned splits;
     struct fetch *fetch;             /* a snapshot on its way to us; NULL: none */
     bool lacks;                      /* a stream left the vector that is not whole here */
     bool snapshot_wanted;
@@ -138,7 +146,7 @@ struct cluster {
     void *closed_data;
     unsigned handles;
     bool closing;
-    uint64_t batches_in, ops_in, forks;
+    uint64_t batches_in, ops_in, forks;   /* forks: two histories met */
     struct { uint64_t far_future, unseen, clock; } counted;   /* of the lane's last commit: ops, edits, its clock */
     uint64_t held_ops;               /* in the file, HELD_MAX at most; looked for every HELD_POLLS polls */
     unsigned polls;
@@ -215,30 +223,6 @@ void reply_error(struct cluster_request *r, int status, const char *text);
 void reply_message(struct cluster_request *r, struct buf *b);   /* 200; b is taken */
 bool query_number(const char *query, const char *name, uint64_t *ret);
 
-/* members.c */
-void members_told(struct cluster *c, const struct wire_head *h, const char *url, const struct wire_vector *v);
-struct known_node *members_find(struct cluster *c, uint64_t node);
-bool members_removed(struct cluster *c, uint64_t node);
-bool members_left(const struct cluster *c, uint64_t stream);
-void members_leave(struct cluster *c, const uint64_t *stream, size_t count);
-size_t members_filter(const struct cluster *c, struct repl_entry *v, size_t count);   /* in place; how many stay */
-void members_poll(struct cluster *c);
-int members_load(struct cluster *c, struct store_tx *tx, struct arena *a);
-void members_free(struct cluster *c);
-/* Ops this node has that the node did not tell, and the other way about. False: it told nothing yet. */
-bool members_backlog(struct cluster *c, uint64_t node, uint64_t *ret_it_lacks, uint64_t *ret_we_lack);
-json_t *members_status(struct cluster *c);
-
-/* scrub.c */
-void scrub_ask(struct cluster *c, struct cluster_request *r);  /* one as soon as may be; its result as JSON */
-void scrub_poll(struct cluster *c);
-void scrub_stop(struct cluster *c);
-void scrub_serve(struct cluster *c, struct cluster_request *r);
-
-/* snapshot.c */
-void snapshot_want(struct cluster *c, struct peer *from, const char *why);   /* from NULL: anyone; why is constant */
-void snapshot_poll(struct cluster *c);
-void snapshot_stop(struct cluster *c);
-void snapshot_serve(struct cluster *c, struct cluster_request *r);
+#include "cluster/heal.h"
 
 #endif

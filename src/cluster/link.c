@@ -87,6 +87,7 @@ static void hello_answer(struct peer *p, struct wire_message *m)
 {
     p->node = m->head.node;
     original_not(p);
+    if (p->node == p->c->own.node) life_twin(p->c, m->head.stream, true);
     if (members_removed(p->c, p->node)) {
         peer_error(p, "its node %llu was removed from the mesh", (unsigned long long)p->node);
         link_close(p, false);
@@ -128,7 +129,9 @@ static void pong_answer(struct peer *p, struct wire_message *m)
 
 static void refused(struct peer *p, int status, const struct client_answer *a)
 {
+    bool removed = status == 403 && memmem(a->body, a->body_len, REMOVED_TEXT, strlen(REMOVED_TEXT)) != NULL;
     peer_error(p, "hello answered with %d: %.*s", status, (int)(a->body_len > 120 ? 120 : a->body_len), a->body);
+    if (removed) life_end(p->c, CLUSTER_LIFE_EMPTY, 0);
     link_close(p, false);
     cluster_feed_link(p, REPL_HELLO_REFUSED);
 }

@@ -24,6 +24,7 @@
 #define TRIM_STEP 1024 /* fewer are not worth a transaction */
 #define GONE_MS 60000
 #define GONE_PAGE 512
+#define SILENT_MS 3600000    /* a member that long away is worth an alarm */
 #define ENDED_AFTER_MS 10000 /* a life that young may not hold its lock yet */
 
 /* ---- what they told ----------------------------------------------------------------------------------- */
@@ -78,6 +79,15 @@ static const struct stream_pos *told_of(const struct known_node *k, uint64_t str
 {
     size_t at = place_of(k, stream);
     return at < k->told_count && k->told[at].stream == stream ? &k->told[at] : NULL;
+}
+
+bool members_said(const struct cluster *c, uint64_t stream, uint64_t pos, uint64_t chain)
+{
+    for (unsigned i = 0; i < c->known_count; i++) {
+        const struct stream_pos *t = told_of(&c->known[i], stream);
+        if (t != NULL && t->pos == pos && t->chain == chain) return true;
+    }
+    return false;
 }
 
 void members_told(struct cluster *c, const struct wire_head *h, const char *url, const struct wire_vector *v)
@@ -236,6 +246,7 @@ static void take_members(struct cluster *c, const struct care *j)
         const struct member *m = &j->member[i];
         if (m->node == c->own.node) {
             c->removed = m->state == MEMBER_REMOVED;
+            if (c->removed) life_end(c, CLUSTER_LIFE_EMPTY, 0);
             continue;
         }
         struct known_node *k = find_or_add(c, m->node);
@@ -511,6 +522,30 @@ bool members_backlog(struct cluster *c, uint64_t node, uint64_t *ret_it_lacks, u
     return true;
 }
 
+/* Another node answers under its URL: its disk is lost, or it moved. */
+static bool replaced(const struct cluster *c, const struct known_node *k)
+{
+    for (unsigned i = 0; k->url != NULL && k->state == MEMBER_ACTIVE && i < c->peers; i++)
+        if (strcmp(c->peer[i].url, k->url) == 0) return c->peer[i].node != 0 && c->peer[i].node != k->node;
+    return false;
+}
+
+void members_alarms(struct cluster *c, json_t *list)
+{
+    int64_t now = clock_mono_ms();
+    for (unsigned i = 0; i < c->known_count; i++) {
+        const struct known_node *k = &c->known[i];
+        int64_t silent = now - (k->heard_ms > 0 ? k->heard_ms : k->first_ms);
+        unsigned long long node = k->node;
+        if (k->state != MEMBER_ACTIVE || (silent < SILENT_MS && !replaced(c, k))) continue;
+        status_alarm(list,
+                     "member %llu (%s) %s: it holds back what could be forgotten; if it will not come back: "
+                     "sync-member remove %llu",
+                     node, k->url == NULL ? "no URL" : k->url,
+                     replaced(c, k) ? "is another node by now" : "was not heard of for an hour or more", node);
+    }
+}
+
 json_t *members_status(struct cluster *c)
 {
     static const char *const states[] = { "new", "active", "removed" };
@@ -520,6 +555,7 @@ json_t *members_status(struct cluster *c)
         const struct known_node *k = &c->known[i];
         json_t *o = json_pack("{s:I, s:s?, s:s}", "node", (json_int_t)k->node, "url", k->url, "state",
                               states[k->state <= MEMBER_REMOVED ? k->state : 0]);
+        json_object_set_new(o, "replaced", json_boolean(replaced(c, k)));
         json_object_set_new(o, "heard_ms_ago", k->heard_ms == 0 ? json_null() : json_integer(now - k->heard_ms));
         json_array_append_new(list, o);
     }

@@ -50,6 +50,7 @@ static void pull_failed(struct peer *p, const char *why)
 static void applied(struct apply_job *a, int status)
 {
     struct peer *p = a->data;
+    if (status == 0 && a->result == FOREIGN_FORK) life_fork(p->c, p, a->m.ops.stream, a->m.ops.node);
     if (status != 0)
         pull_failed(p, a->item.err.msg[0] ? a->item.err.msg : err_text(status));
     else if (a->result != FOREIGN_APPLIED)
@@ -74,6 +75,7 @@ static void answer_cb(void *data, int error, const struct client_answer *a)
             snprintf(why, sizeof why, "status %d: %.*s", a->status, (int)(a->body_len > 120 ? 120 : a->body_len),
                      a->body);
         peer_error(p, "asking it for ops: %s", why);
+        if (a->status == 409) life_fork(p->c, p, p->pull_job->from.stream, p->pull_job->from.node);
         if (a->status == 410) snapshot_want(p->c, p, "its log begins behind what this node has");
         pull_end(p, false, p->pull_job->from.pos, false);
         return;

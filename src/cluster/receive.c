@@ -113,7 +113,7 @@ static void apply_done(struct lane_item *item, int status)
         c->ops_in += j->m.ops.count;
         cluster_lacks(c, j->lacks);
         if (j->result == FOREIGN_APPLIED) cluster_applied(c, &j->pos, false);
-        if (j->result == FOREIGN_FORK) {
+        if (j->result == FOREIGN_FORK) { /* anybody may say so: acted on when a peer says it on our own connection */
             c->forks++;
             log_error("cluster", "two histories of stream %llu meet here", (unsigned long long)j->m.ops.stream);
         }
@@ -195,7 +195,10 @@ static const struct repl_entry *find_entry(const struct repl_entry *v, size_t co
 
 static void told(struct cluster *c, struct wire_message *m)
 {
-    if (m->head.node == c->own.node) return;
+    if (m->head.node == c->own.node) {
+        life_twin(c, m->head.stream, false);
+        return;
+    }
     m->vector.count = members_filter(c, m->vector.entry, m->vector.count);
     members_told(c, &m->head, NULL, &m->vector);
     inbound(c, &m->head);
@@ -302,6 +305,8 @@ static void page_done(struct read_item *item, int status)
     struct page_job *j = container_of(item, struct page_job, item);
     struct cluster *c = j->c;
     struct cluster_request *r = serve_end(j->serve);
+    if (status == E_CONFLICT && j->pos.node == c->own.node && members_said(c, j->stream, j->from - 1, j->chain))
+        life_fork(c, NULL, j->stream, c->own.node);
     if (r != NULL && status != 0) {
         reply_error(r, err_status(status), item->err.msg[0] ? item->err.msg : err_text(status));
     } else if (r != NULL) {

@@ -30,6 +30,7 @@ struct fetch {
     struct arena arena;        /* the donor's vector */
     uint64_t life;             /* its stream */
     struct wire_snapshot from; /* in the arena */
+    struct stream_pos *cover;  /* of the same, what it had: not of streams with two histories */
     bool begun, forget, whole; /* head came; see page_span; the last page came */
     bool asked, failed;
     unsigned applying; /* jobs in the lane */
@@ -107,7 +108,7 @@ static int merge_run(struct lane_item *item, struct change *ch, struct err *err)
 {
     struct merge_job *j = container_of(item, struct merge_job, item);
     const struct fetch *f = j->f;
-    struct page_span span = { .from = j->from, .v = f->from.v, .count = f->from.count, .forget = f->forget };
+    struct page_span span = { .from = j->from, .v = f->cover, .count = f->from.count, .forget = f->forget };
     struct wire_message m;
     struct arena arena;
     if (j->body == NULL) return change_snapshot_end(ch, f->from.v, f->from.count, &j->again);
@@ -206,6 +207,12 @@ static int take_head(struct fetch *f, const struct client_answer *a, struct err 
     if (rc != 0) return rc;
     f->life = m.head.stream;
     f->from = m.snapshot;
+    f->cover = arena_alloc(&f->arena, (f->from.count + 1) * sizeof *f->cover);
+    if (f->cover == NULL) return err_set(err, E_TOO_LARGE, "its vector is too long");
+    for (size_t i = 0; i < f->from.count; i++) {
+        f->cover[i] = f->from.v[i];
+        if (life_split(f->c, f->cover[i].stream)) f->cover[i].pos = 0;
+    }
     f->forget = must_forget(f);
     f->begun = true;
     return 0;

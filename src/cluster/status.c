@@ -86,7 +86,7 @@ static void count_status(const struct cluster *c, json_t *o)
     json_object_set_new(o, "removed", json_boolean(c->removed));
 }
 
-static void __attribute__((format(printf, 2, 3))) raise_alarm(json_t *list, const char *fmt, ...)
+void status_alarm(json_t *list, const char *fmt, ...)
 {
     char text[400];
     va_list args;
@@ -97,22 +97,29 @@ static void __attribute__((format(printf, 2, 3))) raise_alarm(json_t *list, cons
 }
 
 /* What needs somebody's eye: it mends itself, or it does not, but it should not have come to it. */
-static json_t *alarms(const struct cluster *c)
+static json_t *alarms(struct cluster *c)
 {
+    static const char *const began[] = {
+        [CLUSTER_LIFE_STREAM] = "this life began because the stream of the one before had forked",
+        [CLUSTER_LIFE_NODE] =
+            "this life began because the file was a copy of another node's: it has a node id of its own",
+        [CLUSTER_LIFE_EMPTY] = "this life began empty because the node was removed: its file was set aside",
+    };
     json_t *list = json_array();
-    if (c->removed) raise_alarm(list, "this node was removed from the mesh");
-    if (c->forks > 0)
-        raise_alarm(list, "a peer held another history of this node's stream (%llu times)", count(c->forks));
+    if (c->o.life != CLUSTER_LIFE_SAME) status_alarm(list, "%s", began[c->o.life]);
+    if (c->removed) status_alarm(list, "this node was removed from the mesh");
+    if (c->forks > 0) status_alarm(list, "two histories of a stream met, %llu times", count(c->forks));
     if (c->divergent > 0)
-        raise_alarm(list, "%llu rows differed among nodes that all had them, %llu of these here", count(c->divergent),
-                    count(c->divergent_here));
-    if (c->held_ops > 0) raise_alarm(list, "%llu ops are held that this program cannot apply", count(c->held_ops));
+        status_alarm(list, "%llu rows differed among nodes that all had them, %llu of these here", count(c->divergent),
+                     count(c->divergent_here));
+    if (c->held_ops > 0) status_alarm(list, "%llu ops are held that this program cannot apply", count(c->held_ops));
     if (c->counted.far_future > 0)
-        raise_alarm(list, "%llu ops came from more than a minute ahead: some clock is wrong",
-                    count(c->counted.far_future));
+        status_alarm(list, "%llu ops came from more than a minute ahead: some clock is wrong",
+                     count(c->counted.far_future));
     if (c->snapshot_failures > 0)
-        raise_alarm(list, "a snapshot is needed (%s) and failed %u times", c->snapshot_why, c->snapshot_failures);
-    if (c->scrub_error[0] != 0) raise_alarm(list, "the last scrub came to nothing: %s", c->scrub_error);
+        status_alarm(list, "a snapshot is needed (%s) and failed %u times", c->snapshot_why, c->snapshot_failures);
+    if (c->scrub_error[0] != 0) status_alarm(list, "the last scrub came to nothing: %s", c->scrub_error);
+    members_alarms(c, list);
     return list;
 }
 

@@ -36,6 +36,7 @@ int node_open(struct node *n, uv_loop_t *loop, const struct node_options *o, str
     n->loop = loop;
     n->lifetimes = o->limits.lifetimes;
     n->change.lifetimes = &n->lifetimes;
+    n->change.new_node = o->new_id;
     int rc = open_parts(n, o, err);
     if (rc) {
         node_close(n, NULL, NULL);

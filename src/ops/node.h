@@ -13,6 +13,7 @@ struct node_options {
     const char *path;                    /* borrowed during node_open */
     bool serving;                        /* take the one-server lock of the file */
     bool reads_only;                     /* no writer: lane is NULL */
+    bool new_id;                         /* the file was copied: another node id */
     bool relaxed;                        /* no fsync at commit, only at checkpoints */
     int busy_ms;                         /* longest wait for another process's write; 0: 5000 */
     unsigned readers;                    /* connections; below the number of pool threads */

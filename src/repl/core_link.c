@@ -253,12 +253,14 @@ static bool believe(struct repl_core *core, unsigned p, const struct batch *answ
 }
 
 /* Our node id, said by somebody: a URL of our own. One said by two URLs counts once. False: this link is no peer. */
-static bool identify(struct repl_core *core, unsigned p, uint64_t node)
+static bool identify(struct repl_core *core, unsigned p, uint64_t node, uint64_t live)
 {
     struct link *l = &core->link[p];
     if (node == core->c.node && !MUTANT(SELF_COUNTS)) {
+        bool self = live == 0 || live == core_own(core)->stream;
         l->node = node;
-        leave(core, p, REPL_SELF, NEVER, true);
+        /* another life of this id (a copied file): one of both takes another id */
+        leave(core, p, self ? REPL_SELF : REPL_TWIN, self ? NEVER : core->now_ms + REDIAL_SLOW_MS, true);
         return false;
     }
     for (unsigned q = 0; q < core->c.peers; q++) {
@@ -302,7 +304,7 @@ static void on_hello(struct repl_core *core, unsigned p, const struct repl_event
     struct link *l = &core->link[p];
     if (l->state != REPL_HELLO) return;
     forget_former(core, p, e->node);
-    if (!identify(core, p, e->node)) return;
+    if (!identify(core, p, e->node, e->live)) return;
     if (l->barred == REPL_TWIN) l->barred = REPL_DOWN; /* it speaks for its node now */
     l->original = false;
     l->mute = 0;

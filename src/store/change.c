@@ -41,7 +41,8 @@ static int identity(struct change *c, struct store_tx *tx)
     struct local_value v;
     int rc = tx->v->local_get(tx, "node", c->scratch, &v);
     if (rc == 0) c->origin.node = local_u64(&v);
-    if (rc == E_NOT_FOUND || (rc == 0 && c->origin.node == 0)) {
+    if (rc == E_NOT_FOUND || (rc == 0 && (c->origin.node == 0 || c->new_node))) {
+        c->new_node = false;
         do c->origin.node = draw(c, 63);
         while (c->origin.node == 0);
         rc = local_put_u64(tx, "node", c->origin.node);

@@ -34,6 +34,7 @@ struct change {
     /* set by the owner before change_open, the rest zeroed */
     const struct lifetimes *lifetimes;
     const struct clock *clock;           /* NULL: the real one. Read by the lane only */
+    bool new_node;                       /* change_open takes a new node id: the file was copied */
     uint64_t (*random)(void *data);      /* for node and stream ids; NULL: the kernel's */
     void *random_data;
     /* the present transaction */
@@ -174,6 +175,13 @@ int change_original_look(struct store_tx *tx, const struct memory *m, int64_t no
  * ahead; an echo is a no-op, and so is a row deleted here since. *ret_applied: 1 changed something, 0 nothing to do
  * (*ret, may be NULL, is the visible row where there is one). Makes an op of ours. */
 int change_original(struct change *c, const struct memory *m, int *ret_applied, struct row *ret);
+
+/* ---- forks (change_fork.c) --------------------------------------------------------------------------------------- */
+/* Says the ops of a former stream of this node, those beyond `after`, once more in its own: the same versions.
+ * *ret_last: where to go on; 0: there were none. */
+int change_repeat(struct change *c, uint64_t stream, uint64_t after, size_t limit, uint64_t *ret_last);
+/* The stream as if nothing of it had ever come; rows stay. It comes again from those who have it. */
+int change_stream_forget(struct change *c, uint64_t stream);
 
 /* ---- trimming (change_trim.c) ------------------------------------------------------------------------------------ */
 /* Ops of a stream up to `to` leave the log, some thousands at a time; more: call again. */

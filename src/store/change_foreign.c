@@ -166,6 +166,7 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
     bool known = rc == 0;
     if (rc == E_NOT_FOUND) *ret_pos = (struct stream_pos){ .stream = f->stream, .node = f->node };
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
+    if (ret_pos->node == 0) ret_pos->node = f->node;
     rc = compare_chains(c, f, ret_pos, ret, &from);
     if (rc != 0 || *ret != FOREIGN_APPLIED || (from == f->count && known)) return rc;
     /* what fails in an item without a savepoint fails the batch, which runs again with them */

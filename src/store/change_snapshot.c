@@ -264,7 +264,7 @@ int change_snapshot_page(struct change *c, const void *records, size_t len, cons
     struct came ids = { 0 }, links = { 0 };
     struct arena one, keys;
     struct reader in;
-    bool first = span->from.section == SECTION_IDS && span->from.after == NULL;
+    bool first = !span->repair && span->from.section == SECTION_IDS && span->from.after == NULL;
     int rc = first ? pass_begin(c, span) : 0;
     if (rc == 0) rc = 1;
     arena_init(&one, CHANGE_ARENA_MAX);
@@ -334,6 +334,11 @@ int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t cou
         if (v[i].left) {
             rc = c->tx->v->stream_put(c->tx, &v[i]);
             continue;
+        }
+        if (here.pos == v[i].pos && here.chain < v[i].chain) { /* of two histories every store takes the same */
+            rc = change_stream_forget(c, v[i].stream);
+            if (rc != 0) return rc;
+            here.pos = 0;
         }
         if (here.pos < v[i].pos) {
             rc = jump(c, &v[i], here.node);

@@ -263,7 +263,7 @@ class Mesh:
 
     def __exit__(self, kind, value, trace):
         if kind is not None:
-            for n in self.nodes:
+            for n in self.nodes + self.extra:
                 if os.path.exists(n.log):
                     print('--- %s\n%s' % (n.name, n.tail()[-1500:]), file=sys.stderr)
         self.close()

@@ -204,6 +204,30 @@ static void a_url_of_our_own_never_counts(void **state)
     rig_close(&r);
 }
 
+static void another_life_of_our_id_never_counts_and_is_asked_again(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, 2);
+    rig_step(&r, rig_event(&r, REPL_CONNECTED, 0));
+    struct repl_event e = rig_event(&r, REPL_HELLO_OK, 0);
+    e.node = OWN_NODE;
+    e.live = OWN_STREAM + 1; /* a copied file, started beside ours */
+    e.whole = true;
+    rig_step(&r, e);
+    assert_int_equal(rig_state(&r, 0), REPL_TWIN);
+    rig_hello(&r, 1, 3, 0, NULL, 0);
+    rig_commit(&r, 1);
+    rig_sent(&r, 1, 1, 1);
+    rig_track(&r, 1, OWN_STREAM, 1, 3);
+    rig_ack(&r, 1, 1);
+    assert_int_equal(r.answers == 1 && r.answer[0].result == REPL_MET, 0); /* two of three, whatever it says */
+    rig_until(&r, r.now + 6000);
+    rig_hello(&r, 0, 4, 0, NULL, 0); /* it took an id of its own */
+    assert_int_equal(rig_state(&r, 0), REPL_UP);
+    rig_close(&r);
+}
+
 static void two_urls_of_one_node_count_once(void **state)
 {
     (void)state;
@@ -504,6 +528,7 @@ int main(void)
         cmocka_unit_test(a_starving_link_asks_where_the_peer_stands),
         cmocka_unit_test(forks_are_told_and_do_not_count),
         cmocka_unit_test(a_url_of_our_own_never_counts),
+        cmocka_unit_test(another_life_of_our_id_never_counts_and_is_asked_again),
         cmocka_unit_test(two_urls_of_one_node_count_once),
         cmocka_unit_test(a_url_with_a_new_node_behind_it),
         cmocka_unit_test(the_original_acks_one_by_one),

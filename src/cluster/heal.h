@@ -1,0 +1,54 @@
+/* heal.h - what keeps the mesh whole beside the links: members, lives, scrubs, snapshots. Loop thread only. Included by
+ * internal.h. */
+#ifndef AIM_CLUSTER_HEAL_H
+#define AIM_CLUSTER_HEAL_H
+
+#include "cluster/cluster.h"
+#include "cluster/wire.h"
+
+struct known_node;
+struct peer;
+
+/* members.c */
+void members_told(struct cluster *c, const struct wire_head *h, const char *url, const struct wire_vector *v);
+struct known_node *members_find(struct cluster *c, uint64_t node);
+bool members_removed(struct cluster *c, uint64_t node);
+bool members_left(const struct cluster *c, uint64_t stream);
+void members_leave(struct cluster *c, const uint64_t *stream, size_t count);
+size_t members_filter(const struct cluster *c, struct repl_entry *v, size_t count);   /* in place; how many stay */
+/* Whether some node told that this is where it stands in a stream. */
+bool members_said(const struct cluster *c, uint64_t stream, uint64_t pos, uint64_t chain);
+void members_poll(struct cluster *c);
+int members_load(struct cluster *c, struct store_tx *tx, struct arena *a);
+void members_free(struct cluster *c);
+/* Ops this node has that the node did not tell, and the other way about. False: it told nothing yet. */
+bool members_backlog(struct cluster *c, uint64_t node, uint64_t *ret_it_lacks, uint64_t *ret_we_lack);
+json_t *members_status(struct cluster *c);
+void members_alarms(struct cluster *c, json_t *list);
+
+/* status.c */
+void status_alarm(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* life.c */
+void life_end(struct cluster *c, enum cluster_life how, uint64_t stream);   /* stream: the forked one */
+void life_poll(struct cluster *c);
+/* A life with our node id; answered: on our own connection. */
+void life_twin(struct cluster *c, uint64_t stream, bool answered);
+/* The peer (NULL: one that asked us) has another history of a stream of that node. */
+void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node);
+bool life_split(const struct cluster *c, uint64_t stream);
+int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c));   /* 0, or the lane's refusal */
+
+/* scrub.c */
+void scrub_ask(struct cluster *c, struct cluster_request *r);  /* one as soon as may be; its result as JSON */
+void scrub_poll(struct cluster *c);
+void scrub_stop(struct cluster *c);
+void scrub_serve(struct cluster *c, struct cluster_request *r);
+
+/* snapshot.c */
+void snapshot_want(struct cluster *c, struct peer *from, const char *why);   /* from NULL: anyone; why is constant */
+void snapshot_poll(struct cluster *c);
+void snapshot_stop(struct cluster *c);
+void snapshot_serve(struct cluster *c, struct cluster_request *r);
+
+#endif
