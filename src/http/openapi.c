@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/json.h"
 #include "http/ask.h"
 
@@ -86,6 +87,48 @@ static json_t *object_schema(const struct arg *args, bool body_only)
 }
 
 /* ---- routes ----------------------------------------------------------------------------------------------------- */
+/* Headers that decode.c reads, by what an operation does. */
+static const struct {
+    const char *name, *type, *doc;
+    unsigned effects; /* bits of op_effect */
+} ask_headers[] = {
+    { "X-Write-Quorum", "integer", "Nodes that must have this write; default: the server's setting", 1u << OP_WRITE },
+    { "Idempotency-Key", "string", "Sent again with the same request, it has one effect", 1u << OP_WRITE },
+    { "X-Wait-Pos", "string", "An answer's X-Pos: read when this node has it", 1u << OP_READ | 1u << OP_TOUCH },
+    { "X-Wait-Ms", "integer", "Longest wait for X-Wait-Pos; then 504", 1u << OP_READ | 1u << OP_TOUCH },
+};
+
+static void add_header(json_t *list, const char *name, const char *type, const char *doc)
+{
+    json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s, s:{s:s}}", "name", name, "in", "header", "required", 0,
+                                          "description", doc, "schema", "type", type));
+}
+
+static void header_parameters(const struct op *op, json_t *list)
+{
+    if (!op->anonymous) add_header(list, "X-Agent-Id", "string", "Who is asking");
+    for (size_t i = 0; i < ARRAY_LEN(ask_headers); i++)
+        if (ask_headers[i].effects >> op->effect & 1)
+            add_header(list, ask_headers[i].name, ask_headers[i].type, ask_headers[i].doc);
+}
+
+/* What a write's answers tell beside their body. */
+static void write_answers(json_t *answers, const char *status)
+{
+    json_t *headers =
+        json_pack("{s:{s:s, s:{s:s}}, s:{s:s, s:{s:s}}, s:{s:s, s:{s:[s,s,s]}}}", "X-Pos", "description",
+                  "Position of the write, for X-Wait-Pos", "schema", "type", "string", "X-Quorum-Acks", "description",
+                  "Nodes that have it, this one included", "schema", "type", "integer", "X-Durability", "description",
+                  "Whose disks have it", "schema", "enum", "local", "quorum", "all");
+    json_t *unmet =
+        json_pack("{s:s, s:O}", "description",
+                  "quorum_not_met: {error, got, needed, reason, outcome}; outcome is pending or not_applied. "
+                  "Safe to repeat after Retry-After",
+                  "headers", headers);
+    json_object_set_new(json_object_get(answers, status), "headers", headers);
+    json_object_set_new(answers, "503", unmet);
+}
+
 static json_t *parameters(const struct route *r)
 {
     json_t *list = json_array();
@@ -95,6 +138,7 @@ static json_t *parameters(const struct route *r)
         json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "name", name_of(d), "in", path ? "path" : "query",
                                               "required", path || (d->flags & ARG_REQUIRED), "schema", schema(d)));
     }
+    header_parameters(r->op, list);
     return list;
 }
 
@@ -133,6 +177,7 @@ static json_t *operation(const struct route *r)
     json_t *id = json_sprintf("%s_%s", verb_name(r->verb), r->op->name);
     json_object_set_new(o, "operationId", id);
     json_object_set_new(o, "parameters", parameters(r));
+    if (r->op->effect == OP_WRITE) write_answers(answers, status);
     if (r->body)
         json_object_set_new(o, "requestBody",
                             json_pack("{s:b, s:{s:{s:o}}}", "required", 1, "content", JSON_TYPE, "schema",

@@ -182,6 +182,22 @@ static void test_health_and_figures(void **state)
     reply_free(&r);
 }
 
+static json_t *pointer(json_t *o, const char *a, const char *b, const char *c)
+{
+    return json_object_get(json_object_get(json_object_get(o, a), b), c);
+}
+
+static bool takes_header(json_t *operation, const char *name)
+{
+    size_t i;
+    json_t *p;
+    json_array_foreach (json_object_get(operation, "parameters"), i, p) {
+        const char *at = json_string_value(json_object_get(p, "in"));
+        if (strcmp(at, "header") == 0 && strcmp(json_string_value(json_object_get(p, "name")), name) == 0) return true;
+    }
+    return false;
+}
+
 static void test_the_description_names_what_is_served(void **state)
 {
     struct reply_text r;
@@ -203,6 +219,12 @@ static void test_the_description_names_what_is_served(void **state)
     }
     json_t *body = json_object_get(json_object_get(json_object_get(paths, "/api/v1/memories"), "post"), "requestBody");
     assert_true(json_is_object(body));
+    operation = json_object_get(json_object_get(paths, "/api/v1/memories"), "post");
+    assert_non_null(json_object_get(pointer(operation, "responses", "201", "headers"), "X-Pos"));
+    assert_non_null(json_object_get(pointer(operation, "responses", "503", "headers"), "X-Quorum-Acks"));
+    assert_true(takes_header(operation, "Idempotency-Key") && !takes_header(operation, "X-Wait-Pos"));
+    operation = json_object_get(json_object_get(paths, "/api/v1/recall"), "get");
+    assert_true(takes_header(operation, "X-Wait-Pos") && !takes_header(operation, "Idempotency-Key"));
     reply_free(&r);
 }
 
