@@ -368,7 +368,8 @@ static void plan_gone(struct cluster *c, struct care *j)
         return;
     }
     if (!c->cover_taken) cover_take(c);
-    if (!c->cover_taken || now < c->gone_due_ms || !cover_held(c)) return;
+    /* not while a snapshot comes in: its pages may hold what a deletion is for */
+    if (!c->cover_taken || now < c->gone_due_ms || c->fetch != NULL || !cover_held(c)) return;
     memcpy(j->cover, c->cover, c->covers * sizeof *c->cover);
     j->gone = (struct trim_gone){ .kind = SIDE_TOMBSTONE,
                                   .before = hlc_of_us(clock_wall_us(NULL) - keep_us),
@@ -392,8 +393,8 @@ static int do_gone(struct care *j, struct change *ch)
     mem_free(j->after);
     j->after = last == NULL ? NULL : mem_strdup(last);
     if (last != NULL) return E_AGAIN;
-    if (j->gone.kind == SIDE_LINK_GONE) return 0;
-    j->gone.kind = SIDE_LINK_GONE;
+    if (j->gone.kind == SIDE_ARCHIVE) return 0;
+    j->gone.kind = j->gone.kind == SIDE_TOMBSTONE ? SIDE_LINK_GONE : SIDE_ARCHIVE;
     return E_AGAIN;
 }
 

@@ -232,6 +232,22 @@ int standards_refresh(struct change *c, const char *id)
     return rc;
 }
 
+int links_await(struct change *c, const char *id)
+{
+    struct store_tx *tx = c->tx;
+    struct side_row *side;
+    struct arena a;
+    size_t n = 0;
+    arena_init(&a, CHANGE_ARENA_MAX);
+    const char *prefix = arena_printf(&a, "%s%c", id, SEP);
+    int rc = prefix != NULL ? tx->v->side_scan(tx, SIDE_LINK, prefix, NULL, 1, &a, &side, &n) : E_TOO_LARGE;
+    if (rc == 0 && n == 0) rc = tx->v->side_by_key(tx, SIDE_LINK, id_key(id), &a, &side, &n);
+    if (rc == 0 && n == 0) rc = tx->v->side_by_key(tx, SIDE_STANDARD, id_key(id), &a, &side, &n);
+    if (rc == 0 && n > 0) rc = known_await(c, id);
+    arena_release(&a);
+    return rc;
+}
+
 int standard_apply(struct change *c, const struct version *v, const struct stamp *s)
 {
     struct store_tx *tx = c->tx;

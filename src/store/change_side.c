@@ -35,6 +35,11 @@ static int archive_show(struct change *c, struct side_row *side, struct arena *a
     return c->tx->v->archive_put(c->tx, &row, at, reason);
 }
 
+bool archive_gone(const struct side_row *side)
+{
+    return side->body_len == 1 && *(const uint8_t *)side->body == ARCHIVE_GONE;
+}
+
 int change_archive(struct change *c, const struct row *row, const char *archived_at, const char *reason)
 {
     struct buf b;
@@ -62,8 +67,7 @@ int change_sweep_copy(struct change *c, const struct row *row)
     int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, row->m.id, c->scratch, &side);
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
     /* somebody took it out of the archive already, where it was swept earlier */
-    bool purged =
-        rc == 0 && side.body_len == 1 && *(const uint8_t *)side.body == ARCHIVE_GONE && side.stamp.ver > row->stamp.ver;
+    bool purged = rc == 0 && archive_gone(&side) && side.stamp.ver > row->stamp.ver;
     time_print(now, c->now_us);
     rc = purged ? 0 : c->tx->v->archive_put(c->tx, row, now, "ttl_expired");
     return rc == 0 ? change_sweep(c, row) : rc;

@@ -48,17 +48,26 @@ static int forget_touches(struct change *c, const char *id, struct arena *a)
     return rc;
 }
 
+/* Whether the row says that something is deleted: of the archive, where rows and deletions are of one kind, by its
+ * form. */
+static bool says_gone(const struct side_row *side)
+{
+    return side->kind != SIDE_ARCHIVE || archive_gone(side);
+}
+
 int change_trim_gone(struct change *c, const struct trim_gone *t, const char *after, size_t limit,
                      const char **ret_last, size_t *ret_gone)
 {
     struct side_row *side;
     size_t n;
-    CHECK(t->kind == SIDE_TOMBSTONE || t->kind == SIDE_LINK_GONE);
+    CHECK(t->kind == SIDE_TOMBSTONE || t->kind == SIDE_LINK_GONE || t->kind == SIDE_ARCHIVE);
     *ret_last = NULL;
     *ret_gone = 0;
+    if (c->priv->now.merging) return 0; /* a page to come may hold what it is for */
     int rc = c->tx->v->side_scan(c->tx, t->kind, NULL, after, limit, c->scratch, &side, &n);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         const struct stamp *s = &side[i].stamp;
+        if (!says_gone(&side[i])) continue;
         bool all = s->ver < t->before && s->seq != 0;
         for (size_t m = 0; all && m < t->count; m++) all = cover_has(&t->member[m], s->stream, s->seq);
         if (!all && s->ver < t->before) { /* every member had the whole of a stream before it left */
@@ -68,8 +77,10 @@ int change_trim_gone(struct change *c, const struct trim_gone *t, const char *af
             if (rc == E_NOT_FOUND) rc = 0;
         }
         if (rc != 0 || !all) continue;
+        clock_follow(c, s->ver); /* an edit here must beat what other nodes still know of */
         rc = c->tx->v->side_remove(c->tx, t->kind, side[i].id);
         if (rc == 0 && t->kind == SIDE_TOMBSTONE) rc = forget_touches(c, side[i].id, c->scratch);
+        if (rc == 0 && t->kind == SIDE_TOMBSTONE) rc = links_await(c, side[i].id);
         ++*ret_gone;
     }
     if (rc == 0 && n == limit) *ret_last = side[n - 1].id;
