@@ -50,7 +50,7 @@ RULES = [
      any_of(BASE, r"(memory|repl|store)\.h", r"(memory|repl|store|net|cluster|ops|{door})/.+"),
      any_of(SYSTEM, r"jansson\.h")),
     (r"src/app/.*", r".+", any_of(SYSTEM, r"jansson\.h", r"uv\.h")),
-    (r"test/sim/.*", any_of(PURE_BASE, BASE, r"(memory|repl)/.+|store/change\.h", r"[a-z_0-9]+\.h"),
+    (r"test/sim/.*", any_of(PURE_BASE, BASE, r"(memory|repl)/.+|store/change(_snapshot)?\.h", r"[a-z_0-9]+\.h"),
      any_of(SYSTEM, r"cmocka\.h")),
     (r"(test/bench|chaos)/.*", any_of(BASE, r"(memory|repl|store)\.h", r"(net|chaos|bench)/.+", r"[a-z_0-9]+\.h"),
      any_of(SYSTEM, r"jansson\.h", r"uv\.h", r"cmocka\.h")),

@@ -64,6 +64,8 @@ enum repl_event_type {
     REPL_VECTOR,             /* told by a peer on its own connection (REPL_NO_PEER): node, vector, whole or changes */
     REPL_INBOUND,            /* a message of node arrived: it is alive; entry.stream: the one it writes (0: not said) */
     REPL_PULLED,             /* a pull ended: peer, gen of the PULL; ok; more: the source had more. After APPLIED */
+    REPL_COMING,             /* a snapshot is on its way that brings what vector[] says: not pulled until it is here or
+                              * another COMING says otherwise (an empty one: none is) */
     REPL_STOP,               /* draining: every tracker is answered with STOPPED */
 };
 struct repl_event {

@@ -9,6 +9,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "cluster/original.h"
+#include "store/change_snapshot.h"
 
 #define RING_BYTES (8u << 20)
 #define POLL_MS 100
@@ -71,25 +72,10 @@ static void answer(struct cluster *c, const struct repl_effect *f)
 /* ---- effects
  * ------------------------------------------------------------------------------------------------------- */
 
-/* One of the URLs leads here: there is one node less than they seemed to be. For good, so W stays what was asked for:
- * a promise is not lowered by what the network said. */
-static void found_self(struct peer *p)
-{
-    struct cluster *c = p->c;
-    if (p->self) return;
-    p->self = true;
-    c->nodes--;
-    peer_error(p, "is this node itself: it never counts");
-    json_t *text = json_sprintf("peer %s is this node itself: it never counts%s", p->url,
-                                c->writes > c->nodes ? ", and --quorum-writes can not be met" : "");
-    if (c->writes > c->nodes) log_warn("cluster", "%s", json_string_value(text));
-    json_array_append_new(c->warnings, text);
-}
-
 static void peer_state(struct peer *p, enum repl_link state)
 {
     if (state == REPL_UP) p->last_error[0] = 0;
-    if (state == REPL_SELF) found_self(p);
+    if (state == REPL_SELF) peer_error(p, "is this node itself: it never counts");
     if (state == REPL_TWIN)
         peer_error(p, p->node == p->c->own.node ? "is another life with this node's id"
                                                 : "is a node another URL reached first: it counts once");
@@ -400,7 +386,7 @@ struct start_job {
     struct arena arena;
     struct stream_pos *pos;
     size_t count;
-    bool lacks;
+    bool lacks, ahead;
 };
 
 static int start_run(struct read_item *item, struct store_tx *tx, struct err *err)
@@ -410,6 +396,7 @@ static int start_run(struct read_item *item, struct store_tx *tx, struct err *er
     if (rc == 0) rc = original_load(j->c, tx, &j->arena);
     if (rc == 0) rc = members_load(j->c, tx, &j->arena);
     if (rc == 0) rc = change_lacks(tx, &j->arena, &j->lacks);
+    if (rc == 0) rc = change_ahead(tx, &j->arena, &j->ahead);
     return rc == 0 ? 0 : err_set(err, rc, "reading the replication state: %s", tx->err == NULL ? "" : tx->err->msg);
 }
 
@@ -423,6 +410,8 @@ static void start_done(struct read_item *item, int status)
         for (size_t i = 0; i < j->count; i++)
             if (j->pos[i].stream != c->own.stream) cluster_applied(c, &j->pos[i], false);
         cluster_lacks(c, j->lacks);
+        c->ahead = j->ahead;
+        c->ahead_ms = clock_mono_ms();
         c->ready_by_ms = clock_mono_ms() + READY_MS;
         uv_timer_start(&c->poll, poll_cb, POLL_FIRST_MS, POLL_MS);
         struct repl_event e = { .type = REPL_TICK };

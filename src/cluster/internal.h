@@ -53,7 +53,6 @@ struct peer {
     struct client *link;             /* NULL: none */
     uint32_t gen;                    /* of link */
     bool original;
-    bool self;                       /* its URL leads to this node */
     enum wire_kind asked[ASKED_MAX]; /* what the unanswered requests were, oldest first */
     unsigned asked_count;
     size_t unsent;                   /* of link, when last looked at */
@@ -132,6 +131,11 @@ struct cluster {
     struct fetch *fetch;             /* a snapshot on its way to us; NULL: none */
     bool lacks;                      /* a stream left the vector that is not whole here */
     bool snapshot_wanted;
+    bool snapshot_torn;              /* one failed: the lane is to be told */
+    bool ahead, ahead_busy;          /* rows may be newer than our vector */
+    struct stream_pos *ahead_until;  /* owned: until then; NULL: unknown */
+    size_t ahead_count;
+    int64_t ahead_ms;                /* since then */
     const char *snapshot_why;
     struct peer *snapshot_from;      /* whom to ask first; NULL: anyone */
     int64_t snapshot_retry_ms;

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "cluster/internal.h"
 #include "repl/hlc.h"
+#include "store/change_snapshot.h"
 
 #define PATH "/api/v1/sync/scrub"
 #define ANSWER_MS 60000

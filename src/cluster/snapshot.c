@@ -2,8 +2,11 @@
  * both sides go on working; and the pages others ask us for.
  *
  *   wanted ─peer met─▶ CONNECTING ─▶ HEAD (its vector) ─▶ PAGES (one asked for, two in the lane at most) ─last
- *   one─▶ END: the vector becomes the greater of both ─▶ done          any failure ─▶ wanted, after a pause
- *          └▶ ops came meanwhile that the vector covers ─▶ PAGES from the first
+ *   one─▶ CLOSING (its vector again) ─▶ END: ours becomes the greater of its first and ours ─▶ done
+ *   any failure ─▶ wanted, after a pause
+ *
+ * Rows of the pages may be newer than our vector, until all of its second one is here. If that does not come about for
+ * AHEAD_MS, or the donor was lost in the middle, they are said anew by ops of ours (store/change_ahead.c).
  *
  * Pages are stateless at the donor: the asker says where the last one ended. If another life answers, its file may
  * be another one: we begin anew. */
@@ -15,11 +18,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cluster/internal.h"
+#include "store/change_snapshot.h"
 
 #define PAGE_ROWS 512
 #define PAGES_APPLYING 2
 #define ANSWER_MS 30000
 #define RETRY_MS 1000
+#define AHEAD_MS 30000
 #define HELD_PAGE 256
 #define PATH "/api/v1/sync/snapshot"
 
@@ -27,14 +32,16 @@ struct fetch {
     struct cluster *c;
     struct peer *p;
     struct client *client;
-    struct arena arena;        /* the donor's vector */
-    uint64_t life;             /* its stream */
-    struct wire_snapshot from; /* in the arena */
-    struct stream_pos *cover;  /* of the same, what it had: not of streams with two histories */
-    bool begun, forget, whole; /* head came; see page_span; the last page came */
-    bool asked, failed;
-    unsigned applying; /* jobs in the lane */
-    struct page_at at; /* where the last page ended; after is owned */
+    struct arena arena;                /* the donor's vector */
+    uint64_t life;                     /* its stream */
+    struct wire_snapshot from;         /* in the arena */
+    struct stream_pos *cover;          /* of the same, what it had: not of streams with two histories */
+    bool begun, whole, closed;         /* the head came; the last page; the second vector, or word that it will not */
+    struct wire_snapshot then;         /* the second vector, in the arena */
+    bool clean;                        /* no rows were ahead of our vector before */
+    bool ending, asked, failed, lacks; /* lacks: at the end still, see change_lacks */
+    unsigned applying;                 /* jobs in the lane */
+    struct page_at at;                 /* where the last page ended; after is owned */
     uint64_t pages, bytes;
     int64_t began_ms;
 };
@@ -45,12 +52,25 @@ struct merge_job {
     struct fetch *f;
     char *body; /* owned; NULL: the end */
     size_t body_len;
-    bool again;          /* result of the end */
     struct page_at from; /* after is owned */
+    bool lacks;          /* result of the end */
+};
+
+/* The word that nothing more comes of a snapshot. */
+struct stop_job {
+    struct lane_item item;
+    struct cluster *c;
+};
+
+/* What is newer than our vector: over, or said anew. */
+struct ahead_job {
+    struct lane_item item;
+    struct cluster *c;
+    bool over;
+    size_t said;
 };
 
 static void ask(struct fetch *f);
-static void begin_anew(struct fetch *f);
 
 /* ---- the end of a fetch ------------------------------------------------------------------------------------------ */
 
@@ -63,13 +83,42 @@ static void drop_client(struct fetch *f)
     client_free(client);
 }
 
+/* What it brings is not pulled meanwhile. */
+static void coming(struct cluster *c, const struct stream_pos *v, size_t count)
+{
+    struct repl_event e = { .type = REPL_COMING, .vector_count = count };
+    struct repl_entry *at = mem_alloc((count + 1) * sizeof *at);
+    for (size_t i = 0; i < count; i++) at[i] = (struct repl_entry){ .stream = v[i].stream, .pos = v[i].pos };
+    e.vector = at;
+    cluster_feed(c, &e);
+    mem_free(at);
+}
+
+/* From here on it is waited for what the donor had at the end, if it is known. */
+static void ahead_begin(const struct fetch *f)
+{
+    struct cluster *c = f->c;
+    size_t count = f->then.count;
+    mem_free(c->ahead_until);
+    c->ahead_until = NULL;
+    c->ahead = true;
+    c->ahead_ms = clock_mono_ms();
+    if (f->failed || !f->clean || f->from.ahead || f->then.ahead || count == 0) return;
+    c->ahead_until = mem_alloc(count * sizeof *c->ahead_until);
+    memcpy(c->ahead_until, f->then.v, count * sizeof *c->ahead_until);
+    c->ahead_count = count;
+}
+
 /* Frees the fetch once nothing of it is in the lane. */
 static void fetch_rest(struct fetch *f)
 {
     struct cluster *c = f->c;
     if (f->applying > 0) return;
     drop_client(f);
+    c->snapshot_torn = c->snapshot_torn || (f->failed && f->pages > 0);
+    if (f->pages > 0) ahead_begin(f);
     c->fetch = NULL;
+    coming(c, NULL, 0);
     arena_release(&f->arena);
     mem_free((char *)(uintptr_t)f->at.after);
     mem_free(f);
@@ -91,12 +140,12 @@ static void fetch_done(struct fetch *f)
 {
     struct cluster *c = f->c;
     int64_t took = clock_mono_ms() - f->began_ms;
-    log_info("cluster", "merged the state of %s: %llu pages, %llu KiB in %lld ms%s", f->p->url,
-             (unsigned long long)f->pages, (unsigned long long)(f->bytes >> 10), (long long)took,
-             f->forget ? "; what it had seen and holds no more is gone" : "");
+    log_info("cluster", "merged the state of %s: %llu pages, %llu KiB in %lld ms", f->p->url,
+             (unsigned long long)f->pages, (unsigned long long)(f->bytes >> 10), (long long)took);
     c->snapshots++;
     c->snapshot_wanted = c->lacks = false;
     c->snapshot_from = NULL;
+    cluster_lacks(c, f->lacks);
     for (size_t i = 0; i < f->from.count; i++)
         if (f->from.v[i].stream != c->own.stream && !f->from.v[i].left) cluster_applied(c, &f->from.v[i], false);
     fetch_rest(f);
@@ -108,10 +157,14 @@ static int merge_run(struct lane_item *item, struct change *ch, struct err *err)
 {
     struct merge_job *j = container_of(item, struct merge_job, item);
     const struct fetch *f = j->f;
-    struct page_span span = { .from = j->from, .v = f->cover, .count = f->from.count, .forget = f->forget };
+    struct page_span span = { .from = j->from, .v = f->cover, .count = f->from.count };
     struct wire_message m;
     struct arena arena;
-    if (j->body == NULL) return change_snapshot_end(ch, f->from.v, f->from.count, &j->again);
+    if (j->body == NULL) {
+        int end = change_snapshot_end(ch, f->from.v, f->from.count);
+        j->lacks = ch->lacks;
+        return end;
+    }
     arena_init(&arena, 1u << 20);
     int rc = wire_read(j->body, j->body_len, &arena, &m, err);
     if (rc == 0) {
@@ -133,6 +186,7 @@ static void merge_done(struct lane_item *item, int status)
     struct fetch *f = j->f;
     struct cluster *c = f->c;
     bool end = j->body == NULL;
+    f->lacks = j->lacks;
     f->applying--;
     mem_free(j->body);
     mem_free((char *)(uintptr_t)j->from.after);
@@ -142,11 +196,9 @@ static void merge_done(struct lane_item *item, int status)
         fetch_fail(f, j->item.err.msg);
     else if (c->closing)
         fetch_fail(f, "this node ends");
-    else if (end && j->again)
-        begin_anew(f);
     else if (end)
         fetch_done(f);
-    else if (f->whole)
+    else if (f->closed)
         merge_end(f);
     else if (!f->asked)
         ask(f);
@@ -181,22 +233,14 @@ static int merge_submit(struct fetch *f, char *body, size_t len)
 
 static void merge_end(struct fetch *f)
 {
-    if (f->applying > 0) return;
+    if (f->applying > 0 || f->ending) return;
+    f->ending = true;
     int rc = merge_submit(f, NULL, 0);
     if (rc != 0) fetch_fail(f, err_text(rc));
 }
 
 /* ---- asking
  * ------------------------------------------------------------------------------------------------------- */
-
-/* Ops the donor's log lacks may have been deletions, and what they deleted may be here still. */
-static bool must_forget(const struct fetch *f)
-{
-    const struct cluster *c = f->c;
-    for (size_t i = 0; i < f->from.count; i++)
-        if (!f->from.v[i].left && f->from.v[i].trimmed > repl_position(c->core, f->from.v[i].stream)) return true;
-    return c->lacks;
-}
 
 static int take_head(struct fetch *f, const struct client_answer *a, struct err *err)
 {
@@ -213,9 +257,21 @@ static int take_head(struct fetch *f, const struct client_answer *a, struct err 
         f->cover[i] = f->from.v[i];
         if (life_split(f->c, f->cover[i].stream)) f->cover[i].pos = 0;
     }
-    f->forget = must_forget(f);
     f->begun = true;
+    coming(f->c, f->cover, f->from.count);
     return 0;
+}
+
+/* No matter if it is not to be had: the state is here. */
+static void take_closing(struct fetch *f, const struct client_answer *a)
+{
+    struct wire_message m;
+    struct err err = { 0 };
+    bool fine = a != NULL && a->status == 200 && wire_read(a->body, a->body_len, &f->arena, &m, &err) == 0;
+    if (fine && m.head.kind == WIRE_SNAPSHOT && m.head.stream == f->life) f->then = m.snapshot;
+    f->closed = true;
+    drop_client(f);
+    merge_end(f);
 }
 
 static int take_page(struct fetch *f, const struct client_answer *a, struct err *err)
@@ -248,6 +304,10 @@ static void answer_cb(void *data, int error, const struct client_answer *a)
     struct err err = { 0 };
     if (f->failed || f->client == NULL) return;
     f->asked = false;
+    if (f->whole) {
+        take_closing(f, error == 0 ? a : NULL);
+        return;
+    }
     if (error != 0) {
         fetch_fail(f, err_text(error));
         return;
@@ -258,14 +318,14 @@ static void answer_cb(void *data, int error, const struct client_answer *a)
                               : take_head(f, a, &err);
     if (rc != 0)
         fetch_fail(f, err.msg);
-    else if (!f->whole && f->applying < PAGES_APPLYING)
+    else if (f->applying < PAGES_APPLYING)
         ask(f);
 }
 
 static void put_path(const struct fetch *f, struct buf *path)
 {
     buf_puts(path, PATH);
-    if (!f->begun) return;
+    if (!f->begun || f->whole) return;
     buf_printf(path, "?section=%u", f->at.section);
     if (f->at.after == NULL) return;
     buf_puts(path, "&after=");
@@ -301,24 +361,12 @@ static void connected(void *data, int error)
         ask(f);
 }
 
-/* The same vector holds: pages are never older than it. */
-static void begin_anew(struct fetch *f)
-{
-    mem_free((char *)(uintptr_t)f->at.after);
-    f->at = (struct page_at){ 0 };
-    f->whole = false;
-    if (f->client != NULL)
-        ask(f);
-    else
-        fetch_fail(f, "its connection ended, and the state is needed once more");
-}
-
 static void closed(void *data, int error)
 {
     struct fetch *f = data;
     if (f->failed || f->client == NULL) return;
     if (f->whole) /* all is here; the lane has the rest */
-        drop_client(f);
+        take_closing(f, NULL);
     else
         fetch_fail(f, err_text(error));
 }
@@ -334,6 +382,7 @@ static void fetch_start(struct peer *p)
     f->c = p->c;
     f->p = p;
     f->began_ms = clock_mono_ms();
+    f->clean = !p->c->ahead;
     arena_init(&f->arena, 16u << 20);
     p->c->fetch = f;
     log_info("cluster", "asking %s for a snapshot: %s", p->url, p->c->snapshot_why);
@@ -359,9 +408,106 @@ void snapshot_want(struct cluster *c, struct peer *from, const char *why)
     if (from != NULL) c->snapshot_from = from;
 }
 
+static int stop_run(struct lane_item *item, struct change *ch, struct err *err)
+{
+    (void)item;
+    (void)err;
+    change_snapshot_stop(ch);
+    return 0;
+}
+
+static void stop_done(struct lane_item *item, int status)
+{
+    struct stop_job *j = container_of(item, struct stop_job, item);
+    struct cluster *c = j->c;
+    if (status != 0) c->snapshot_torn = true;
+    mem_free(j);
+    cluster_job_done(c);
+}
+
+/* The donor of a snapshot was lost: the lane takes again what it would have brought. False: not now. */
+static bool stop_torn(struct cluster *c)
+{
+    if (!c->snapshot_torn) return true;
+    struct stop_job *j = mem_alloc(sizeof *j);
+    j->c = c;
+    j->item.run = stop_run;
+    j->item.done = stop_done;
+    j->item.class = LANE_REPLICATION;
+    j->item.no_fsync = true;
+    if (lane_submit(c->lane, &j->item) != 0) {
+        mem_free(j);
+        return false;
+    }
+    c->busy++;
+    c->snapshot_torn = false;
+    return true;
+}
+
+/* ---- rows newer than our vector ---------------------------------------------------------------------------------- */
+
+static int ahead_run(struct lane_item *item, struct change *ch, struct err *err)
+{
+    struct ahead_job *j = container_of(item, struct ahead_job, item);
+    (void)err;
+    if (j->over) return change_ahead_over(ch);
+    bool more;
+    size_t said;
+    int rc = change_ahead_say(ch, &said, &more);
+    if (rc != 0) return rc;
+    j->said += said;
+    return more ? E_AGAIN : 0;
+}
+
+static void ahead_done(struct lane_item *item, int status)
+{
+    struct ahead_job *j = container_of(item, struct ahead_job, item);
+    struct cluster *c = j->c;
+    c->ahead_busy = false;
+    c->ahead = status != 0;
+    c->ahead_ms = clock_mono_ms();
+    if (status == 0 && j->said > 0)
+        log_info("cluster", "%zu rows of a snapshot whose donor was lost are said anew", j->said);
+    mem_free(j);
+    cluster_job_done(c);
+}
+
+static bool ahead_reached(const struct cluster *c)
+{
+    if (c->ahead_until == NULL) return false;
+    for (size_t i = 0; i < c->ahead_count; i++) {
+        const struct stream_pos *v = &c->ahead_until[i];
+        bool ours = v->stream == c->own.stream || v->left || members_left(c, v->stream);
+        if (!ours && v->pos > repl_position(c->core, v->stream)) return false;
+    }
+    return true;
+}
+
+static void ahead_poll(struct cluster *c)
+{
+    if (!c->ahead || c->ahead_busy) return;
+    bool over = ahead_reached(c);
+    if (!over && clock_mono_ms() < c->ahead_ms + AHEAD_MS) return;
+    struct ahead_job *j = mem_alloc(sizeof *j);
+    j->c = c;
+    j->over = over;
+    j->item.run = ahead_run;
+    j->item.done = ahead_done;
+    j->item.class = over ? LANE_REPLICATION : LANE_UPKEEP;
+    if (lane_submit(c->lane, &j->item) != 0) {
+        mem_free(j);
+        return;
+    }
+    c->ahead_busy = true;
+    c->busy++;
+}
+
 void snapshot_poll(struct cluster *c)
 {
-    if (!c->snapshot_wanted || c->fetch != NULL || c->closing || clock_mono_ms() < c->snapshot_retry_ms) return;
+    if (c->closing || c->fetch != NULL || !stop_torn(c)) return;
+    ahead_poll(c);
+    if (c->ahead_busy) return;
+    if (!c->snapshot_wanted || clock_mono_ms() < c->snapshot_retry_ms) return;
     struct peer *p = c->snapshot_from;
     c->snapshot_from = NULL;
     for (unsigned k = 0; k < c->peers && (p == NULL || !can_give(c, p->index)); k++)
@@ -369,16 +515,10 @@ void snapshot_poll(struct cluster *c)
     if (p != NULL && can_give(c, p->index)) fetch_start(p);
 }
 
-json_t *snapshot_status(const struct cluster *c, int64_t now_ms)
-{
-    const struct fetch *f = c->fetch;
-    if (f == NULL) return json_null();
-    return json_pack("{s:s, s:s, s:I, s:I, s:I}", "from", f->p->url, "why", c->snapshot_why, "pages",
-                     (json_int_t)f->pages, "bytes", (json_int_t)f->bytes, "ms", (json_int_t)(now_ms - f->began_ms));
-}
-
 void snapshot_stop(struct cluster *c)
 {
+    mem_free(c->ahead_until);
+    c->ahead_until = NULL;
     if (c->fetch != NULL) fetch_fail(c->fetch, "this node ends");
 }
 
@@ -451,7 +591,10 @@ static int give_run(struct read_item *item, struct store_tx *tx, struct err *err
 {
     struct give_job *j = container_of(item, struct give_job, item);
     struct page_at at = j->at;
-    if (j->head) return read_vector(j, tx);
+    if (j->head) {
+        int ahead = change_ahead(tx, &j->arena, &j->from.ahead);
+        return ahead == 0 ? read_vector(j, tx) : ahead;
+    }
     int rc = E_TOO_LARGE;
     /* rows may be large: fewer of them then */
     for (size_t count = PAGE_ROWS; rc == E_TOO_LARGE && count > 0; count /= 8) {
@@ -524,6 +667,10 @@ static bool read_query(struct give_job *j, const char *query)
 
 void snapshot_serve(struct cluster *c, struct cluster_request *r)
 {
+    if (c->lacks) { /* its positions say more than it has */
+        reply_error(r, 503, "this node needs a snapshot itself");
+        return;
+    }
     struct give_job *j = mem_alloc(sizeof *j);
     arena_init(&j->arena, 32u << 20);
     buf_init(&j->records, WIRE_BODY_MAX + OP_BYTES_MAX);

@@ -109,6 +109,7 @@ void wire_put_snapshot(struct buf *b, const struct wire_head *h, const struct wi
 {
     CHECK(s->count <= WIRE_VECTOR_MAX && s->held_count <= WIRE_VECTOR_MAX);
     put_head(b, h, WIRE_SNAPSHOT);
+    buf_u8(b, s->ahead);
     put_positions(b, s->v, s->count);
     buf_u32(b, (uint32_t)s->held_count);
     for (size_t i = 0; i < s->held_count; i++) {
@@ -275,6 +276,7 @@ static int read_positions(struct reader *r, struct arena *a, struct stream_pos *
 
 static int read_snapshot(struct reader *r, struct arena *a, struct wire_snapshot *s, struct err *err)
 {
+    s->ahead = read_u8(r) != 0;
     int rc = read_positions(r, a, &s->v, &s->count, err);
     return rc == 0 ? read_held(r, a, s, err) : rc;
 }

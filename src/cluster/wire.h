@@ -48,8 +48,8 @@ struct wire_ops {
 };
 struct wire_pos { uint64_t stream, pos, chain; int result; /* enum foreign_result */ };
 struct wire_vector { struct repl_entry *entry; size_t count; bool whole; };
-/* held: ops it could not apply; their rows may be missing in its pages. */
-struct wire_snapshot { struct stream_pos *v; size_t count; struct stamp *held; size_t held_count; };
+/* held: ops it could not apply; their rows may be missing in its pages. ahead: rows of its may be newer than v. */
+struct wire_snapshot { struct stream_pos *v; size_t count; struct stamp *held; size_t held_count; bool ahead; };
 struct wire_page { struct page_at at; const void *records; size_t len; };   /* at: where it ends; after in the arena */
 /* What a scrub compares: with the positions they stand for (by stream). */
 struct wire_sums { struct stream_pos *v; size_t count; uint64_t before, sum[SCRUB_BUCKETS]; };

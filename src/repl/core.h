@@ -84,6 +84,7 @@ struct link {
     unsigned most;         /* ops in a batch: fewer after a silence, more with every answer */
     unsigned silent, mute; /* batches without any answer since the last one; hellos */
     uint64_t silent_pos;   /* acked when the last of them was given up */
+    unsigned untaken;      /* batches in a row that would have fitted and were not taken */
     int64_t dial_ms, retry_ms, refused_ms;
     unsigned tries, refusals;
     bool certain; /* two refusals, nothing better since */
@@ -110,6 +111,7 @@ struct stream_slot {
     uint32_t tried;        /* peer asked last */
     unsigned tries;
     bool told_ended, forked;
+    uint64_t coming; /* up to here with a snapshot */
     bool hearsay; /* nobody said so on our connection to him, and nothing of it is here */
     int64_t want_ms, progress_ms, retry_ms;
 };
@@ -220,6 +222,7 @@ void core_vector_clear(struct repl_core *core, unsigned peer); /* its connection
 bool core_vector_news(const struct repl_core *core, const struct link *l); /* something it was not told yet */
 void core_vector_send(struct repl_core *core, unsigned peer, bool whole);  /* emits SEND_VECTOR */
 void core_vector_pulled(struct repl_core *core, const struct repl_event *e);
+void core_vector_coming(struct repl_core *core, const struct repl_event *e);
 void core_vector_tick(struct repl_core *core);
 int64_t core_vector_due(const struct repl_core *core);
 

@@ -3,7 +3,8 @@
  * its position on this connection is what counts, and only once its chain is known to be ours.
  *
  * A batch's life: asked (SEND_OPS) -> SENT: in batch[] -> ACK, in order. A position below the batch's end rewinds
- * `next`; batches sent before that are overtaken: their answers move nothing back. */
+ * `next`; batches sent before that are overtaken: their answers move nothing back. One that begins where the peer
+ * stands and is not taken twice (it merges a snapshot) comes again after a pause. */
 #include <string.h>
 
 #include "repl/core.h"
@@ -442,10 +443,13 @@ static void on_ack(struct repl_core *core, unsigned p, const struct repl_event *
     for (unsigned q = 0; MUTANT(HEARSAY) && q < core->c.peers; q++) core_tracker_reach(core, q, from, pos);
     if (pos > from) l->moved_ms = core->now_ms;
     if (pos > from) core_tracker_reach(core, p, from, pos);
+    if (pos > from) l->untaken = 0;
     if (pos >= l->next) l->next = pos + 1;
     bool more = l->asked; /* does a batch sent after the last rewind still travel? */
     for (unsigned i = 0; i < l->batches; i++) more = more || !l->batch[i].overtaken;
     if ((!b.overtaken && pos < b.last) || (b.overtaken && !more)) {
+        bool fits = !b.overtaken && pos + 1 == b.first;
+        if (fits && l->untaken++ > 0) l->starved_ms = core->now_ms + STARVED_MS; /* once may be torn bytes */
         l->next = pos + 1;
         for (unsigned i = 0; i < l->batches; i++) l->batch[i].overtaken = true;
     }

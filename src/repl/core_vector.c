@@ -4,6 +4,7 @@
  * much as there are. A stream is wanted while a peer that is up told more of it than we have:
  *   nobody pushes it (ended, a foreign process's, its origin silent) ─▶ pulled at once
  *   its origin pushes it ─▶ pulled after relay_ms without progress
+ *   a snapshot brings it ─▶ not pulled
  * One pull at a time per peer and per stream; after a failure the next peer that has it, with growing pauses. */
 #include <string.h>
 
@@ -163,6 +164,7 @@ static int64_t pushed_until(const struct repl_core *core, uint32_t i)
 static int64_t pull_due(const struct repl_core *core, uint32_t i)
 {
     const struct stream_slot *s = &core->v.slot[i];
+    if (s->coming > core->v.entry[i].pos) return NEVER;
     int64_t due = s->want_ms > s->progress_ms ? s->want_ms : s->progress_ms;
     due += core->c.relay_ms;
     int64_t until = pushed_until(core, i);
@@ -274,6 +276,16 @@ static void pull_late(struct repl_core *core, unsigned p)
 {
     struct repl_event e = { .type = REPL_PULLED, .peer = p, .gen = core->link[p].pull_gen };
     core_vector_pulled(core, &e);
+}
+
+void core_vector_coming(struct repl_core *core, const struct repl_event *e)
+{
+    for (uint32_t i = 0; i < core->v.count; i++) core->v.slot[i].coming = 0;
+    for (size_t k = 0; k < e->vector_count; k++) {
+        uint32_t i = core_vector_find(core, e->vector[k].stream);
+        if (i != NONE) core->v.slot[i].coming = e->vector[k].pos;
+    }
+    core->v.pull_wake = core->now_ms;
 }
 
 void core_vector_tick(struct repl_core *core)

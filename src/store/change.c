@@ -109,7 +109,7 @@ void change_close(struct change *c)
     buf_release(&p->version);
     mem_free(c->made);
     mem_free(c->left);
-    mem_free(p->passed);
+    mem_free((struct stream_pos *)(uintptr_t)p->merging.v);
     mem_free(p);
     c->made = NULL;
     c->left = NULL;
@@ -133,6 +133,8 @@ static void mark_take(const struct change *c, struct change_mark *m)
     m->far_future = c->far_future;
     m->unseen = c->unseen;
     m->held = c->held;
+    m->forgotten = c->forgotten;
+    m->lacks = c->lacks;
 }
 
 static void mark_back(struct change *c, const struct change_mark *m)
@@ -147,6 +149,8 @@ static void mark_back(struct change *c, const struct change_mark *m)
     c->far_future = m->far_future;
     c->unseen = m->unseen;
     c->held = m->held;
+    c->forgotten = m->forgotten;
+    c->lacks = m->lacks;
 }
 
 void change_begin(struct change *c, struct store_tx *tx, int64_t now_us)
@@ -158,7 +162,9 @@ void change_begin(struct change *c, struct store_tx *tx, int64_t now_us)
     c->made_count = c->left_count = 0;
     buf_clear(c->bodies);
     arena_release(c->scratch);
-    p->now = (struct change_mark){ .bound = p->now.bound, .bound_us = p->now.bound_us };
+    p->now = (struct change_mark){
+        .bound = p->now.bound, .bound_us = p->now.bound_us, .merging = p->now.merging, .missed = p->now.missed
+    };
     p->depth = 0;
     p->bare = false;
     mark_take(c, &p->begin);

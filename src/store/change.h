@@ -48,8 +48,8 @@ struct change {
     struct buf *bodies;
     uint64_t *left; size_t left_count;   /* streams that left the vector in this batch */
     bool lacks;                          /* a stream left the vector that is not whole here: a snapshot is due */
-    /* counted: ops beyond the clock's reach; concurrent edits replaced; ops held */
-    uint64_t far_future, unseen, held;
+    /* counted: ops beyond the clock's reach; concurrent edits replaced; ops held; rows gone with a snapshot */
+    uint64_t far_future, unseen, held, forgotten;
     struct change_private *priv;
 };
 
@@ -159,7 +159,8 @@ struct foreign_batch {                   /* ops of one stream, in order, as they
 enum foreign_result { FOREIGN_APPLIED, FOREIGN_REWIND, FOREIGN_FORK };
 /* The prefix rule with the chain: what is already here is skipped, what fits is applied and logged, else REWIND (a
  * gap) or FORK (two chains at one position; nothing changed). *ret_pos: the position afterwards. An op that cannot be
- * applied is stored and held. Errors (negative) are the store's: nothing changed once the item is undone. */
+ * applied is stored and held. While a snapshot is merged, streams that it covers further than this store does answer
+ * REWIND where they stand: later. Errors (negative) are the store's: nothing changed once the item is undone. */
 int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign_result *ret,
                    struct stream_pos *ret_pos);
 /* Applies logged ops again that are held (at each start: this program may know more now), those beyond the side row
@@ -188,15 +189,15 @@ int change_stream_forget(struct change *c, uint64_t stream);
 int change_trim_log(struct change *c, uint64_t stream, uint64_t to, bool *ret_more);
 struct cover { const struct stream_pos *v; size_t count; };           /* positions, by stream */
 bool cover_has(const struct cover *v, uint64_t stream, uint64_t seq);
-/* Deletions of one kind (SIDE_TOMBSTONE, SIDE_LINK_GONE) made before `before` that all members cover are forgotten,
- * those beyond the row `after`. *ret_last: where to go on, in scratch; NULL: these were the last. That this store holds
- * all which the members' positions held is the caller's to know. */
+/* Deletions of one kind (SIDE_TOMBSTONE, SIDE_LINK_GONE, SIDE_ARCHIVE) made before `before` that all members cover are
+ * forgotten, those beyond the row `after`; the clock goes along. *ret_last: where to go on, in scratch; NULL: these
+ * were the last. That this store holds all which the members' positions held is the caller's to know. */
 struct trim_gone { uint16_t kind; uint64_t before; const struct cover *member; size_t count; };
 int change_trim_gone(struct change *c, const struct trim_gone *t, const char *after, size_t limit,
                      const char **ret_last,
                      size_t *ret_gone);
 
-/* ---- snapshots (change_page.c, change_snapshot.c) ----------------------------------------------------------------
+/* ---- pages of a snapshot (change_page.c); merging them: store/change_snapshot.h ----------
  * All replicated state as records, in pages; each page may be of a transaction of its own. See change_page.c. */
 #define PAGE_AFTER_MAX 16384
 #define PAGE_END UINT16_MAX
@@ -225,25 +226,5 @@ int change_scrub(struct store_tx *tx, scrub_cb cb, void *data);
 int change_scrub_records(struct store_tx *tx, const uint8_t buckets[SCRUB_BUCKETS / 8], struct buf *b);
 /* Reads one record. 1: it is in *ret; 0: the bytes are used up; E_PROTOCOL: torn or out of bounds. */
 int change_page_read(struct reader *in, struct arena *a, struct page_record *ret);
-
-/* Merges a page of another store. from, to: where the page began and ended there. forget: what lies between here, was
- * covered by the other's positions and is not in the page was deleted there long ago, and goes. E_PROTOCOL when torn:
- * nothing changed once the item is undone. */
-struct page_span {
-    struct page_at from, to;
-    const struct stream_pos *v; size_t count;         /* the other's positions, by stream */
-    const struct stamp *held; size_t held_count;      /* ops it could not apply: what they made is not gone */
-    bool forget;
-    bool repair;                                      /* rows may be gone here without their deletion */
-    /* keys of which the other's contents stand, the stamps being the same */
-    const char *const *force; size_t force_count;
-};
-int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span);
-/* Whether a snapshot is due since a stream left that this store does not hold whole. Reads only. */
-int change_lacks(struct store_tx *tx, struct arena *a, bool *ret);
-/* After the last page: the vector becomes the greater of both; what lay between is in the rows. v: by stream, as with
- * the pages. *ret_again: ops that the vector covers came meanwhile, perhaps behind the page that would have taken their
- * rows away: nothing was done, all pages are to be merged once more. */
-int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t count, bool *ret_again);
 
 #endif

@@ -169,6 +169,10 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
     if (ret_pos->node == 0) ret_pos->node = f->node;
     rc = compare_chains(c, f, ret_pos, ret, &from);
     if (rc != 0 || *ret != FOREIGN_APPLIED || (from == f->count && known)) return rc;
+    if (snapshot_has_rest(c, ret_pos)) {
+        *ret = FOREIGN_REWIND;
+        return 0;
+    }
     /* what fails in an item without a savepoint fails the batch, which runs again with them */
     rc = change_is_bare(c) ? apply_ops(c, f, from, ret_pos, false) : apply_undoably(c, f, from, ret_pos);
     if (rc == 0) rc = stream_check_end(c, ret_pos);

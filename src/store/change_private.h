@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "store/change.h"
+#include "store/change_snapshot.h"
 
 #define CHANGE_SAVEPOINTS_MAX 8
 #define CHANGE_ARENA_MAX (96u << 20)      /* one op's strings, and the rows it touches */
@@ -17,7 +17,9 @@ struct change_mark {
     struct hlc hlc;
     struct origin origin;
     size_t made_count, bodies_len, left_count;
-    uint64_t far_future, unseen, held;
+    uint64_t far_future, unseen, held, forgotten;
+    bool lacks;
+    bool merging, missed;                 /* between a snapshot's first page and its end; lacks what is not in it */
     bool open;                            /* an op is being made: its body begins at `offset` of bodies */
     bool group, joined;                   /* inside a group; the open op is the group's */
     size_t offset;
@@ -38,9 +40,7 @@ struct change_private {
     size_t made_cap, left_cap;
     /* the version recorded next is of an unknown id under a free title: gets its row */
     struct row *fresh;
-    /* a snapshot that forgets is being merged: where the streams of its vector stood here at its first page; owned */
-    uint64_t *passed;
-    size_t passed_count;
+    struct cover merging;                 /* owned: positions of the store whose state is being merged */
 };
 
 /* ---- log (change.c) */
@@ -112,11 +112,13 @@ int links_group(struct store_tx *tx, const struct row *visible, struct arena *a,
 int links_read(const struct side_row *side, struct arena *a, struct link *ret);   /* a row of record */
 int link_of_record(struct change *c, const struct link *l);       /* shown anew, after the records there are */
 int links_get(struct store_tx *tx, uint16_t kind, const struct link *l, struct arena *a, struct side_row *ret);
+int links_await(struct change *c, const char *id);                /* nothing is known of the id any more, but of it */
 int standard_apply(struct change *c, const struct version *v, const struct stamp *s);
 int standards_refresh(struct change *c, const char *id);          /* those naming this id */
 
 /* ---- keyed rows (change_side.c) */
 int side_apply(struct change *c, const struct version *v, const struct stamp *s, uint16_t kind, struct arena *a);
+bool archive_gone(const struct side_row *side);                   /* SIDE_ARCHIVE: taken out of the archive */
 
 /* ---- times of others (change_foreign.c) */
 uint64_t version_of_time(struct change *c, const char *text);     /* at most 60 s ahead; 0: unreadable */
@@ -129,6 +131,15 @@ int stream_apply(struct change *c, const struct version *v, const struct stamp *
 int lacks_put(struct change *c, bool lacks);
 /* Marks it ended when that is known of the position it has come to, not ended when it went on. */
 int stream_check_end(struct change *c, struct stream_pos *pos);
+
+/* ---- snapshots (change_snapshot.c) */
+/* What goes on in the stream from here comes with the snapshot that is being merged. */
+bool snapshot_has_rest(const struct change *c, const struct stream_pos *here);
+
+/* ---- rows newer than the vector (change_ahead.c) */
+int ahead_begin(struct change *c);
+int ahead_is_here(struct change *c, const struct stamp *s, bool *ret);   /* the op of that stamp was applied here */
+
 
 /* ---- ops of others (change_foreign.c) */
 /* Applies an op that is not logged here; what is not understood of it is held. */

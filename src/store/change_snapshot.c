@@ -12,6 +12,7 @@
 #define FORGET_PAGE 256
 #define SECTION_IDS 0
 #define SECTION_LINKS 2
+#define SECTION_ARCHIVE 6
 
 /* ---- records --------------------------------------------------------------------------------------------------- */
 
@@ -120,7 +121,14 @@ static int version_apply(struct change *c, const struct page_record *r, const st
 static int record_apply(struct change *c, const struct page_record *r, const struct page_span *s)
 {
     switch (r->what) {
-    case PAGE_VERSION: clock_follow(c, r->stamp.ver); return version_apply(c, r, s);
+    case PAGE_VERSION:
+        if (s->repair && r->v.kind != KIND_TOUCH) { /* what is newer comes with its op */
+            bool here;
+            int rc = ahead_is_here(c, &r->stamp, &here);
+            if (rc != 0 || !here) return rc;
+        }
+        clock_follow(c, r->stamp.ver);
+        return version_apply(c, r, s);
     case PAGE_HELD: return held_take(c, &r->stamp, r->body, r->body_len);
     case PAGE_COPY: return copy_apply(c, r);
     }
@@ -156,16 +164,21 @@ static int forget_id(struct change *c, const struct page_span *s, const char *id
     arena_release(&c->priv->work);
     int rc = known_load(c, id, false, &c->priv->work, &k);
     if (rc != 0 || !k.merged.known || k.place == PLACE_TOMB || !covered(s, &k.merged.row.stamp)) return rc;
-    return known_forget(c, &k, &c->priv->work);
+    c->forgotten++;
+    rc = known_forget(c, &k, &c->priv->work);
+    return rc == 0 ? links_await(c, id) : rc;
 }
 
-static int forget_link(struct change *c, const struct page_span *s, const struct side_row *side, struct arena *a)
+static int forget_side(struct change *c, const struct page_span *s, const struct side_row *side, struct arena *a)
 {
     struct link l;
+    bool link = side->kind == SIDE_LINK;
     if (!covered(s, &side->stamp)) return 0;
-    int rc = links_read(side, a, &l);
-    if (rc == 0) rc = c->tx->v->side_remove(c->tx, SIDE_LINK, side->id);
-    return rc == 0 ? link_of_record(c, &l) : rc;
+    int rc = link ? links_read(side, a, &l) : 0;
+    c->forgotten++;
+    if (rc == 0) rc = c->tx->v->side_remove(c->tx, side->kind, side->id);
+    if (rc != 0) return rc;
+    return link ? link_of_record(c, &l) : c->tx->v->archive_remove(c->tx, side->id, NULL);
 }
 
 /* The part of a section that the page spans: *after, *last (NULL: to its end). False: none of it. */
@@ -196,25 +209,51 @@ static int forget_ids(struct change *c, const struct page_span *s, struct came *
     return rc;
 }
 
-static int forget_links(struct change *c, const struct page_span *s, struct came *k)
+/* Links, or what lies in the archive. */
+static int forget_sides(struct change *c, const struct page_span *s, uint16_t section, struct came *k)
 {
     const char *after, *last;
     struct side_row *side;
     size_t n = FORGET_PAGE;
     struct arena a;
     int rc = 0;
-    if (!spans(s, SECTION_LINKS, &after, &last)) return 0;
+    if (!spans(s, section, &after, &last)) return 0;
+    uint16_t kind = section == SECTION_LINKS ? SIDE_LINK : SIDE_ARCHIVE;
     arena_init(&a, CHANGE_ARENA_MAX);
     while (rc == 0 && n == FORGET_PAGE) {
-        rc = c->tx->v->side_scan(c->tx, SIDE_LINK, NULL, after, FORGET_PAGE, &a, &side, &n);
+        rc = c->tx->v->side_scan(c->tx, kind, NULL, after, FORGET_PAGE, &a, &side, &n);
         for (size_t i = 0; rc == 0 && i < n; i++) {
             after = side[i].id;
             if (last != NULL && strcmp(after, last) > 0) n = 0;
-            if (n > 0 && !came(k, after)) rc = forget_link(c, s, &side[i], &a);
+            if (n > 0 && !came(k, after)) rc = forget_side(c, s, &side[i], &a);
         }
     }
     arena_release(&a);
     return rc;
+}
+
+/* ---- while it is merged ------------------------------------------------------------------------------------------ */
+
+void change_snapshot_stop(struct change *c)
+{
+    c->priv->now.merging = c->priv->now.missed = false;
+}
+
+/* The copy outlives a transaction that is undone: the state goes back to what it was, and runs again. */
+static int merging_begin(struct change *c, const struct page_span *span)
+{
+    struct stream_pos *v = mem_alloc((span->count + 1) * sizeof(*v));
+    if (span->count > 0) memcpy(v, span->v, span->count * sizeof(*v));
+    mem_free((struct stream_pos *)(uintptr_t)c->priv->merging.v);
+    c->priv->merging = (struct cover){ v, span->count };
+    c->priv->now.merging = true;
+    c->priv->now.missed = false;
+    return ahead_begin(c);
+}
+
+bool snapshot_has_rest(const struct change *c, const struct stream_pos *here)
+{
+    return c->priv->now.merging && cover_has(&c->priv->merging, here->stream, here->pos + 1);
 }
 
 /* ---- a page ---------------------------------------------------------------------------------------------------- */
@@ -229,43 +268,37 @@ static int note(struct came *k, const char *key, struct arena *keys)
     return k->key[k->count++] != NULL ? 0 : E_TOO_LARGE;
 }
 
-static int note_record(struct came *ids, struct came *links, const struct page_record *r, struct arena *keys)
+/* Keys of the sections whose rows may be gone. */
+struct all_came {
+    struct came ids, links, archive;
+};
+
+static int note_record(struct all_came *all, const struct page_record *r, struct arena *keys)
 {
     const struct link *l = &r->v.link;
     if (r->what != PAGE_VERSION) return 0;
-    if (r->row.known) return note(ids, r->id, keys);
+    if (r->row.known) return note(&all->ids, r->id, keys);
+    if (r->v.kind == KIND_ARCHIVE) return note(&all->archive, r->v.key, keys);
     if (r->v.kind != KIND_LINK) return 0;
     const char *id = arena_printf(keys, "%s%c%s%c%s", l->source_id, SEP, l->target_id, SEP, l->relation);
-    return id != NULL ? note(links, id, keys) : E_TOO_LARGE;
+    return id != NULL ? note(&all->links, id, keys) : E_TOO_LARGE;
 }
 
-/* At the first page. */
-static int pass_begin(struct change *c, const struct page_span *span)
+/* What lies in the page's span and did not come is gone. */
+static int forget_rest(struct change *c, const struct page_span *span, struct all_came *came)
 {
-    struct change_private *p = c->priv;
-    int rc = 0;
-    mem_free(p->passed);
-    p->passed = NULL;
-    p->passed_count = 0;
-    if (!span->forget || span->count == 0) return 0;
-    p->passed_count = span->count;
-    p->passed = mem_alloc(span->count * sizeof(*p->passed));
-    for (size_t i = 0; rc == 0 && i < span->count; i++) {
-        struct stream_pos here;
-        rc = c->tx->v->stream_get(c->tx, span->v[i].stream, &here);
-        p->passed[i] = rc == 0 ? here.pos : 0;
-        if (rc == E_NOT_FOUND) rc = 0;
-    }
-    return rc;
+    int rc = forget_ids(c, span, &came->ids);
+    if (rc == 0) rc = forget_sides(c, span, SECTION_LINKS, &came->links);
+    return rc == 0 ? forget_sides(c, span, SECTION_ARCHIVE, &came->archive) : rc;
 }
 
 int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span)
 {
-    struct came ids = { 0 }, links = { 0 };
+    struct all_came all = { 0 };
     struct arena one, keys;
     struct reader in;
-    bool first = !span->repair && span->from.section == SECTION_IDS && span->from.after == NULL;
-    int rc = first ? pass_begin(c, span) : 0;
+    bool first = !span->repair && span->from.section == 0 && span->from.after == NULL;
+    int rc = first ? merging_begin(c, span) : 0;
     if (rc == 0) rc = 1;
     arena_init(&one, CHANGE_ARENA_MAX);
     arena_init(&keys, CHANGE_ARENA_MAX);
@@ -275,16 +308,16 @@ int change_snapshot_page(struct change *c, const void *records, size_t len, cons
         arena_release(&one);
         rc = change_page_read(&in, &one, &r);
         if (rc <= 0) break;
-        int failed = span->forget ? note_record(&ids, &links, &r, &keys) : 0;
+        int failed = span->repair ? 0 : note_record(&all, &r, &keys);
         if (failed == 0) failed = record_apply(c, &r, span);
         if (failed != 0) rc = failed;
     }
-    if (rc == 0 && span->forget) rc = forget_ids(c, span, &ids);
-    if (rc == 0 && span->forget) rc = forget_links(c, span, &links);
+    if (rc == 0 && !span->repair) rc = forget_rest(c, span, &all);
     arena_release(&one);
     arena_release(&keys);
-    mem_free(ids.key);
-    mem_free(links.key);
+    mem_free(all.ids.key);
+    mem_free(all.links.key);
+    mem_free(all.archive.key);
     return rc;
 }
 
@@ -301,27 +334,9 @@ static int jump(struct change *c, const struct stream_pos *v, uint64_t node)
     return rc == 0 ? c->tx->v->stream_put(c->tx, &next) : rc;
 }
 
-/* Since the first page: did an op come that the other's vector covers? */
-static int passed_by(struct change *c, const struct stream_pos *v, size_t count, bool *ret)
+int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t count)
 {
-    const struct change_private *p = c->priv;
     int rc = 0;
-    *ret = false;
-    for (size_t i = 0; p->passed != NULL && rc == 0 && !*ret && i < count; i++) {
-        struct stream_pos here = { .pos = 0 };
-        CHECK(p->passed_count == count);
-        if (v[i].stream == c->origin.stream || p->passed[i] >= v[i].pos) continue;
-        rc = c->tx->v->stream_get(c->tx, v[i].stream, &here);
-        if (rc == E_NOT_FOUND) rc = 0;
-        *ret = here.pos > p->passed[i];
-    }
-    return rc;
-}
-
-int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t count, bool *ret_again)
-{
-    int rc = passed_by(c, v, count, ret_again);
-    if (rc != 0 || *ret_again) return rc;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct stream_pos here = { .stream = v[i].stream };
         CHECK(v[i].stream != 0);
@@ -348,6 +363,7 @@ int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t cou
             rc = c->tx->v->stream_put(c->tx, &here);
         }
     }
-    c->lacks = false;
-    return rc == 0 ? lacks_put(c, false) : rc;
+    c->lacks = c->priv->now.missed; /* a stream left meanwhile, further than these positions go */
+    change_snapshot_stop(c);
+    return rc == 0 ? lacks_put(c, c->lacks) : rc;
 }

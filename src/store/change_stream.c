@@ -84,6 +84,7 @@ static int leave(struct change *c, const struct end *e, const struct stream_pos 
     int rc = leave_put(c, &e->at);
     if (rc != 0 || (known && here->pos == e->at.pos) || e->at.pos == 0) return rc;
     c->lacks = true;
+    if (c->priv->now.merging && !cover_has(&c->priv->merging, e->at.stream, e->at.pos)) c->priv->now.missed = true;
     return lacks_put(c, true);
 }
 

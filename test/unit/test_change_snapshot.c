@@ -1,5 +1,5 @@
 /* test_change_snapshot.c - the state of one store merged into another: equal to having replayed its ops; nothing of the
- * receiver's own is lost; what was deleted and forgotten long ago goes; streams end and leave. */
+ * receiver's own is lost; what was deleted and forgotten long ago goes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,71 +9,8 @@
 
 #include <cmocka.h>
 
-#include "base/buf.h"
 #include "base/digest.h"
-#include "change_kit.h"
-#include "store/change_private.h"
-
-#define STREAMS_MAX 64
-
-struct vector {
-    struct stream_pos pos[STREAMS_MAX];
-    size_t count;
-};
-
-static void vector_of(struct node *n, struct vector *ret)
-{
-    struct stream_pos *pos;
-    node_begin(n);
-    assert_int_equal(n->tx->v->streams(n->tx, &n->arena, &pos, &ret->count), 0);
-    assert_true(ret->count <= STREAMS_MAX);
-    memcpy(ret->pos, pos, ret->count * sizeof(*pos));
-    node_abort(n);
-}
-
-/* One page, read and merged in transactions of their own. False: the end. */
-static bool page(struct node *to, struct node *from, struct page_at *at, size_t count, const struct vector *v,
-                 bool forget)
-{
-    struct buf b;
-    struct page_span span = { .from = *at, .v = v->pos, .count = v->count, .forget = forget };
-    buf_init(&b, 64u << 20);
-    node_begin(from);
-    assert_int_equal(change_page(from->tx, at, count, 1u << 20, &from->arena, &b), 0);
-    node_abort(from);
-    span.to = *at;
-    node_begin(to);
-    assert_int_equal(change_snapshot_page(&to->c, b.data, b.len, &span), 0);
-    node_commit(to);
-    buf_release(&b);
-    return at->section != PAGE_END;
-}
-
-static void end(struct node *to, const struct vector *v)
-{
-    node_begin(to);
-    bool again;
-    assert_int_equal(change_snapshot_end(&to->c, v->pos, v->count, &again), 0);
-    assert_false(again);
-    node_commit(to);
-}
-
-static void snapshot(struct node *to, struct node *from, size_t count, bool forget)
-{
-    struct page_at at = { 0, NULL };
-    struct vector v;
-    vector_of(from, &v);
-    while (page(to, from, &at, count, &v, forget)) continue;
-    end(to, &v);
-}
-
-static void assert_same(struct node *a, struct node *b)
-{
-    char *x = node_dump(a, true), *y = node_dump(b, true);
-    assert_string_equal(x, y);
-    mem_free(x);
-    mem_free(y);
-}
+#include "snapshot_rig.h"
 
 /* Random work on a few titles, so that rows collide, rest, surface, end. */
 static void work(struct node *n, uint64_t *rng, int steps)
@@ -131,11 +68,11 @@ static void a_snapshot_equals_the_ops_replayed(void **state)
         node_open(&merged, 501);
         replayed.now_us = merged.now_us = n[0].now_us;
         node_sync(&replayed, &n[0]);
-        snapshot(&merged, &n[0], 1 + kit_pick(&rng, 9), false);
+        snapshot(&merged, &n[0], 1 + kit_pick(&rng, 9));
         assert_same(&replayed, &merged);
         assert_same(&merged, &n[0]);
         /* and again: nothing changes; the rest by ops: there is none */
-        snapshot(&merged, &n[0], 7, true);
+        snapshot(&merged, &n[0], 7);
         assert_same(&merged, &n[0]);
         work(&n[0], &rng, 10);
         node_sync(&merged, &n[0]);
@@ -165,7 +102,7 @@ static void pages_of_a_store_that_moves_on_miss_nothing(void **state)
             work(&n[1], &rng, 2);
             node_sync(&n[0], &n[1]);
             if (kit_pick(&rng, 3) == 0) work(&joiner, &rng, 1);
-        } while (page(&joiner, &n[0], &at, 1 + kit_pick(&rng, 4), &v, false));
+        } while (page(&joiner, &n[0], &at, 1 + kit_pick(&rng, 4), &v));
         end(&joiner, &v);
         for (int i = 0; i < 2; i++) node_sync(&joiner, &n[i]);
         node_sync(&n[0], &joiner);
@@ -187,7 +124,7 @@ static void what_only_the_receiver_has_survives(void **state)
     node_store(&a, "a1", "of a", "x");
     node_store(&b, "b1", "of b", "y");
     node_link(&b, "b1", "b1");
-    snapshot(&b, &a, 8, true);
+    snapshot(&b, &a, 8);
     assert_true(node_get(&b, "a1", &row));
     assert_true(node_get(&b, "b1", &row));
     assert_string_equal(row.m.content, "y");
@@ -213,9 +150,7 @@ static void what_was_deleted_long_ago_goes(void **state)
     node_begin(&a);
     assert_int_equal(a.tx->v->side_remove(a.tx, SIDE_TOMBSTONE, "gone"), 0);
     node_commit(&a);
-    snapshot(&b, &a, 1, false);
-    assert_true(node_get(&b, "gone", &row));
-    snapshot(&b, &a, 1, true);
+    snapshot(&b, &a, 1);
     assert_false(node_find(&b, "gone", &row));
     assert_true(node_get(&b, "kept", &row));
     assert_true(node_get(&b, "own", &row));
@@ -223,42 +158,115 @@ static void what_was_deleted_long_ago_goes(void **state)
     node_close(&b);
 }
 
-/* The op of a row that was deleted long ago comes when the page that lacks it is merged already: the deletion itself
- * would never come, so the pages are merged once more. */
-static void an_op_behind_its_page_is_caught_up_with(void **state)
+/* Between the pages and the end a third node offers the old op of a row which the donor deleted and forgot. */
+static void an_old_op_waits_for_the_end(void **state)
 {
     (void)state;
-    struct node a, b, c;
-    struct row row;
-    struct vector v;
+    struct node a, b, late;
     struct page_at at = { 0, NULL };
-    bool again;
+    struct vector v;
+    struct row row;
     node_open(&a, 1);
     node_open(&b, 2);
-    node_open(&c, 3);
-    node_store(&c, "gone", "gone", "x");
-    node_sync(&a, &c);
-    node_delete(&a, "gone");
-    node_begin(&a);
-    assert_int_equal(a.tx->v->side_remove(a.tx, SIDE_TOMBSTONE, "gone"), 0);
-    node_commit(&a);
-    vector_of(&a, &v);
-    while (page(&b, &a, &at, 8, &v, true)) continue;
-    node_pull(&b, &c, c.c.origin.stream, 1, 9);
-    assert_true(node_get(&b, "gone", &row));
+    node_open(&late, 3);
+    node_store(&a, "gone", "gone", "x");
+    node_store(&late, "l1", "of the late one", "x");
+    node_sync(&b, &a);
+    node_store(&b, "b0", "of b", "x");
+    node_sync(&b, &late);
+    node_delete(&b, "gone");
     node_begin(&b);
-    assert_int_equal(change_snapshot_end(&b.c, v.pos, v.count, &again), 0);
+    assert_int_equal(b.tx->v->side_remove(b.tx, SIDE_TOMBSTONE, "gone"), 0);
     node_commit(&b);
-    assert_true(again);
-    assert_int_equal(node_pos(&b, a.c.origin.stream), 0);
+    vector_of(&b, &v);
+    assert_true(page(&late, &b, &at, 1, &v));
+    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_REWIND);
+    assert_int_equal(node_pos(&late, a.c.origin.stream), 0);
+    assert_false(node_find(&late, "gone", &row));
+    while (page(&late, &b, &at, 2, &v)) continue;
+    /* what the donor does not have yet is taken */
+    node_store(&b, "b1", "beyond the head", "x");
+    assert_int_equal(push(&late, &b, b.c.origin.stream), FOREIGN_REWIND);
+    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_REWIND);
+    end(&late, &v);
+    assert_int_equal(push(&late, &b, b.c.origin.stream), FOREIGN_APPLIED);
+    assert_false(node_find(&late, "gone", &row));
+    assert_true(node_find(&late, "b1", &row));
+    /* whose stream is here as far as at the donor goes on all the while */
     at = (struct page_at){ 0, NULL };
-    while (page(&b, &a, &at, 8, &v, true)) continue;
-    assert_false(node_find(&b, "gone", &row));
-    end(&b, &v);
-    assert_same(&a, &b);
+    vector_of(&b, &v);
+    assert_true(page(&late, &b, &at, 1, &v));
+    node_store(&a, "a2", "more of a", "x");
+    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_APPLIED);
+    assert_true(node_find(&late, "a2", &row));
     node_close(&a);
     node_close(&b);
-    node_close(&c);
+    node_close(&late);
+}
+
+/* The donor is lost: ops are taken again. A page that is undone has not begun anything. */
+static void a_torn_snapshot_is_stopped(void **state)
+{
+    (void)state;
+    struct node a, b, late;
+    struct page_at at = { 0, NULL };
+    struct page_span span = { .to = { 0, "z" } };
+    struct vector v;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_open(&late, 3);
+    node_store(&a, "a1", "one", "x");
+    node_sync(&b, &a);
+    vector_of(&b, &v);
+    span.v = v.pos;
+    span.count = v.count;
+    node_begin(&late);
+    assert_int_equal(change_snapshot_page(&late.c, "", 0, &span), 0);
+    node_abort(&late);
+    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_APPLIED);
+    node_store(&a, "a2", "two", "x");
+    node_sync(&b, &a);
+    vector_of(&b, &v);
+    assert_true(page(&late, &b, &at, 1, &v));
+    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_REWIND);
+    node_begin(&late);
+    change_snapshot_stop(&late.c);
+    node_commit(&late);
+    assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_APPLIED);
+    assert_true(node_find(&late, "a2", &row));
+    node_close(&a);
+    node_close(&b);
+    node_close(&late);
+}
+
+/* Of a stream that leaves meanwhile, the snapshot has what its head covers and not more. */
+static void a_stream_that_leaves_meanwhile(void **state)
+{
+    (void)state;
+    for (int covered = 0; covered < 2; covered++) {
+        struct node a, late;
+        struct page_at at = { 0, NULL };
+        struct vector v;
+        node_open(&a, 1);
+        node_open(&late, 2);
+        node_store(&a, "a", "t", "by a command");
+        uint64_t stream = a.c.origin.stream;
+        if (!covered) vector_of(&a, &v);
+        node_store(&a, "b", "u", "by the same");
+        node_restart(&a);
+        if (covered) vector_of(&a, &v);
+        assert_true(page(&late, &a, &at, 1, &v));
+        node_store(&a, "c", "w", "x");
+        say(&a, stream, STREAM_ENDED);
+        say(&a, stream, STREAM_LEFT);
+        assert_int_equal(push(&late, &a, a.c.origin.stream), FOREIGN_APPLIED);
+        assert_true(lacks(&late));
+        end(&late, &v);
+        assert_int_equal(lacks(&late), !covered);
+        node_close(&a);
+        node_close(&late);
+    }
 }
 
 static void the_log_begins_behind_a_snapshot(void **state)
@@ -273,7 +281,7 @@ static void the_log_begins_behind_a_snapshot(void **state)
     node_open(&c, 3);
     for (int i = 0; i < 5; i++) node_store(&a, "a", "t", i % 2 ? "x" : "y");
     uint64_t stream = a.c.origin.stream;
-    snapshot(&b, &a, 8, true);
+    snapshot(&b, &a, 8);
     assert_int_equal(node_pos(&b, stream), 5);
     node_store(&a, "a", "t", "z");
     node_sync(&b, &a);
@@ -286,7 +294,7 @@ static void the_log_begins_behind_a_snapshot(void **state)
     assert_int_equal(op->chain, chain_next(chain, op->body, op->body_len));
     assert_int_equal(b.tx->v->op_chain(b.tx, stream, 4, &chain), E_NOT_FOUND);
     node_abort(&b);
-    snapshot(&c, &b, 3, false);
+    snapshot(&c, &b, 3);
     assert_int_equal(node_pos(&c, stream), 6);
     assert_same(&b, &c);
     node_close(&a);
@@ -327,7 +335,7 @@ static void keys_held_ops_and_replaced_texts_travel(void **state)
     node_begin(&a);
     assert_int_equal(change_foreign(&a.c, &f, &result, &pos), 0);
     node_commit(&a);
-    snapshot(&c, &a, 2, true);
+    snapshot(&c, &a, 2);
     node_begin(&c);
     assert_int_equal(c.tx->v->idem_get(c.tx, "key 1", got, &at, &expires), 0);
     assert_memory_equal(got, print, 32);
@@ -379,227 +387,6 @@ static void every_cut_of_a_page_is_refused(void **state)
     buf_release(&bytes);
     node_close(&a);
     node_close(&b);
-}
-
-/* ---- ends of streams ------------------------------------------------------------------------------------------- */
-
-static struct stream_pos stream_of(struct node *n, uint64_t stream)
-{
-    struct stream_pos pos = { 0 };
-    node_begin(n);
-    int rc = n->tx->v->stream_get(n->tx, stream, &pos);
-    assert_true(rc == 0 || rc == E_NOT_FOUND);
-    node_abort(n);
-    return pos;
-}
-
-static void say(struct node *n, uint64_t stream, enum stream_end what)
-{
-    node_begin(n);
-    assert_int_equal(change_streams_end(&n->c, &stream, 1, what), 0);
-    node_commit(n);
-}
-
-static bool lacks(struct node *n)
-{
-    bool ret;
-    node_begin(n);
-    assert_int_equal(change_lacks(n->tx, &n->arena, &ret), 0);
-    node_abort(n);
-    return ret;
-}
-
-static void streams_end_and_leave(void **state)
-{
-    (void)state;
-    struct node a, b, late;
-    node_open(&a, 1);
-    node_open(&b, 2);
-    node_open(&late, 3);
-    node_store(&a, "a", "t", "by a command");
-    uint64_t stream = a.c.origin.stream;
-    node_restart(&a);
-    node_store(&a, "b", "u", "x");
-    node_sync(&late, &a);
-    say(&a, stream, STREAM_LEFT); /* not before it ended */
-    assert_false(stream_of(&a, stream).left);
-    say(&a, stream, STREAM_ENDED);
-    assert_true(stream_of(&a, stream).ended);
-    uint64_t pos = a.c.origin.seq;
-    say(&a, stream, STREAM_ENDED);
-    assert_int_equal(a.c.origin.seq, pos); /* said once */
-    /* whichever comes first, the stream or its end */
-    assert_int_equal(node_pull(&b, &a, a.c.origin.stream, 0, 64), FOREIGN_APPLIED);
-    assert_false(stream_of(&b, stream).ended);
-    assert_int_equal(node_pull(&b, &a, stream, 0, 64), FOREIGN_APPLIED);
-    assert_true(stream_of(&b, stream).ended);
-    say(&a, stream, STREAM_LEFT);
-    node_sync(&b, &a);
-    assert_true(stream_of(&b, stream).left);
-    assert_false(lacks(&b));
-    assert_same(&a, &b);
-    node_close(&a);
-    node_close(&b);
-    node_close(&late);
-}
-
-static void who_lacks_a_stream_that_left_knows_it(void **state)
-{
-    (void)state;
-    struct node a, b;
-    struct row row;
-    node_open(&a, 1);
-    node_open(&b, 2);
-    node_store(&a, "a", "t", "by a command");
-    uint64_t stream = a.c.origin.stream;
-    node_restart(&a);
-    node_store(&a, "b", "u", "x");
-    say(&a, stream, STREAM_ENDED);
-    say(&a, stream, STREAM_LEFT);
-    node_sync(&b, &a);
-    assert_false(node_get(&b, "a", &row));
-    assert_true(lacks(&b));
-    snapshot(&b, &a, 5, true);
-    assert_true(node_get(&b, "a", &row));
-    assert_false(lacks(&b));
-    assert_same(&a, &b);
-    node_close(&a);
-    node_close(&b);
-}
-
-static void ops_beyond_an_end_go_on(void **state)
-{
-    (void)state;
-    struct node a, b, twin;
-    node_open(&a, 1);
-    node_open(&b, 2);
-    node_store(&a, "a", "t", "1");
-    uint64_t stream = a.c.origin.stream;
-    node_sync(&b, &a);
-    /* another says too early that it ended */
-    node_open(&twin, 9);
-    node_sync(&twin, &a);
-    say(&twin, stream, STREAM_ENDED);
-    node_sync(&b, &twin);
-    node_sync(&a, &twin);
-    assert_true(stream_of(&b, stream).ended);
-    node_store(&a, "a", "t", "2");
-    node_sync(&b, &a);
-    assert_int_equal(node_pos(&b, stream), 2);
-    assert_false(stream_of(&b, stream).ended);
-    say(&twin, stream, STREAM_LEFT);
-    node_sync(&b, &twin);
-    assert_false(stream_of(&b, stream).left);
-    node_sync(&a, &twin);
-    assert_same(&a, &b);
-    node_close(&a);
-    node_close(&b);
-    node_close(&twin);
-}
-
-/* ---- trimming -------------------------------------------------------------------------------------------------- */
-
-static void the_log_is_trimmed_to_where_all_have_it(void **state)
-{
-    (void)state;
-    struct node a, b, late;
-    struct log_op *op;
-    size_t count;
-    bool more;
-    node_open(&a, 1);
-    node_open(&b, 2);
-    node_open(&late, 3);
-    for (int i = 0; i < 9; i++) node_store(&a, "a", "t", i % 2 ? "x" : "y");
-    uint64_t stream = a.c.origin.stream;
-    node_begin(&a);
-    assert_int_equal(change_trim_log(&a.c, stream, 6, &more), 0);
-    assert_false(more);
-    node_commit(&a);
-    node_store(&a, "a", "t", "z"); /* the position and the trimmed part move on by themselves */
-    assert_int_equal(stream_of(&a, stream).trimmed, 6);
-    assert_int_equal(stream_of(&a, stream).pos, 10);
-    node_begin(&a);
-    assert_int_equal(a.tx->v->op_page(a.tx, stream, 1, 99, 1u << 20, &a.arena, &op, &count), 0);
-    assert_int_equal(count, 4);
-    assert_int_equal(op->seq, 7);
-    assert_int_equal(change_trim_log(&a.c, stream, 99, &more), 0); /* never beyond its end */
-    node_commit(&a);
-    assert_int_equal(stream_of(&a, stream).trimmed, 10);
-    node_store(&a, "b", "u", "after");
-    assert_int_equal(node_pull(&b, &a, stream, 11, 9), FOREIGN_REWIND);
-    snapshot(&b, &a, 4, true);
-    assert_same(&a, &b);
-    node_close(&a);
-    node_close(&b);
-    node_close(&late);
-}
-
-static size_t forget(struct node *n, uint16_t kind, uint64_t before, const struct cover *member, size_t count)
-{
-    struct trim_gone t = { .kind = kind, .before = before, .member = member, .count = count };
-    const char *last;
-    size_t gone;
-    node_begin(n);
-    assert_int_equal(change_trim_gone(&n->c, &t, NULL, 99, &last, &gone), 0);
-    assert_null(last);
-    node_commit(n);
-    return gone;
-}
-
-static void deletions_go_when_old_and_covered_by_every_member(void **state)
-{
-    (void)state;
-    struct node a, b;
-    struct side_row side;
-    node_open(&a, 1);
-    node_open(&b, 2);
-    node_store(&a, "x", "t", "1");
-    node_store(&a, "y", "u", "1");
-    node_link(&a, "x", "y");
-    node_touch(&a, "x", 3, true);
-    struct link l = { .source_id = "x", .target_id = "y", .relation = "related_to" };
-    node_begin(&a);
-    assert_int_equal(change_unlink(&a.c, &l), 0);
-    node_commit(&a);
-    node_delete(&a, "x");
-    uint64_t stream = a.c.origin.stream, seq = a.c.origin.seq;
-    struct stream_pos all = { .stream = stream, .pos = seq }, less = { .stream = stream, .pos = seq - 1 };
-    struct cover two[2] = { { &all, 1 }, { &less, 1 } };
-    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, two, 2), 0);          /* one lacks it */
-    assert_int_equal(forget(&a, SIDE_TOMBSTONE, a.c.hlc.last - 1, two, 1), 0); /* too young */
-    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, (struct cover[]){ { NULL, 0 } }, 1), 0);
-    assert_int_equal(forget(&a, SIDE_LINK_GONE, HLC_MAX, two, 2), 1); /* that came before */
-    two[1] = two[0];
-    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, two, 2), 1);
-    node_begin(&a);
-    assert_int_equal(a.tx->v->side_get(a.tx, SIDE_TOMBSTONE, "x", &a.arena, &side), E_NOT_FOUND);
-    size_t count;
-    struct side_row *rows;
-    assert_int_equal(a.tx->v->side_scan(a.tx, SIDE_TOUCH, NULL, NULL, 9, &a.arena, &rows, &count), 0);
-    assert_int_equal(count, 0);
-    node_abort(&a);
-    /* of a stream that left, every member had all */
-    node_delete(&a, "y");
-    node_restart(&a);
-    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, &(struct cover){ NULL, 0 }, 1), 0);
-    say(&a, stream, STREAM_ENDED);
-    say(&a, stream, STREAM_LEFT);
-    assert_int_equal(forget(&a, SIDE_TOMBSTONE, HLC_MAX, &(struct cover){ NULL, 0 }, 1), 1);
-    node_close(&a);
-    node_close(&b);
-}
-
-static void a_life_that_wrote_nothing_leaves_without_a_word(void **state)
-{
-    (void)state;
-    struct node a;
-    node_open(&a, 1);
-    uint64_t stream = a.c.origin.stream;
-    node_restart(&a);
-    say(&a, stream, STREAM_ENDED);
-    assert_true(stream_of(&a, stream).left);
-    assert_int_equal(a.c.origin.seq, 0);
-    node_close(&a);
 }
 
 /* ---- scrubbing ------------------------------------------------------------------------------------------------- */
@@ -701,16 +488,12 @@ int main(void)
         cmocka_unit_test(pages_of_a_store_that_moves_on_miss_nothing),
         cmocka_unit_test(what_only_the_receiver_has_survives),
         cmocka_unit_test(what_was_deleted_long_ago_goes),
-        cmocka_unit_test(an_op_behind_its_page_is_caught_up_with),
+        cmocka_unit_test(an_old_op_waits_for_the_end),
+        cmocka_unit_test(a_torn_snapshot_is_stopped),
+        cmocka_unit_test(a_stream_that_leaves_meanwhile),
         cmocka_unit_test(the_log_begins_behind_a_snapshot),
         cmocka_unit_test(keys_held_ops_and_replaced_texts_travel),
         cmocka_unit_test(every_cut_of_a_page_is_refused),
-        cmocka_unit_test(streams_end_and_leave),
-        cmocka_unit_test(who_lacks_a_stream_that_left_knows_it),
-        cmocka_unit_test(ops_beyond_an_end_go_on),
-        cmocka_unit_test(the_log_is_trimmed_to_where_all_have_it),
-        cmocka_unit_test(deletions_go_when_old_and_covered_by_every_member),
-        cmocka_unit_test(a_life_that_wrote_nothing_leaves_without_a_word),
         cmocka_unit_test(who_has_the_same_ops_sums_up_the_same),
         cmocka_unit_test(records_of_buckets_mend_what_was_lost),
     };

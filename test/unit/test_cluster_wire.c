@@ -125,7 +125,7 @@ static void snapshots_round_trip_and_bounds(void **state)
     struct stream_pos v[2] = { { .stream = 5, .node = 2, .pos = 30, .chain = 4, .trimmed = 7, .ended = true },
                                { .stream = 9, .node = 8, .pos = 1 } };
     struct stamp held = { .stream = 5, .seq = 11 };
-    struct wire_snapshot s = { v, 2, &held, 1 };
+    struct wire_snapshot s = { v, 2, &held, 1, true };
     struct buf b;
     struct arena a;
     struct wire_message m;
@@ -138,6 +138,7 @@ static void snapshots_round_trip_and_bounds(void **state)
     assert_int_equal(m.snapshot.v[0].trimmed, 7);
     assert_true(m.snapshot.v[0].ended);
     assert_int_equal(m.snapshot.held_count, 1);
+    assert_true(m.snapshot.ahead);
     assert_int_equal(m.snapshot.held[0].seq, 11);
     all_cuts_are_refused(&b);
     buf_clear(&b);

@@ -69,6 +69,29 @@ static void a_batch_asked_for_before_a_rewind_moves_nothing(void **state)
     rig_close(&r);
 }
 
+/* A peer that merges a snapshot stays where it is: no hurry to try again. */
+static void what_is_not_taken_comes_again_later(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, 1);
+    rig_up(&r, 1);
+    rig_commit(&r, 10);
+    rig_sent(&r, 0, 1, 10);
+    rig_ack(&r, 0, 0);
+    rig_sent(&r, 0, 1, 10);
+    rig_ack(&r, 0, 0);
+    assert_null(rig_find(&r, REPL_SEND_OPS, 0));
+    rig_until(&r, r.now + 199);
+    assert_null(rig_find(&r, REPL_SEND_OPS, 0));
+    rig_until(&r, r.now + 1);
+    rig_sent(&r, 0, 1, 10);
+    rig_ack(&r, 0, 10);
+    rig_commit(&r, 20);
+    assert_non_null(rig_find(&r, REPL_SEND_OPS, 0)); /* at once again */
+    rig_close(&r);
+}
+
 static void a_position_inside_a_batch_is_looked_up(void **state)
 {
     (void)state;
@@ -523,6 +546,7 @@ int main(void)
         cmocka_unit_test(the_window_holds_two_batches),
         cmocka_unit_test(the_receivers_position_rewinds),
         cmocka_unit_test(a_batch_asked_for_before_a_rewind_moves_nothing),
+        cmocka_unit_test(what_is_not_taken_comes_again_later),
         cmocka_unit_test(a_position_inside_a_batch_is_looked_up),
         cmocka_unit_test(hello_in_the_middle_is_checked),
         cmocka_unit_test(a_starving_link_asks_where_the_peer_stands),

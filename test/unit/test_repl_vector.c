@@ -147,6 +147,38 @@ static void the_next_peer_after_a_failure(void **state)
     rig_close(&r);
 }
 
+static void what_a_snapshot_brings_is_not_pulled(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct repl_entry coming = line(900, 9, 4), tail = line(900, 9, 6);
+    struct repl_event e = { .type = REPL_COMING, .vector = &coming, .vector_count = 1 };
+    rig_open(&r, 1, 1);
+    rig_hello(&r, 0, 2, 0, &tail, 1);
+    pulled(&r, 0, 1, false, false); /* trimmed there */
+    rig_step(&r, e);
+    for (int i = 0; i < 20; i++) {
+        rig_until(&r, r.now + 100);
+        assert_null(rig_find(&r, REPL_PULL, 0));
+        rig_step(&r, rig_event(&r, REPL_PONG, 0));
+    }
+    applied(&r, coming, false); /* its end: the tail is asked for */
+    const struct repl_effect *f = rig_find(&r, REPL_PULL, 0);
+    assert_non_null(f);
+    assert_int_equal(f->entry.pos, 4);
+    rig_close(&r);
+
+    rig_open(&r, 1, 1);
+    rig_hello(&r, 0, 2, 0, &tail, 1);
+    pulled(&r, 0, 1, false, false);
+    rig_step(&r, e);
+    rig_until(&r, r.now + 200);
+    e.vector_count = 0;
+    rig_step(&r, e); /* it was lost */
+    assert_non_null(rig_find(&r, REPL_PULL, 0));
+    rig_close(&r);
+}
+
 static void one_pull_per_peer(void **state)
 {
     (void)state;
@@ -434,6 +466,7 @@ int main(void)
         cmocka_unit_test(a_silent_writer_is_not),
         cmocka_unit_test(a_foreign_process_is_pulled_and_told_at_once),
         cmocka_unit_test(the_next_peer_after_a_failure),
+        cmocka_unit_test(what_a_snapshot_brings_is_not_pulled),
         cmocka_unit_test(one_pull_per_peer),
         cmocka_unit_test(what_a_lost_peer_told_is_forgotten),
         cmocka_unit_test(changes_are_told_once_a_second),
