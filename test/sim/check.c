@@ -151,21 +151,12 @@ static void differ(struct sim *s, const char *who, unsigned node, const char *a,
              (int)strcspn(a + line, "\n"), a + line, (int)strcspn(b + line, "\n"), b + line);
 }
 
-/* A page holds rows whose ops have not come yet. If the merge breaks off and the giver never comes back, they never
- * will: the rows are here alone. */
-static bool may_hold_more(struct sim *s, const struct node *n)
-{
-    bool lost = s->losses > 0;
-    for (unsigned i = 0; i < s->n; i++) lost = lost || s->node[i].gone;
-    return lost && n->disk->torn;
-}
-
 void check_rows(struct sim *s, unsigned nodes)
 {
     struct repl_entry v[STREAMS_MAX];
     char *want = NULL;
     for (unsigned i = 0; i < s->n && s->real && !s->failed; i++) {
-        if ((nodes >> i & 1) == 0 || may_hold_more(s, &s->node[i])) continue;
+        if ((nodes >> i & 1) == 0) continue;
         if (want == NULL) {
             want = disk_replay(s, v, positions(s->node[i].disk, v));
             s->goal[GOAL_ROWS_REPLAYED] = true;
@@ -182,11 +173,12 @@ void check_rows(struct sim *s, unsigned nodes)
 /* Rows of a state that came in may be ahead of the vector until the tail is here. */
 void check_pair(struct sim *s)
 {
-    if (!s->real || s->goal[GOAL_STATE_MERGED] || s->goal[GOAL_FILLED_AGAIN]) return;
+    if (!s->real) return;
     for (unsigned i = 0; i < s->n; i++)
         for (unsigned j = i + 1; j < s->n; j++) {
             unsigned nodes = NODE_BIT(i) | NODE_BIT(j);
-            if (s->node[i].fetch.wanted || s->node[j].fetch.wanted || !check_equal(s, nodes)) continue;
+            const struct node *a = &s->node[i], *b = &s->node[j];
+            if (a->fetch.wanted || a->ahead.is || b->fetch.wanted || b->ahead.is || !check_equal(s, nodes)) continue;
             check_rows(s, nodes);
             return;
         }

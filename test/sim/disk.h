@@ -43,8 +43,9 @@ struct edit { enum edit_kind kind; unsigned id, title, text; };
 
 /* A vector, a page of rows, or the end of a state; on its way and in the lane. Strings and bytes are owned. */
 struct state_page {
-    bool begun, end, forget;     /* begun: the vector was sent already */
-    bool again;                  /* result of the end: all pages are needed once more */
+    bool begun, end, stop;       /* begun: the vector was sent already; stop: no more will come */
+    bool ahead;                  /* whose vector it is has rows ahead of it itself */
+    bool over, say, more;        /* rows ahead of our vector: there are none; say them anew; result: there are more */
     struct stream_pos *v;        /* of the one who gives */
     size_t count;
     uint16_t from, to;           /* sections, see struct page_at */
@@ -83,10 +84,11 @@ struct disk_verbs {
     size_t (*page)(struct disk *d, uint64_t stream, uint64_t from, uint64_t to, struct op **ret);
     bool (*chain)(struct disk *d, uint64_t stream, uint64_t seq, uint64_t *ret);   /* false: not here */
     bool (*key)(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_t *ret_seq);
-    /* NULL in the four: all ops are kept for ever */
+    /* NULL in these: all ops are kept for ever */
     uint64_t (*trimmed)(struct disk *d, uint64_t stream);
     void (*trim)(struct disk *d, uint64_t keep, int64_t wall_us);      /* all but the last ops of each stream go */
     size_t (*trim_tombs)(struct disk *d, struct node *n, int64_t wall_us);
+    bool (*ahead)(struct disk *d);                                     /* rows may be ahead of the vector */
     struct stream_pos *(*head)(struct disk *d, size_t *ret_count);     /* the vector, by stream; mem_free */
     void (*give)(struct disk *d, struct state_page *p, size_t rows);   /* fills in bytes, len, to */
     char *(*dump)(struct disk *d);                                     /* the rows as text, mem_free; NULL: has none */
@@ -100,7 +102,6 @@ struct disk {
     struct repl_entry seen[STREAMS_MAX];   /* as checked after the last transaction */
     size_t seen_count;
     bool full, copied;
-    bool torn;                   /* holds pages of a state whose end never came */
     uint64_t clock;              /* highest version its clock gave */
 };
 struct disk *disk_model(struct sim *s, unsigned index);

@@ -70,6 +70,25 @@ static void network(struct sim *s, enum fault f)
     }
 }
 
+/* Those that will be put back, one of them, later. */
+static void copy_disks(struct sim *s)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        struct disk *d = s->node[i].disk;
+        if (!s->node[i].up || d->copied) continue;
+        d->copied = true;
+        d->v->copy(d);
+    }
+}
+
+static void trim_log(struct sim *s, struct node *n)
+{
+    if (n->disk->v->trim == NULL) return;
+    n->disk->v->trim(n->disk, pick(s, 4), node_wall(n));
+    s->goal[GOAL_LOG_TRIMMED] = true;
+    sim_log(s, "node %u trims its log", n->i);
+}
+
 static void machine(struct sim *s, enum fault f)
 {
     unsigned i = (unsigned)pick(s, s->n);
@@ -85,24 +104,19 @@ static void machine(struct sim *s, enum fault f)
         node_crash(n, chance(s, 30), LOSS_NONE);
         n->gone = true;
         return;
+    case FAULT_GIVER: return; /* when it gives */
     case FAULT_LOSE:
     case FAULT_SET_BACK:
         if (n->lost || s->twins || s->losses + 1 >= s->w) return; /* never more than the promise allows */
         if (f == FAULT_SET_BACK && !n->disk->copied) {
-            n->disk->copied = true;
-            n->disk->v->copy(n->disk);
+            copy_disks(s);
             return;
         }
         s->losses++;
         node_crash(n, chance(s, 50), f == FAULT_LOSE ? LOSS_ALL : LOSS_SET_BACK);
         later(s, i, BACK_START, span(s, 1500000));
         return;
-    case UPKEEP_LOG:
-        if (n->disk->v->trim == NULL) return;
-        n->disk->v->trim(n->disk, pick(s, 4), node_wall(n));
-        s->goal[GOAL_LOG_TRIMMED] = true;
-        sim_log(s, "node %u trims its log", i);
-        return;
+    case UPKEEP_LOG: trim_log(s, n); return;
     case UPKEEP_TOMBS: return;
     case FAULT_PAUSE:
         if (n->paused_until > s->now_us) return;
@@ -136,6 +150,7 @@ static void trim_tombs(struct sim *s)
     for (unsigned i = 0; i < s->n; i++) {
         struct node *n = &s->node[i];
         if (!n->up || n->fetch.wanted || n->paused_until > s->now_us) continue;
+        if (s->fault_on[UPKEEP_LOG] && chance(s, 2)) trim_log(s, n);
         size_t count = n->disk->v->trim_tombs(n->disk, n, node_wall(n));
         if (count == 0) continue;
         s->goal[GOAL_TOMBS_TRIMMED] = true;
@@ -144,8 +159,29 @@ static void trim_tombs(struct sim *s)
     sim_at(s, 5000 + (int64_t)pick(s, 50000), (struct event){ .kind = EV_UPKEEP });
 }
 
+void fault_giver(struct sim *s, struct node *n)
+{
+    if (!s->quiet && s->fault_on[FAULT_GIVER] && chance(s, 8))
+        sim_at(s, 0, (struct event){ .kind = EV_FAULT, .a = 1, .node = n->i, .life = n->life });
+}
+
+static void lose_giver(struct sim *s, const struct event *e)
+{
+    struct node *n = &s->node[e->node];
+    bool may = !n->lost && !s->twins && s->losses + 1 < s->w && s->streams < STREAMS_MAX / 2;
+    if (s->quiet || !n->up || n->life != e->life) return;
+    s->losses += may;
+    s->faults++;
+    node_crash(n, chance(s, 50), may ? LOSS_ALL : LOSS_NONE);
+    later(s, n->i, BACK_START, span(s, 4000000));
+}
+
 void fault_event(struct sim *s, struct event *e)
 {
+    if (e->kind == EV_FAULT && e->a != 0) {
+        lose_giver(s, e);
+        return;
+    }
     if (e->kind == EV_RESTART) {
         struct node *n = &s->node[e->a];
         if (s->quiet) return;

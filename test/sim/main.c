@@ -3,7 +3,7 @@
  *   ai-memory-sim --seeds N [--from S]      N seeds from S
  *   ai-memory-sim --seed S                  one seed, with all that happens
  *   ai-memory-sim-mutants --mutant NAME|all   a planted bug must be caught within --seeds (3000) seeds
- *   --goals: fail unless every goal was reached */
+ *   --goals: fail unless every goal was reached; --all: go on behind a seed that failed */
 #include "sim.h"
 
 #include <signal.h>
@@ -129,11 +129,18 @@ static void report(uint64_t seed, uint32_t *choice, bool verbose)
     fflush(stdout);
 }
 
-static int run_seeds(uint64_t from, uint64_t count, uint32_t *choice, bool goals)
+static int run_seeds(uint64_t from, uint64_t count, uint32_t *choice, bool goals, bool all)
 {
     struct totals t = { 0 };
+    uint64_t failed = 0;
     for (uint64_t i = 0; i < count; i++) {
         if (run_seed(from + i, choice, &t, true, false)) continue;
+        failed++;
+        if (all) {
+            printf("seed %llu failed: %s\n", (unsigned long long)(from + i), sim.why);
+            fflush(stdout);
+            continue;
+        }
         report(from + i, choice, false);
         return 1;
     }
@@ -143,11 +150,12 @@ static int run_seeds(uint64_t from, uint64_t count, uint32_t *choice, bool goals
         if (!t.goal[g]) printf("  never: %s\n", goal_name((enum goal)g));
     }
     printf("%llu seeds (%llu with rows), each twice: %llu client operations, %llu faults, %llu events, "
-           "%lld virtual seconds, %d of %d goals reached, no violation\n",
+           "%lld virtual seconds, %d of %d goals reached, ",
            (unsigned long long)count, (unsigned long long)t.real, (unsigned long long)t.operations,
            (unsigned long long)t.faults, (unsigned long long)t.events, (long long)(t.virtual_us / 1000000), reached,
            (int)GOAL_KINDS);
-    return goals && reached < GOAL_KINDS;
+    printf(failed == 0 ? "no violation\n" : "%llu seeds failed\n", (unsigned long long)failed);
+    return failed > 0 || (goals && reached < GOAL_KINDS);
 }
 
 static int run_mutant(enum mutant m, const char *name, uint64_t from, uint64_t count, uint32_t *choice)
@@ -172,7 +180,12 @@ static int run_mutant(enum mutant m, const char *name, uint64_t from, uint64_t c
 static int run_mutants(const char *word, uint64_t from, uint64_t count, uint32_t *choice)
 {
     static const char *const names[] = {
-#define X(name, text) #name,
+#define X(name, from, text) #name,
+        MUTANTS(X)
+#undef X
+    };
+    static const uint64_t begins[] = {
+#define X(name, from, text) from,
         MUTANTS(X)
 #undef X
     };
@@ -180,7 +193,7 @@ static int run_mutants(const char *word, uint64_t from, uint64_t count, uint32_t
     for (enum mutant m = MUTANT_NONE + 1; m < MUTANT_KINDS; m++) {
         if (strcmp(word, "all") != 0 && strcmp(word, names[m]) != 0) continue;
         found = 1;
-        bad |= run_mutant(m, names[m], from, count, choice);
+        bad |= run_mutant(m, names[m], from == 0 ? begins[m] : from, count, choice);
     }
     if (!found) fprintf(stderr, "no mutant %s\n", word);
     return bad || !found;
@@ -188,19 +201,23 @@ static int run_mutants(const char *word, uint64_t from, uint64_t count, uint32_t
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: ai-memory-sim [--seeds N] [--from S] [--seed S] [--mutant NAME|all] [--goals]\n");
+    fprintf(stderr, "usage: ai-memory-sim [--seeds N] [--from S] [--seed S] [--mutant NAME|all] [--goals] [--all]\n");
     return 2;
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t from = 1, count = 0, seed = 0;
-    bool one = false, goals = false;
+    uint64_t from = 0, count = 0, seed = 0;
+    bool one = false, goals = false, all = false;
     const char *word = NULL;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--goals") == 0) {
             goals = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--all") == 0) {
+            all = true;
             continue;
         }
         if (value == NULL) return usage();
@@ -227,7 +244,7 @@ int main(int argc, char **argv)
         rc = run_seed(seed, choice, &t, true, true) ? 0 : 1;
         if (rc != 0) report(seed, choice, true);
     } else {
-        rc = run_seeds(from, count == 0 ? 2000 : count, choice, goals);
+        rc = run_seeds(from == 0 ? 1 : from, count == 0 ? 2000 : count, choice, goals, all);
     }
     free(choice);
     return rc;

@@ -1,27 +1,30 @@
-/* mutant.h - planted bugs of the simulator's own build: each must be caught, or the simulator is no proof. */
+/* mutant.h - planted bugs of the simulator's own build: each must be caught, or the simulator is no
+ * proof. With the seed where looking for it begins: few seeds in ten thousand show the rare ones. */
 #ifndef AIM_SIM_MUTANT_H
 #define AIM_SIM_MUTANT_H
 
 #define MUTANTS(X) \
-    X(NONE, "none") \
-    X(EARLY_ACK, "a receiver answers before its disk has it") \
-    X(HEARSAY, "one peer's position is believed of all") \
-    X(CURSOR_ON_SEND, "sent counts as acknowledged") \
-    X(NO_PREFIX, "a receiver takes batches with a gap before them") \
-    X(CANCEL_AT_QUORUM, "what W have is not sent to the others any more") \
-    X(SEQ_REUSED, "a new life goes on in the old stream from its start") \
-    X(TIES_BY_ARRIVAL, "of equal versions the one that came last wins") \
-    X(TIES_BY_NODE, "of equal versions of one node's streams neither is greater") \
-    X(SNAPSHOT_REPLACES, "a snapshot takes the place of what a node has") \
-    X(TOMB_BY_TIME, "a tombstone goes when it is old enough") \
-    X(TOMB_BY_VECTORS, "a tombstone goes when all have it, whatever of theirs is still on its way") \
-    X(TWIN_COUNTS, "a node counts once per URL") \
-    X(SELF_COUNTS, "our own URL counts") \
-    X(NO_PULL, "nobody asks for a dead writer's ops") \
-    X(NEVER_CERTAIN, "a dead peer is waited for until the deadline") \
-    X(FORGETFUL_DEADLINE, "a write that waits for a silent peer waits for ever")
+    X(NONE, 1, "none") \
+    X(EARLY_ACK, 1, "a receiver answers before its disk has it") \
+    X(HEARSAY, 1, "one peer's position is believed of all") \
+    X(CURSOR_ON_SEND, 1, "sent counts as acknowledged") \
+    X(NO_PREFIX, 1, "a receiver takes batches with a gap before them") \
+    X(CANCEL_AT_QUORUM, 1, "what W have is not sent to the others any more") \
+    X(SEQ_REUSED, 1, "a new life goes on in the old stream from its start") \
+    X(TIES_BY_ARRIVAL, 1, "of equal versions the one that came last wins") \
+    X(TIES_BY_NODE, 7001, "of equal versions of one node's streams neither is greater") \
+    X(SNAPSHOT_REPLACES, 1, "a snapshot takes the place of what a node has") \
+    X(TOMB_BY_TIME, 1, "a tombstone goes when it is old enough") \
+    X(TOMB_BY_VECTORS, 1, "a tombstone goes when all have it, whatever of theirs is still on its way") \
+    X(MERGE_TAKES_OLD, 3001, "while a snapshot is merged, ops that it covers are taken") \
+    X(AHEAD_STAYS, 1, "rows of a donor that was lost are never said anew") \
+    X(TWIN_COUNTS, 1, "a node counts once per URL") \
+    X(SELF_COUNTS, 1, "our own URL counts") \
+    X(NO_PULL, 1, "nobody asks for a dead writer's ops") \
+    X(NEVER_CERTAIN, 1, "a dead peer is waited for until the deadline") \
+    X(FORGETFUL_DEADLINE, 1, "a write that waits for a silent peer waits for ever")
 enum mutant {
-#define X(name, text) MUTANT_##name,
+#define X(name, from, text) MUTANT_##name,
     MUTANTS(X)
 #undef X
     MUTANT_KINDS

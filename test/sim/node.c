@@ -54,6 +54,7 @@ void node_start(struct node *n)
     for (size_t i = 0; i < count; i++)
         if (v[i].stream != n->disk->stream) node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = v[i] });
     node_feed(n, (struct repl_event){ .type = REPL_TICK });
+    state_start(n);
 }
 
 /* Its disk, or the newest part of it, is gone: remembers what was on it, for those who counted on it. */
@@ -258,7 +259,8 @@ void node_event(struct node *n, struct event *e)
         return;
     }
     case EV_STATE:
-    case EV_STATE_LATE: state_event(n, e); return;
+    case EV_STATE_LATE:
+    case EV_AHEAD: state_event(n, e); return;
     case EV_COMPOSE: compose(n, e); return;
     case EV_PULL_LATE:
         c = n->pull[e->a];

@@ -8,13 +8,12 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "memstore.h"
-#include "store/change.h"
+#include "store/change_snapshot.h"
 
 #define START_US INT64_C(1700000000000000)
 #define DUMP_MAX (16u << 20)
 #define READ_MAX (64u << 20)
 #define LINK_KIND "related_to"
-#define TOMB_AGE_US 50000 /* stands for a day */
 
 struct real {
     struct disk d;
@@ -61,6 +60,13 @@ int __wrap_stamp_cmp(const struct stamp *a, const struct stamp *b)
     if (MUTANT(TIES_BY_NODE) && a->ver == b->ver && node_of(a->stream) == node_of(b->stream)) return 0;
     if (MUTANT(TIES_BY_ARRIVAL) && a->ver == b->ver && a->stream != b->stream) return 1;
     return __real_stamp_cmp(a, b);
+}
+
+bool __real_snapshot_has_rest(const struct change *c, const struct stream_pos *here);
+bool __wrap_snapshot_has_rest(const struct change *c, const struct stream_pos *here);
+bool __wrap_snapshot_has_rest(const struct change *c, const struct stream_pos *here)
+{
+    return !MUTANT(MERGE_TAKES_OLD) && __real_snapshot_has_rest(c, here);
 }
 #else
 static void forget_makers(void) {}
@@ -236,13 +242,26 @@ static int drop_rows(struct change *c, struct arena *a)
     return rc;
 }
 
+static int say_anew(struct real *r, struct state_page *p)
+{
+    size_t said;
+    if (MUTANT(AHEAD_STAYS)) return change_ahead_over(&r->c);
+    int rc = change_ahead_say(&r->c, &said, &p->more);
+    if (said > 0) r->d.s->goal[GOAL_SAID_ANEW] = true;
+    return rc;
+}
+
 static int state_item(struct real *r, struct work *w)
 {
-    struct state_page *p = w->page;
-    struct page_span span = { .v = p->v, .count = p->count, .forget = p->forget };
+    const struct state_page *p = w->page;
+    struct page_span span = { .v = p->v, .count = p->count };
+    if (p->stop) change_snapshot_stop(&r->c);
+    if (p->stop) return 0;
+    if (p->over) return change_ahead_over(&r->c);
+    if (p->say) return say_anew(r, w->page);
     span.from = (struct page_at){ .section = p->from, .after = p->from_after };
     span.to = (struct page_at){ .section = p->to, .after = p->to_after };
-    if (p->end) return change_snapshot_end(&r->c, p->v, p->count, &p->again);
+    if (p->end) return change_snapshot_end(&r->c, p->v, p->count);
     bool first = p->from == 0 && p->from_after == NULL;
     int rc = MUTANT(SNAPSHOT_REPLACES) && first ? drop_rows(&r->c, &r->arena) : 0;
     return rc == 0 ? change_snapshot_page(&r->c, p->bytes, p->len, &span) : rc;
@@ -285,6 +304,7 @@ static void real_run(struct disk *d, struct work **work, size_t count, int64_t w
     d->chain = r->c.origin.chain;
     if (r->c.held > 0) sim_fail(d->s, "node %u holds an op", d->index);
     if (r->c.far_future > 0) d->s->goal[GOAL_FAR_FUTURE] = true;
+    if (r->c.forgotten > 0) d->s->goal[GOAL_FORGOTTEN] = true;
     if (r->c.unseen > 0) d->s->goal[GOAL_UNSEEN] = true;
     check_clock(r);
 }
@@ -436,6 +456,16 @@ static size_t real_trim_tombs(struct disk *d, struct node *n, int64_t wall_us)
     return gone;
 }
 
+static bool real_ahead(struct disk *d)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    bool ret;
+    if (change_ahead(tx, &r->arena, &ret) != 0) sim_fail(d->s, "what is ahead");
+    read_end(r);
+    return ret;
+}
+
 static struct stream_pos *real_head(struct disk *d, size_t *ret_count)
 {
     struct real *r = real_of(d);
@@ -568,6 +598,7 @@ struct disk *disk_real(struct sim *s, unsigned index)
         .trimmed = real_trimmed,
         .trim = real_trim,
         .trim_tombs = real_trim_tombs,
+        .ahead = real_ahead,
         .head = real_head,
         .give = real_give,
         .dump = real_dump,

@@ -29,6 +29,7 @@
 #define CHOICES_MAX 60000
 #define LANE_MAX 64
 #define MEMBERS_MAX 16
+#define TOMB_AGE_US 50000         /* stands for a day */
 #define NODE_BIT(i) (1u << (i))
 
 struct sim;
@@ -39,7 +40,8 @@ struct msg;
 /* ---- events -------------------------------------------------------------------------------------------------- */
 enum event_kind {
     EV_WAKE, EV_DELIVER, EV_CONNECT, EV_DURABLE, EV_LANE_DONE, EV_CHECK_CHAIN, EV_COMPOSE, EV_PULL_LATE,
-    EV_BUSY, EV_STATE, EV_STATE_LATE, EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART, EV_UPKEEP,
+    EV_BUSY, EV_STATE, EV_STATE_LATE, EV_AHEAD, EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART,
+    EV_UPKEEP,
 };
 struct event {
     int64_t us;
@@ -76,6 +78,7 @@ struct node {
     bool batch_durable;
     bool slow;                   /* its fsync takes seconds now */
     struct fetch fetch;
+    struct ahead ahead;
     struct told *told;           /* by member; what each told of its vector in this life */
 };
 int64_t node_wall(const struct node *n);   /* what its wall clock says, in microseconds */
@@ -157,10 +160,12 @@ enum fault {
     FAULT_CRASH, FAULT_SILENT, FAULT_PAUSE,
     FAULT_CUT, FAULT_ONE_WAY, FAULT_SWIZZLE, FAULT_SWALLOW, FAULT_BREAK, FAULT_DISCARD,
     FAULT_FULL, FAULT_SLOW, FAULT_GONE, FAULT_LOSE, FAULT_SET_BACK, FAULT_CLOCK,
+    FAULT_GIVER,                 /* who gives its state is lost in the middle */
     UPKEEP_LOG, UPKEEP_TOMBS,    /* no faults: the log is trimmed; tombstones are, all the time */
     FAULT_KINDS,
 };
 void fault_event(struct sim *s, struct event *e);
+void fault_giver(struct sim *s, struct node *n);                   /* it gives a page of its state */
 void fault_heal(struct sim *s);
 
 /* ---- goals: each must be reached in some seed ---------------------------------------------------------------- */
@@ -170,7 +175,7 @@ void fault_heal(struct sim *s);
     X(VANISHED) X(DISK_FULL) X(DISK_LOST) X(DISK_SET_BACK) X(OWN_URL) X(TWIN_URL) X(FOREIGN_PROCESS) X(OLD_BYTES) \
     X(PAUSED) X(BUSY) X(SUBSET_SURVIVES) X(TITLE_SHARED) X(ROWS_COMPARED) X(ROWS_REPLAYED) X(FAR_FUTURE) X(UNSEEN) \
     X(CLOCKS_APART) X(LOG_TRIMMED) X(TOMBS_TRIMMED) X(HELD_BACK) X(STATE_MERGED) X(FILLED_AGAIN) X(FORGOTTEN) \
-    X(STATE_ANEW)
+    X(TORN) X(SAID_ANEW)
 enum goal {
 #define X(name) GOAL_##name,
     GOALS(X)
@@ -202,7 +207,7 @@ struct sim {
     size_t clients, planned;
     uint64_t keys;
     bool fault_on[FAULT_KINDS], quiet;          /* quiet: no new faults */
-    bool trims_tombs;
+    bool trims_tombs, loses;                    /* loses: some node may lose its disk */
     uint64_t member[MEMBERS_MAX];               /* every node id there ever was */
     unsigned members;
     unsigned losses;

@@ -2,7 +2,8 @@
  * pages others ask for. One page at a time.
  *
  *   WANTED ─a peer answers─▶ its vector ─▶ pages, each through the lane ─▶ the end: the vector becomes the greater of
- *   both ─▶ done          any failure ─▶ WANTED, of the next peer after a pause */
+ *   both, what is ahead of it is waited for or said anew ─▶ done
+ *   any failure ─▶ the lane is told, WANTED, of the next peer after a pause */
 #include "sim.h"
 
 #include <stdlib.h>
@@ -12,7 +13,9 @@
 
 #define RETRY_US 200000
 #define LATE_US 3000000
-#define PAGE_ROWS 12
+#define PAGE_ROWS 4
+#define AHEAD_US 3000000
+#define AHEAD_LOOK_US 100000
 
 struct state_page *state_page_new(void)
 {
@@ -41,24 +44,37 @@ static struct stream_pos *copy_head(const struct stream_pos *v, size_t count)
     return copy;
 }
 
+/* What it brings is not pulled meanwhile. */
+static void coming(struct node *n, const struct stream_pos *v, size_t count)
+{
+    struct repl_entry at[STREAMS_MAX];
+    CHECK(count <= STREAMS_MAX);
+    for (size_t i = 0; i < count; i++) at[i] = (struct repl_entry){ .stream = v[i].stream, .pos = v[i].pos };
+    node_feed(n, (struct repl_event){ .type = REPL_COMING, .vector = at, .vector_count = count });
+}
+
 /* ---- asking -------------------------------------------------------------------------------------------------- */
 static void forget_fetch(struct node *n)
 {
     struct fetch *f = &n->fetch;
-    if (f->section > 0 || f->after != NULL) n->disk->torn = true;
     mem_free(f->v);
+    mem_free(f->then);
     mem_free(f->after);
-    f->v = NULL;
+    f->v = f->then = NULL;
+    f->closing = false;
     f->after = NULL;
     f->conn = NULL;
-    f->begun = false;
+    f->torn = f->torn || f->merging;
+    f->begun = f->merging = false;
     f->section = 0;
 }
 
 void state_crash(struct node *n)
 {
     forget_fetch(n);
-    n->fetch.wanted = false;
+    n->fetch.wanted = n->fetch.torn = false;
+    mem_free(n->ahead.until);
+    n->ahead = (struct ahead){ 0 };
 }
 
 void state_want(struct node *n, unsigned peer)
@@ -71,11 +87,73 @@ void state_want(struct node *n, unsigned peer)
     sim_at(n->s, 1000, (struct event){ .kind = EV_STATE, .node = n->i, .life = n->life });
 }
 
+/* ---- rows newer than our vector ------------------------------------------------------------------------------ */
+static void look_later(struct node *n)
+{
+    sim_at(n->s, AHEAD_LOOK_US, (struct event){ .kind = EV_AHEAD, .node = n->i, .life = n->life });
+}
+
+static void ahead_begin(struct node *n, bool whole)
+{
+    struct ahead *a = &n->ahead;
+    struct fetch *f = &n->fetch;
+    mem_free(a->until);
+    a->until = NULL;
+    if (!a->is) look_later(n);
+    a->is = true;
+    a->since_us = n->s->now_us;
+    if (!whole || !f->clean) return;
+    a->until = f->then;
+    a->count = f->then_count;
+    f->then = NULL;
+}
+
+void state_start(struct node *n)
+{
+    n->ahead.is = n->disk->v->ahead != NULL && n->disk->v->ahead(n->disk);
+    n->ahead.since_us = n->s->now_us;
+    if (n->ahead.is) look_later(n);
+}
+
+static bool reached(const struct node *n)
+{
+    const struct ahead *a = &n->ahead;
+    for (size_t i = 0; a->until != NULL && i < a->count; i++)
+        if (disk_pos(n->disk, a->until[i].stream, NULL) < a->until[i].pos) return false;
+    return a->until != NULL;
+}
+
+static void ahead_look(struct node *n)
+{
+    struct ahead *a = &n->ahead;
+    bool over = reached(n);
+    if (!a->is) return;
+    look_later(n);
+    if (a->busy || n->fetch.merging || (!over && n->s->now_us < a->since_us + AHEAD_US)) return;
+    struct work *w = mem_alloc(sizeof(*w));
+    *w = (struct work){ .foreign = true, .page = state_page_new() };
+    w->page->over = over;
+    w->page->say = !over;
+    a->busy = lane_submit(n, w);
+    if (a->busy) return;
+    state_page_free(w->page);
+    mem_free(w);
+}
+
+static void ahead_done(struct node *n, const struct work *w)
+{
+    n->ahead.busy = false;
+    n->ahead.is = w->result == WORK_FAILED || w->page->more;
+    if (w->page->say) sim_log(n->s, "node %u says anew what it alone has", n->i);
+}
+
 static void fail(struct node *n)
 {
     struct conn *c = n->fetch.conn;
+    if (n->fetch.merging) ahead_begin(n, false);
     forget_fetch(n);
     if (c != NULL) net_close(c, true, true);
+    coming(n, NULL, 0);
     n->fetch.peer = (n->fetch.peer + 1) % n->targets;
     sim_at(n->s, RETRY_US, (struct event){ .kind = EV_STATE, .node = n->i, .life = n->life });
 }
@@ -85,14 +163,38 @@ void state_closed(struct node *n, struct conn *c)
     if (n->fetch.conn == c) fail(n);
 }
 
+/* The giver was lost: what it would have brought is taken again from others. */
+static bool stop(struct node *n)
+{
+    struct work *w = mem_alloc(sizeof(*w));
+    *w = (struct work){ .foreign = true, .page = state_page_new() };
+    w->page->stop = true;
+    n->fetch.torn = !lane_submit(n, w);
+    if (!n->fetch.torn) {
+        n->s->goal[GOAL_TORN] = true;
+        return true;
+    }
+    state_page_free(w->page);
+    mem_free(w);
+    return false;
+}
+
 void state_event(struct node *n, struct event *e)
 {
     struct fetch *f = &n->fetch;
+    if (e->kind == EV_AHEAD) {
+        ahead_look(n);
+        return;
+    }
     if (e->kind == EV_STATE_LATE) {
         if (f->conn != NULL && f->token == e->a) fail(n);
         return;
     }
     if (!f->wanted || f->conn != NULL) return;
+    if (f->torn && !stop(n)) {
+        sim_at(n->s, RETRY_US, (struct event){ .kind = EV_STATE, .node = n->i, .life = n->life });
+        return;
+    }
     if (n->target[f->peer] == n->i) f->peer = (f->peer + 1) % n->targets;
     f->conn = net_dial(n, f->peer, 0, true);
     f->conn->state = true;
@@ -105,23 +207,21 @@ void state_ask(struct node *n, struct conn *c)
     if (f->conn != c) return;
     struct msg *m = msg_new(n, M_STATE);
     m->page = state_page_new();
-    m->page->begun = f->begun;
+    m->page->begun = f->begun && !f->closing;
     m->page->from = f->section;
     m->page->from_after = copy_text(f->after);
     net_send(c, 0, m);
     sim_at(n->s, LATE_US, (struct event){ .kind = EV_STATE_LATE, .node = n->i, .life = n->life, .a = ++f->token });
 }
 
-/* Ops the giver's log lacks may have been deletions, and what they deleted may be here still. */
 static void take_head(struct node *n, const struct state_page *p)
 {
     struct fetch *f = &n->fetch;
     f->v = copy_head(p->v, p->count);
     f->count = p->count;
-    f->forget = false;
     f->begun = true;
-    for (size_t i = 0; i < p->count; i++)
-        f->forget = f->forget || p->v[i].trimmed > disk_pos(n->disk, p->v[i].stream, NULL);
+    f->clean = !n->ahead.is && !p->ahead;
+    coming(n, f->v, f->count);
 }
 
 static bool submit(struct node *n, struct conn *c, struct state_page *p)
@@ -131,9 +231,11 @@ static bool submit(struct node *n, struct conn *c, struct state_page *p)
     mem_free(p->v);
     p->v = copy_head(f->v, f->count);
     p->count = f->count;
-    p->forget = f->forget;
     *w = (struct work){ .foreign = true, .page = p, .conn = c };
-    if (lane_submit(n, w)) return true;
+    if (lane_submit(n, w)) {
+        f->merging = true;
+        return true;
+    }
     state_page_free(p);
     mem_free(w);
     fail(n);
@@ -148,6 +250,15 @@ void state_answer(struct node *n, struct conn *c, struct msg *m)
     if (!f->begun) {
         take_head(n, m->page);
         state_ask(n, c);
+        return;
+    }
+    if (f->closing) {
+        f->then = copy_head(m->page->v, m->page->count);
+        f->clean = f->clean && !m->page->ahead;
+        f->then_count = m->page->count;
+        struct state_page *end = state_page_new();
+        end->end = true;
+        submit(n, c, end);
         return;
     }
     struct state_page *p = m->page;
@@ -166,37 +277,28 @@ static void done(struct node *n)
     struct conn *c = n->fetch.conn;
     struct repl_entry v[STREAMS_MAX];
     size_t count = n->disk->v->vector(n->disk, v);
-    sim_log(s, "node %u merged the state of node %u%s", n->i, c->b,
-            n->fetch.forget ? ", and forgot what that one did" : "");
+    sim_log(s, "node %u merged the state of node %u", n->i, c->b);
     s->goal[n->lost ? GOAL_FILLED_AGAIN : GOAL_STATE_MERGED] = true;
-    if (n->fetch.forget) s->goal[GOAL_FORGOTTEN] = true;
-    bool torn = n->disk->torn;
+    n->fetch.merging = false;
+    ahead_begin(n, true);
     forget_fetch(n);
-    n->disk->torn = torn;
     n->fetch.wanted = false;
     net_close(c, true, true);
     for (size_t i = 0; i < count; i++)
         if (v[i].stream != n->disk->stream) node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = v[i] });
+    coming(n, NULL, 0);
 }
 
 void state_merged(struct node *n, struct work *w)
 {
+    if (w->page->over || w->page->say) ahead_done(n, w);
     if (n->fetch.conn == NULL || n->fetch.conn != w->conn) return;
     if (w->result == WORK_FAILED) {
         fail(n);
-    } else if (w->page->again) {
-        mem_free(n->fetch.after);
-        n->fetch.after = NULL;
-        n->fetch.section = 0;
-        n->s->goal[GOAL_STATE_ANEW] = true;
-        state_ask(n, w->conn);
     } else if (w->page->end) {
         done(n);
-    } else if (n->fetch.section == PAGE_END) {
-        struct state_page *end = state_page_new();
-        end->end = true;
-        submit(n, w->conn, end);
     } else {
+        n->fetch.closing = n->fetch.section == PAGE_END;
         state_ask(n, w->conn);
     }
 }
@@ -207,7 +309,9 @@ void state_give(struct node *n, struct conn *c, const struct msg *m)
     struct msg *a = msg_new(n, M_STATE_IS);
     struct state_page *p = a->page = state_page_new();
     n->s->transfers++;
+    fault_giver(n->s, n);
     p->begun = m->page->begun;
+    p->ahead = n->disk->v->ahead(n->disk);
     p->from = m->page->from;
     p->from_after = copy_text(m->page->from_after);
     if (!p->begun)

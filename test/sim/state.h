@@ -15,7 +15,8 @@ struct msg;
 struct node;
 
 struct fetch {                   /* of a peer's state */
-    bool wanted, begun, forget;
+    bool wanted, begun;
+    bool merging, torn;          /* pages went to the lane; and no more will come: it is to be told */
     unsigned peer;
     struct conn *conn;
     uint64_t token;              /* of the present wait */
@@ -23,6 +24,15 @@ struct fetch {                   /* of a peer's state */
     size_t count;
     uint16_t section;
     char *after;
+    bool closing, clean;         /* the vector is asked for again; nothing was ahead before */
+    struct stream_pos *then;     /* that second one; owned */
+    size_t then_count;
+};
+struct ahead {                   /* rows that came with pages may be newer than our vector */
+    bool is, busy;
+    int64_t since_us;
+    struct stream_pos *until;    /* until then; owned; NULL: not known */
+    size_t count;
 };
 
 struct state_page *state_page_new(void);
@@ -34,6 +44,7 @@ void state_answer(struct node *n, struct conn *c, struct msg *m);
 void state_merged(struct node *n, struct work *w);
 void state_closed(struct node *n, struct conn *c);
 void state_crash(struct node *n);
+void state_start(struct node *n);
 void state_give(struct node *n, struct conn *c, const struct msg *m);
 void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t count);
 void told_forget(struct node *n);
