@@ -6,6 +6,7 @@
 
 #include "app/config.h"
 #include "app/server.h"
+#include "app/sync.h"
 #include "cli/cli.h"
 #include "mcp/mcp.h"
 
@@ -77,6 +78,8 @@ int main(int argc, char **argv)
     struct err err = { 0 };
     struct cli_command commands[] = {
         { "serve", "Serve HTTP, replicate with other nodes", config_serve_options(), serve },
+        { "sync-status", "What the server of this database knows of its mesh", sync_options, sync_status },
+        { "sync-repair", "Compare the server's rows with its peers' now, and mend them", sync_options, sync_repair },
         { "mcp", "Speak MCP on standard input and output", mcp_options, mcp },
         { 0 },
     };

@@ -121,6 +121,7 @@ static void stop(struct server *s)
     CHECK(s->state < DRAINING);
     s->state = DRAINING;
     s->stopping_ms = clock_mono_ms();
+    sqlite_server_note(s->node.store, "");
     http_server_drain(s->http, close_http, s);
 }
 
@@ -234,6 +235,22 @@ static bool is_loopback(const char *host)
            strcmp(host, "[::1]") == 0;
 }
 
+/* For commands of this machine. */
+static void note_address(struct server *s, uint16_t port)
+{
+    const char *host = s->config->host;
+    char url[320];
+    bool any4 = host[0] == 0 || strcmp(host, "0.0.0.0") == 0,
+         any6 = strcmp(host, "::") == 0 || strcmp(host, "[::]") == 0;
+    bool bare = strchr(host, ':') && host[0] != '[';
+    snprintf(url, sizeof url, "http://%s%.255s%s:%u", bare && !any6 ? "[" : "",
+             any4   ? "127.0.0.1"
+             : any6 ? "[::1]"
+                    : host,
+             bare && !any6 ? "]" : "", port);
+    sqlite_server_note(s->node.store, url);
+}
+
 static void on_ready(void *data)
 {
     struct server *s = data;
@@ -251,6 +268,7 @@ static void on_ready(void *data)
         log_warn("serve", "no api_key is set: everybody who reaches %s may read and write", c->host);
     bool bare = strchr(c->host, ':') && c->host[0] != '[';
     log_info("serve", "ai-memory listening on http://%s%s%s:%u", bare ? "[" : "", c->host, bare ? "]" : "", port);
+    note_address(s, port);
 }
 
 static void on_commit(void *data, const struct lane_commit *commit)

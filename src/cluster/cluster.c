@@ -72,10 +72,25 @@ static void answer(struct cluster *c, const struct repl_effect *f)
 /* ---- effects
  * ------------------------------------------------------------------------------------------------------- */
 
+/* One of the URLs leads here: there is one node less than they seemed to be. For good, so W stays what was asked for:
+ * a promise is not lowered by what the network said. */
+static void found_self(struct peer *p)
+{
+    struct cluster *c = p->c;
+    if (p->self) return;
+    p->self = true;
+    c->nodes--;
+    peer_error(p, "is this node itself: it never counts");
+    json_t *text = json_sprintf("peer %s is this node itself: it never counts%s", p->url,
+                                c->writes > c->nodes ? ", and --quorum-writes can not be met" : "");
+    if (c->writes > c->nodes) log_warn("cluster", "%s", json_string_value(text));
+    json_array_append_new(c->warnings, text);
+}
+
 static void peer_state(struct peer *p, enum repl_link state)
 {
     if (state == REPL_UP) p->last_error[0] = 0;
-    if (state == REPL_SELF) peer_error(p, "is this node itself: it never counts");
+    if (state == REPL_SELF) found_self(p);
     if (state == REPL_TWIN)
         peer_error(p, p->node == p->c->own.node ? "is another life with this node's id"
                                                 : "is a node another URL reached first: it counts once");

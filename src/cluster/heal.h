@@ -50,5 +50,6 @@ void snapshot_want(struct cluster *c, struct peer *from, const char *why);   /* 
 void snapshot_poll(struct cluster *c);
 void snapshot_stop(struct cluster *c);
 void snapshot_serve(struct cluster *c, struct cluster_request *r);
+json_t *snapshot_status(const struct cluster *c, int64_t now_ms);   /* the one being merged; null: none */
 
 #endif

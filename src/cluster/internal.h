@@ -53,6 +53,7 @@ struct peer {
     struct client *link;             /* NULL: none */
     uint32_t gen;                    /* of link */
     bool original;
+    bool self;                       /* its URL leads to this node */
     enum wire_kind asked[ASKED_MAX]; /* what the unanswered requests were, oldest first */
     unsigned asked_count;
     size_t unsent;                   /* of link, when last looked at */

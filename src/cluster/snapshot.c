@@ -515,6 +515,14 @@ void snapshot_poll(struct cluster *c)
     if (p != NULL && can_give(c, p->index)) fetch_start(p);
 }
 
+json_t *snapshot_status(const struct cluster *c, int64_t now_ms)
+{
+    const struct fetch *f = c->fetch;
+    if (f == NULL) return json_null();
+    return json_pack("{s:s, s:s, s:I, s:I, s:I}", "from", f->p->url, "why", c->snapshot_why, "pages",
+                     (json_int_t)f->pages, "bytes", (json_int_t)f->bytes, "ms", (json_int_t)(now_ms - f->began_ms));
+}
+
 void snapshot_stop(struct cluster *c)
 {
     mem_free(c->ahead_until);

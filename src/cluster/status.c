@@ -116,7 +116,7 @@ static json_t *alarms(struct cluster *c)
     if (c->counted.far_future > 0)
         status_alarm(list, "%llu ops came from more than a minute ahead: some clock is wrong",
                      count(c->counted.far_future));
-    if (c->snapshot_failures > 0)
+    if (c->snapshot_wanted && c->snapshot_failures > 0)
         status_alarm(list, "a snapshot is needed (%s) and failed %u times", c->snapshot_why, c->snapshot_failures);
     if (c->scrub_error[0] != 0) status_alarm(list, "the last scrub came to nothing: %s", c->scrub_error);
     members_alarms(c, list);
@@ -144,6 +144,7 @@ json_t *cluster_status(struct cluster *c)
     json_object_set_new(o, "refused_rows", json_integer((json_int_t)refused_rows(c)));
     count_status(c, o);
     json_object_set_new(o, "alarms", alarms(c));
+    json_object_set_new(o, "snapshot", snapshot_status(c, now));
     json_object_set_new(o, "scrub", scrub_status(c, now));
     json_object_set_new(o, "members", members_status(c));
     return o;

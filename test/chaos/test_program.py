@@ -1,6 +1,6 @@
 """A few cycles of every class of the ship gate against the program itself, and the older script's command line."""
 
-import json, os, subprocess, unittest
+import json, os, shutil, subprocess, unittest
 
 from test_gate import CHAOS, MOUNTS, PROGRAM, Gate
 
@@ -86,15 +86,22 @@ class Planted(Gate):
         self.assertEqual(self.run_class('lonely_writer_dies,kill_primary_mid_write,power_cut'), 0, self.text)
 
     def test_acknowledged_before_a_peer_has_committed(self):
-        self.refused(self.run_class('lonely_writer_dies', 'cursor-on-send', cycles=4))
+        # Shows when something is sent between the cut and the window's end: that takes luck, more on a busy machine.
+        for _ in range(6):
+            code = self.run_class('lonely_writer_dies', 'cursor-on-send', cycles=4)
+            if code != 0:
+                break
+            shutil.rmtree(self.out)
+        self.refused(code)
         self.assertGreater(self.lost('lonely_writer_dies'), 0)
 
     def test_sends_cancelled_at_quorum(self):
         # The writer lives on: were it dead, the survivors would ask each other for what it kept back.
         self.refused(self.run_class('partition_minority', 'cancel'))
 
-    def test_a_dead_writers_ops_not_asked_for(self):
-        self.refused(self.run_class('kill_primary_mid_write', 'no-pull', cycles=4))
+    def test_what_nobody_pushes_not_asked_for(self):
+        # A command's ops never come by themselves. Of a dead writer's, both survivors may happen to hold the same.
+        self.refused(self.run_class('two_processes', 'no-pull'))
 
     def test_acknowledged_before_the_disk_has_it(self):
         self.refused(self.run_class('power_cut', CHAOS_LYING_DISK='1'))

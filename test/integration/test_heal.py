@@ -424,5 +424,58 @@ class RowDeletedBehindOurBack(unittest.TestCase):
             self.assertEqual({n.status()['scrub']['last_error'] for n in m.nodes}, {None})
 
 
+class Status(unittest.TestCase):
+    def test_a_command_shows_what_the_server_of_the_file_knows(self):
+        with Mesh() as m:
+            a, b, c = m.nodes
+            until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
+            a.create('one')
+            m.agreed()
+            out = a.cli('sync-status').stdout
+            for word in (str(a.status()['node']), 'W = 2 of N = 3', b.url, c.url, 'up', 'LAST ERROR', 'alarms: none'):
+                self.assertIn(word, out)
+            told = json.loads(a.cli('--json', 'sync-status').stdout)
+            self.assertEqual(told['node'], a.status()['node'])
+            self.assertEqual(told['snapshot'], None)
+            self.assertEqual(
+                json.loads(a.cli('sync-status', '--url', c.url, '--json').stdout)['node'], c.status()['node']
+            )
+            c.kill()
+            until('it is down', lambda: 'down' in a.cli('sync-status').stdout, 10)
+            self.assertIn('with 1 of 1 peers', a.cli('sync-repair').stdout)
+            self.assertIn('compared', json.loads(a.cli('sync-repair', '--json').stdout))
+
+    def test_without_a_server_it_says_so(self):
+        with Mesh(count=1, writes=0) as m:
+            a = m.nodes[0]
+            self.assertIn('alarms: none', a.cli('sync-status').stdout)
+            alone = a.cli('sync-repair', check=False)
+            self.assertEqual((alone.returncode, 'no peer' in alone.stdout), (1, True), alone)
+            for end in (a.stop, a.kill):
+                end()
+                for command in ('sync-status', 'sync-repair'):
+                    r = a.cli(command, check=False)
+                    self.assertEqual((r.returncode, r.stdout), (1, ''))
+                    self.assertIn('no server has %s open' % a.db, r.stderr)
+                r = a.cli('sync-status', '--url', a.url, check=False)
+                self.assertEqual(r.returncode, 1)
+                self.assertIn('%s does not answer' % a.url, r.stderr)
+                a.start()
+            r = a.cli('sync-status', '--url', 'ftp://x', check=False)
+            self.assertEqual(r.returncode, 1)
+
+    def test_with_a_key(self):
+        with Mesh(count=1, writes=0, env={'AI_MEMORY_API_KEY': 'secret'}, start=False) as m:
+            a = m.nodes[0].start()
+            r = a.cli('sync-status', check=False)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn('401', r.stderr)
+            os.environ['AI_MEMORY_API_KEY'] = 'secret'
+            try:
+                self.assertIn('alarms: none', a.cli('sync-status').stdout)
+            finally:
+                del os.environ['AI_MEMORY_API_KEY']
+
+
 if __name__ == '__main__':
     unittest.main(verbosity=2, warnings="ignore")

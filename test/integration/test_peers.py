@@ -139,6 +139,19 @@ class Lists(unittest.TestCase):
         with Mesh(count=1, writes=2, timeout_ms=500, peers=lambda i, urls: [urls[0]]) as m:
             until('it knows itself', lambda: m.nodes[0].status()['peers'][0]['state'] == 'self')
             self.assertEqual(m.nodes[0].create('me and me').status, 503)
+            federation = m.nodes[0].get('/api/v1/health').json['federation']
+            self.assertEqual((federation['nodes'], federation['writes']), (1, 2))
+            self.assertIn('itself', federation['warnings'][0])
+
+    def test_one_list_for_all_nodes_is_fine(self):
+        with Mesh(writes=2, peers=lambda i, urls: urls) as m:
+            a = m.nodes[0]
+            until('it knows itself', lambda: 'self' in [p['state'] for p in a.status()['peers']])
+            self.assertEqual(a.get('/api/v1/health').json['federation']['nodes'], 3)
+            id = a.create('shared').json['id']
+            m.nodes[1].kill()
+            self.assertEqual(a.create('again').status, 201)
+            self.assertEqual(a.get('/api/v1/memories/%s?consistency=quorum' % id).status, 200)
 
     def test_one_peer_under_two_names_counts_once(self):
         with Mesh(

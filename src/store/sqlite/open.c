@@ -372,3 +372,27 @@ bool sqlite_life_held(struct store *s, uint64_t stream)
     sq_locks_close(fd);
     return held;
 }
+
+/* ---- where the server is */
+void sqlite_server_note(struct store *s, const char *url)
+{
+    struct sq_file *f = container_of(s, struct sq_file, base);
+    if (f->lock_fd < 0 || ftruncate(f->lock_fd, 0) != 0) return;
+    (void)!pwrite(f->lock_fd, url, strlen(url), 0); /* who looks for it then is told that it starts or ends */
+}
+
+int sqlite_server_find(const char *path, char *url, size_t size, struct err *err)
+{
+    char *real = real_path(path, false);
+    int fd, rc = sq_locks_open(real, false, &fd, NULL);
+    mem_free(real);
+    if (rc != 0) return err_set(err, E_NOT_FOUND, "no server has %s open", path);
+    bool held = sq_lock_held(fd, 0);
+    ssize_t n = pread(fd, url, size, 0);
+    sq_locks_close(fd);
+    if (!held) return err_set(err, E_NOT_FOUND, "no server has %s open", path);
+    if (n <= 0) return err_set(err, E_BUSY, "the server of %s is starting or ending", path);
+    if ((size_t)n >= size) return err_set(err, E_TOO_LARGE, "the server of %s noted an address too long", path);
+    url[n] = 0;
+    return 0;
+}

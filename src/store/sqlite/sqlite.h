@@ -1,6 +1,7 @@
 /* sqlite.h - the storage port on one SQLite file in WAL mode. The only room that knows SQL.
  *
- * Beside the database lies "<file>-lock"; its bytes are locks between processes (F_OFD), its content is empty:
+ * Beside the database lies "<file>-lock"; its bytes are locks between processes (F_OFD); its content, if any, is the
+ * address of the server:
  *   byte 0          the one server of the file, held while the store is open
  *   byte 1          the turnstile: held by a writer from before BEGIN IMMEDIATE until after COMMIT, and by checkpoints
  *   byte 2          its door: held while waiting for byte 1, so that a busy server cannot starve the others
@@ -39,6 +40,12 @@ const struct tokenizer *sqlite_tokenizer(void);
 /* Builds the word index anew from the memories, in a transaction of its own. For restore and doctor; no transaction
  * may be open. */
 int sqlite_rebuild_words(struct store_conn *writer, struct err *err);
+
+/* Notes beside the file where its server, this one, can be reached; "": nowhere any more. */
+void sqlite_server_note(struct store *s, const char *url);
+/* Where the server of this file noted that it can be reached. E_NOT_FOUND: there is none; E_BUSY: it starts or ends;
+ * E_TOO_LARGE. Looks at the lock file only. */
+int sqlite_server_find(const char *path, char *url, size_t size, struct err *err);
 
 /* Holds the byte of a stream until the store is closed: says that its writer lives. E_LOCKED: another life holds it. */
 int sqlite_life_hold(struct store *s, uint64_t stream, struct err *err);
