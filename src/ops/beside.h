@@ -43,6 +43,7 @@ struct gc_args {
 };
 extern const struct arg forget_arg[], gc_arg[];
 int op_forget(struct op_ctx *c, const void *args, struct reply *r);
+int op_forget_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_gc(struct op_ctx *c, const void *args, struct reply *r);
 
 /* ---- consolidate (consolidate.c) --------------------------------------------------------------------------------- */
@@ -87,6 +88,7 @@ int op_archive_list(struct op_ctx *c, const void *args, struct reply *r);
 int op_archive_restore(struct op_ctx *c, const void *args, struct reply *r);
 int op_archive_restore_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_archive_purge(struct op_ctx *c, const void *args, struct reply *r);
+int op_archive_purge_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_archive_stats(struct op_ctx *c, const void *args, struct reply *r);
 
 /* ---- agents (agents.c) ------------------------------------------------------------------------------------------- */
