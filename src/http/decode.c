@@ -228,7 +228,7 @@ static bool number(const char *text, uint64_t max, uint64_t *ret, const char **e
     const char *p = text;
     for (; *p >= '0' && *p <= '9'; p++) {
         uint64_t digit = (uint64_t)(*p - '0');
-        if (n > (max - digit) / 10) return false;
+        if (digit > max || n > (max - digit) / 10) return false;
         n = n * 10 + digit;
     }
     *ret = n;

@@ -100,13 +100,21 @@ static void describe(struct http_req *r, const llhttp_t *p)
     }
 }
 
+/* Where two readers differ in which one counts, a request reaches what it should not (RFC 9112, 3.2). */
+static bool two_hosts(const struct head *h)
+{
+    unsigned hosts = 0;
+    for (uint32_t i = 0; i < h->count; i++) hosts += strcmp(h->headers[i].name, "host") == 0;
+    return hosts > 1;
+}
+
 static int headers_complete_cb(llhttp_t *p)
 {
     struct conn *c = p->data;
     struct http_req *r = &c->req;
     struct http_server *s = c->server;
     if (p->http_major != 1 || p->method == HTTP_CONNECT) return stop(c, STOP_NONE);
-    if (head_index(&r->head, r->url_len) != 0) return stop(c, STOP_NONE);
+    if (head_index(&r->head, r->url_len) != 0 || two_hosts(&r->head)) return stop(c, STOP_NONE);
     p->upgrade = 0; /* an offer we never take up */
     describe(r, p);
     c->state = CONN_BODY;

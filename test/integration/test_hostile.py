@@ -54,6 +54,7 @@ class Lines(unittest.TestCase):
             b'GET / HTTP/1.1\r\na b: c\r\n\r\n',
             b'GET / HTTP/1.1\r\nHost : h\r\n\r\n',
             b'GET / HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n',
+            b'GET /api/v1/health HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n',
             b'GET / HTTP/1.1\r\nx:\r\n\tHost: h\r\n\r\n',
             b'GET / HTTP/1.1\r\nx: a\0b\r\n\r\n',
             b'GET /\x01 HTTP/1.1\r\n\r\n',
@@ -690,7 +691,10 @@ class Headers(unittest.TestCase):
         body = {'title': 'headers', 'content': 'c'}
         with Watch(self.node) as watch:
             for name, values in (
-                ('X-Write-Quorum', ('', '0', '-1', '2', '9' * 20, 'x', '1x', '1.0', '\xff')),
+                (
+                    'X-Write-Quorum',
+                    ('', '0', '-1', '2', '9', '4294967297', '9' * 12, '9' * 20, 'x', '1x', '1.0', '\xff'),
+                ),
                 ('Idempotency-Key', ('', 'k' * 256, 'a\tb', '\xff', '\xc3\xa9')),
             ):
                 for value in values:
