@@ -63,7 +63,7 @@ struct server {
     struct http_door *door;
     struct http_server *http;
     bool http_closing, answered;
-    uv_signal_t term, interrupt;
+    uv_signal_t term, interrupt, hangup;
     uv_timer_t tick;
     int64_t broken_ms;             /* when the lane was found broken; 0: it is not */
     int64_t stopping_ms, grace_ms; /* when it was told to stop; how long that may take */
@@ -80,6 +80,7 @@ static void close_handles(void *data)
     struct server *s = data;
     uv_close((uv_handle_t *)&s->term, NULL);
     uv_close((uv_handle_t *)&s->interrupt, NULL);
+    uv_close((uv_handle_t *)&s->hangup, NULL);
     uv_close((uv_handle_t *)&s->tick, NULL);
 }
 
@@ -143,7 +144,7 @@ _Noreturn static void end_now(int status)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct server *s = handle->data;
-    const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+    const char *name = number == SIGTERM ? "SIGTERM" : number == SIGINT ? "SIGINT" : "SIGHUP";
     if (s->state >= DRAINING && s->next.how != CLUSTER_LIFE_SAME) {
         s->next = (struct life){ 0 }; /* this life is ending: no other follows */
         return;
@@ -344,11 +345,15 @@ static void open_cluster(struct server *s, const struct cluster_options *o)
 
 static void open_signals(struct server *s)
 {
-    CHECK(uv_signal_init(&s->loop, &s->term) == 0 && uv_signal_init(&s->loop, &s->interrupt) == 0);
+    CHECK(uv_signal_init(&s->loop, &s->term) == 0 && uv_signal_init(&s->loop, &s->interrupt) == 0 &&
+          uv_signal_init(&s->loop, &s->hangup) == 0);
     CHECK(uv_timer_init(&s->loop, &s->tick) == 0);
-    s->term.data = s->interrupt.data = s->tick.data = s;
+    s->term.data = s->interrupt.data = s->hangup.data = s->tick.data = s;
     CHECK(uv_signal_start(&s->term, on_signal, SIGTERM) == 0);
     CHECK(uv_signal_start(&s->interrupt, on_signal, SIGINT) == 0);
+    struct sigaction hangup; /* a terminal that is gone ends the server like Ctrl-C, but not under nohup */
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        CHECK(uv_signal_start(&s->hangup, on_signal, SIGHUP) == 0);
     CHECK(uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS) == 0);
 }
 

@@ -203,7 +203,8 @@ class Accesses(unittest.TestCase):
 
 class Stopping(unittest.TestCase):
     def test_term_finishes_what_is_under_way(self):
-        for sig in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and the node would ignore it, too
+        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             with Mesh() as m:
                 results = []
 
