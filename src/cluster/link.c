@@ -76,11 +76,13 @@ void link_poll(struct peer *p)
 /* ---- answers
  * ---------------------------------------------------------------------------------------------------------- */
 
-/* What it told, without the streams that left. */
+/* What it told, without the streams that left. Some positions that were asked for are no moment of its vector: what
+ * came before them may be missing, and trimming relies on that. */
 static void heard(struct peer *p, struct wire_message *m)
 {
+    static const struct wire_vector nothing;
     m->vector.count = members_filter(p->c, m->vector.entry, m->vector.count);
-    members_told(p->c, &m->head, p->url, &m->vector);
+    members_told(p->c, &m->head, p->url, m->vector.whole ? &m->vector : &nothing);
 }
 
 static void hello_answer(struct peer *p, struct wire_message *m)
