@@ -178,7 +178,7 @@ void check_pair(struct sim *s)
         for (unsigned j = i + 1; j < s->n; j++) {
             unsigned nodes = NODE_BIT(i) | NODE_BIT(j);
             const struct node *a = &s->node[i], *b = &s->node[j];
-            if (a->fetch.wanted || a->ahead.is || b->fetch.wanted || b->ahead.is || !check_equal(s, nodes)) continue;
+            if (a->fetch.wanted || b->fetch.wanted || state_ahead(a) || state_ahead(b) || !check_equal(s, nodes)) continue;
             check_rows(s, nodes);
             return;
         }

@@ -443,7 +443,8 @@ void node_answer(struct node *n, struct conn *c, struct msg *m)
         return;
     default: WRONG("no answer");
     }
-    if (m->kind == M_HELLO_OK || m->kind == M_PONG) told_take(n, m->node, m->vector, m->vector_count);
+    /* some positions that were asked for are no moment of its vector */
+    if (m->kind == M_HELLO_OK || (m->kind == M_PONG && m->whole)) told_take(n, m->node, m->vector, m->vector_count);
     struct repl_peer_view before, after;
     repl_peer_view(n->core, c->peer, &before);
     node_feed(n, e);

@@ -244,7 +244,7 @@ static unsigned all_nodes(const struct sim *s)
 static bool nobody_ahead(const struct sim *s, unsigned nodes)
 {
     for (unsigned i = 0; i < s->n; i++)
-        if ((nodes >> i & 1) != 0 && s->node[i].ahead.is) return false;
+        if ((nodes >> i & 1) != 0 && (s->node[i].ahead.is || state_ahead(&s->node[i]))) return false;
     return true;
 }
 

@@ -108,9 +108,14 @@ static void ahead_begin(struct node *n, bool whole)
     f->then = NULL;
 }
 
+bool state_ahead(const struct node *n)
+{
+    return n->disk->v->ahead != NULL && n->disk->v->ahead(n->disk);
+}
+
 void state_start(struct node *n)
 {
-    n->ahead.is = n->disk->v->ahead != NULL && n->disk->v->ahead(n->disk);
+    n->ahead.is = state_ahead(n);
     n->ahead.since_us = n->s->now_us;
     if (n->ahead.is) look_later(n);
 }
