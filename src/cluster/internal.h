@@ -56,6 +56,7 @@ struct peer {
     bool self;                       /* its URL leads to this node */
     enum wire_kind asked[ASKED_MAX]; /* what the unanswered requests were, oldest first */
     unsigned asked_count;
+    unsigned garbled;                /* hellos in a row that one of us could not read */
     size_t unsent;                   /* of link, when last looked at */
     struct client *pull;             /* NULL: none */
     struct pull_job *pull_job;       /* the one on its way */

@@ -12,6 +12,7 @@
 #include "cluster/original.h"
 
 #define ANSWER_BYTES_MAX (4u << 20)
+#define GARBLED_MAX 6 /* in a row, within about a second */
 
 static void link_lost(struct peer *p)
 {
@@ -88,6 +89,7 @@ static void heard(struct peer *p, struct wire_message *m)
 static void hello_answer(struct peer *p, struct wire_message *m)
 {
     p->node = m->head.node;
+    p->garbled = 0;
     original_not(p);
     if (p->node == p->c->own.node) life_twin(p->c, m->head.stream, true);
     if (members_removed(p->c, p->node)) {
@@ -129,11 +131,28 @@ static void pong_answer(struct peer *p, struct wire_message *m)
     cluster_feed(p->c, &e);
 }
 
+/* Its hello's answer cannot be read, or ours could not: bytes damaged on the way, which a new connection mends, or a
+ * program of another make, if it goes on like that. */
+static void garbled(struct peer *p)
+{
+    if (p->garbled < GARBLED_MAX) {
+        p->garbled++;
+        link_lost(p);
+        return;
+    }
+    link_close(p, true);
+    cluster_feed_link(p, REPL_HELLO_REFUSED);
+}
+
 static void refused(struct peer *p, int status, const struct client_answer *a)
 {
     bool removed = status == 403 && memmem(a->body, a->body_len, REMOVED_TEXT, strlen(REMOVED_TEXT)) != NULL;
     peer_error(p, "hello answered with %d: %.*s", status, (int)(a->body_len > 120 ? 120 : a->body_len), a->body);
     if (removed) life_end(p->c, CLUSTER_LIFE_EMPTY, 0);
+    if (status == 400) {
+        garbled(p);
+        return;
+    }
     link_close(p, false);
     cluster_feed_link(p, REPL_HELLO_REFUSED);
 }
@@ -166,12 +185,10 @@ static void message_answer(struct peer *p, enum wire_kind asked, const struct cl
     if (rc == 0 && m.head.kind != wanted[asked]) rc = err_set(&err, E_PROTOCOL, "answer of another kind");
     if (rc != 0) {
         peer_error(p, "%s", err.msg);
-        if (asked == WIRE_HELLO) {
-            link_close(p, true);
-            cluster_feed_link(p, REPL_HELLO_REFUSED);
-        } else {
+        if (asked == WIRE_HELLO)
+            garbled(p);
+        else
             link_lost(p);
-        }
     } else {
         p->last_ok_ms = clock_mono_ms();
         if (asked == WIRE_HELLO)

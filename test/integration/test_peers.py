@@ -134,6 +134,28 @@ class Garbage(unittest.TestCase):
             stub.close()
 
 
+class Damaged(unittest.TestCase):
+    """Bytes damaged on the way cost a connection, not the five seconds a peer of another make is left alone."""
+
+    def greeted(self, status, body):
+        stub = Stub(lambda path, _: (status, body))
+        try:
+            with Mesh(count=1, writes=1, peers=lambda i, urls: [stub.url]) as m:
+                until('it was greeted once', lambda: stub.heard)
+                until('it is greeted again and again', lambda: len(stub.heard) >= 4, 4.5)
+                until('then it is left alone', lambda: m.nodes[0].status()['peers'][0]['state'] == 'refused', 20)
+                before = len(stub.heard)
+                self.assertLess(before, 12)
+        finally:
+            stub.close()
+
+    def test_an_answer_that_cannot_be_read(self):
+        self.greeted(200, b'\x00garbage' * 9)
+
+    def test_a_hello_that_could_not_be_read(self):
+        self.greeted(400, b'{"error":"bad bytes"}')
+
+
 class Lists(unittest.TestCase):
     def test_this_node_itself_never_counts(self):
         with Mesh(count=1, writes=2, timeout_ms=500, peers=lambda i, urls: [urls[0]]) as m:
