@@ -11,6 +11,26 @@
 #define WIRE_FORMAT 1
 #define ID_MAX (UINT64_MAX >> 1)
 
+#define SEAL_BYTES 8
+
+/* Of a message, at its end: one flipped bit anywhere changes it (every step can be undone, so none loses it). */
+static uint64_t seal_of(const char *data, size_t len)
+{
+    uint64_t h = 0x9e3779b97f4a7c15u ^ len;
+    for (size_t at = 0; at < len; at += 8) {
+        uint64_t word = 0;
+        for (size_t i = 0; i < 8 && at + i < len; i++) word |= (uint64_t)(uint8_t)data[at + i] << (8 * i);
+        h = (h ^ word) * 0xff51afd7ed558ccdu;
+        h ^= h >> 32;
+    }
+    return h;
+}
+
+static void seal(struct buf *b)
+{
+    if (!b->failed) buf_u64(b, seal_of(b->data, b->len));
+}
+
 static void put_head(struct buf *b, const struct wire_head *h, enum wire_kind kind)
 {
     buf_u32(b, WIRE_MAGIC);
@@ -47,12 +67,14 @@ void wire_put_hello(struct buf *b, const struct wire_head *h, const struct repl_
 {
     put_head(b, h, WIRE_HELLO);
     put_entries(b, v, count, true);
+    seal(b);
 }
 
 void wire_put_vector(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count, bool whole)
 {
     put_head(b, h, WIRE_VECTOR);
     put_entries(b, v, count, whole);
+    seal(b);
 }
 
 void wire_put_ops(struct buf *b, const struct wire_head *h, const struct wire_ops *o)
@@ -70,6 +92,7 @@ void wire_put_ops(struct buf *b, const struct wire_head *h, const struct wire_op
         buf_u64(b, o->op[i].ver);
         buf_blob(b, o->op[i].body, o->op[i].body_len);
     }
+    seal(b);
 }
 
 void wire_put_answer_hello(struct buf *b, const struct wire_head *h, const struct wire_pos *p,
@@ -78,18 +101,21 @@ void wire_put_answer_hello(struct buf *b, const struct wire_head *h, const struc
     put_head(b, h, WIRE_ANSWER_HELLO);
     put_pos(b, p);
     put_entries(b, v, count, true);
+    seal(b);
 }
 
 void wire_put_answer_pos(struct buf *b, const struct wire_head *h, const struct wire_pos *p)
 {
     put_head(b, h, WIRE_ANSWER_POS);
     put_pos(b, p);
+    seal(b);
 }
 
 void wire_put_pong(struct buf *b, const struct wire_head *h, const struct repl_entry *v, size_t count, bool whole)
 {
     put_head(b, h, WIRE_ANSWER_PONG);
     put_entries(b, v, count, whole);
+    seal(b);
 }
 
 static void put_positions(struct buf *b, const struct stream_pos *v, size_t count)
@@ -116,6 +142,7 @@ void wire_put_snapshot(struct buf *b, const struct wire_head *h, const struct wi
         buf_u64(b, s->held[i].stream);
         buf_u64(b, s->held[i].seq);
     }
+    seal(b);
 }
 
 void wire_put_page(struct buf *b, const struct wire_head *h, const struct wire_page *p)
@@ -125,6 +152,7 @@ void wire_put_page(struct buf *b, const struct wire_head *h, const struct wire_p
     buf_text(b, p->at.after);
     buf_u64(b, hash64(p->records, p->len, p->at.section));
     buf_blob(b, p->records, p->len);
+    seal(b);
 }
 
 void wire_put_sums(struct buf *b, const struct wire_head *h, const struct wire_sums *s)
@@ -133,6 +161,7 @@ void wire_put_sums(struct buf *b, const struct wire_head *h, const struct wire_s
     put_positions(b, s->v, s->count);
     buf_u64(b, s->before);
     for (size_t i = 0; i < SCRUB_BUCKETS; i++) buf_u64(b, s->sum[i]);
+    seal(b);
 }
 
 void wire_put_rows(struct buf *b, const struct wire_head *h, const struct wire_rows *r)
@@ -152,6 +181,7 @@ void wire_put_rows(struct buf *b, const struct wire_head *h, const struct wire_r
         buf_u64(b, row->stamp.seq);
         buf_u64(b, row->sum);
     }
+    seal(b);
 }
 
 static int read_head(struct reader *r, struct wire_head *h, struct err *err)
@@ -344,9 +374,13 @@ int wire_read(const void *data, size_t len, struct arena *a, struct wire_message
 {
     struct reader r;
     memset(ret, 0, sizeof *ret);
-    reader_init(&r, data, len);
+    reader_init(&r, data, len < SEAL_BYTES ? 0 : len - SEAL_BYTES);
     int rc = read_head(&r, &ret->head, err);
     if (rc != 0) return rc;
+    struct reader end;
+    reader_init(&end, (const char *)data + len - SEAL_BYTES, SEAL_BYTES);
+    if (read_u64(&end) != seal_of(data, len - SEAL_BYTES))
+        return err_set(err, E_PROTOCOL, "message was altered on its way");
     switch (ret->head.kind) {
     case WIRE_HELLO:
     case WIRE_VECTOR:

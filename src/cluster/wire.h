@@ -9,7 +9,9 @@
  *   GET   /sync/snapshot             -> SNAPSHOT, the vector the pages to come stand for; then ?section=&after= -> PAGE
  *   GET   /sync/scrub?before=        -> SUMS, of all rows by bucket; with &buckets= -> ROWS in them; &records=1 -> PAGE
  *
- * An ops body names the chain before its first and after its last op, so torn or altered bytes are noticed. */
+ * An ops body names the chain before its first and after its last op, so that it cannot be another history's; every
+ * message ends with a sum of its bytes: one that was altered on its way is refused whole, before a stream, a position
+ * or a node is taken from it that nobody has. */
 #ifndef AIM_CLUSTER_WIRE_H
 #define AIM_CLUSTER_WIRE_H
 

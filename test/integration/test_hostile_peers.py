@@ -7,7 +7,7 @@ import unittest
 
 from hostile import Watch
 from mesh import Mesh, until
-from test_peers import chain_next, message, ops
+from test_peers import chain_next, message, ops, sealed
 
 BINARY = {'Content-Type': 'application/octet-stream'}
 VER_MAX = (1 << 62) - 1
@@ -245,7 +245,7 @@ class Batches(unittest.TestCase):
             self.assertEqual(self.push(message(2, 77, 1, b'') + b'x' * (17 << 20)).status, 413)
             self.assertEqual(self.push(struct.pack('<IHHI', 0x524D4941, 1, 1, 0x7FFFFFFF)).status, 400)
             other = struct.pack('<IHHI', 0x524D4941, 1, 1, 5) + b'other' + struct.pack('<QQBI', 77, 1, 1, 0)
-            self.assertEqual(self.push(other).status, 403)
+            self.assertEqual(self.push(sealed(other)).status, 403)
 
     def test_sequences_and_ids_at_the_edge(self):
         with Watch(self.node):
