@@ -27,9 +27,9 @@
 #define AGE_MS 60000      /* rows younger than that are left to the logs */
 #define QUICK_AGE_MS 1000 /* asked for by hand */
 #define AGAIN_MS 3000
-#define BUCKETS_MAX 256 /* whose rows are looked at in a round */
-#define FIX_MAX 32      /* buckets mended by their records; more: by a snapshot */
-#define TELL_MAX 20     /* rows named in the log */
+#define BUCKETS_MAX 64 /* whose rows are looked at in a round */
+#define FIX_MAX 32     /* buckets mended by their records; more: by a snapshot */
+#define TELL_MAX 20    /* rows named in the log */
 #define RECORDS_MAX (16u << 20)
 #define ROWS_BYTES_MAX (64u << 20)
 #define BUCKET_BYTES (SCRUB_BUCKETS / 8)

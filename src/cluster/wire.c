@@ -158,7 +158,6 @@ void wire_put_page(struct buf *b, const struct wire_head *h, const struct wire_p
 void wire_put_sums(struct buf *b, const struct wire_head *h, const struct wire_sums *s)
 {
     put_head(b, h, WIRE_SUMS);
-    put_positions(b, s->v, s->count);
     buf_u64(b, s->before);
     for (size_t i = 0; i < SCRUB_BUCKETS; i++) buf_u64(b, s->sum[i]);
     seal(b);
@@ -315,10 +314,9 @@ static int read_sums(struct reader *r, struct arena *a, struct wire_sums **ret, 
 {
     struct wire_sums *s = *ret = arena_alloc(a, sizeof *s);
     if (s == NULL) return err_set(err, E_TOO_LARGE, "sums are too long");
-    int rc = read_positions(r, a, &s->v, &s->count, err);
     s->before = read_u64(r);
     for (size_t i = 0; i < SCRUB_BUCKETS; i++) s->sum[i] = read_u64(r);
-    return rc == 0 && r->failed ? err_set(err, E_PROTOCOL, "sums are torn") : rc;
+    return r->failed ? err_set(err, E_PROTOCOL, "sums are torn") : 0;
 }
 
 static int read_rows(struct reader *r, struct arena *a, struct wire_rows *ret, struct err *err)

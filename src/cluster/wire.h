@@ -53,8 +53,8 @@ struct wire_vector { struct repl_entry *entry; size_t count; bool whole; };
 /* held: ops it could not apply; their rows may be missing in its pages. ahead: rows of its may be newer than v. */
 struct wire_snapshot { struct stream_pos *v; size_t count; struct stamp *held; size_t held_count; bool ahead; };
 struct wire_page { struct page_at at; const void *records; size_t len; };   /* at: where it ends; after in the arena */
-/* What a scrub compares: with the positions they stand for (by stream). */
-struct wire_sums { struct stream_pos *v; size_t count; uint64_t before, sum[SCRUB_BUCKETS]; };
+/* What a scrub compares: sums of rows by bucket; rows with the positions they stand for (by stream). */
+struct wire_sums { uint64_t before, sum[SCRUB_BUCKETS]; };
 struct wire_rows { struct stream_pos *v; size_t count; struct scrub_row *row; size_t rows; };
 struct wire_message {
     struct wire_head head;
