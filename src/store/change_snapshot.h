@@ -1,4 +1,4 @@
-/* change_snapshot.h - the pages of another store merged into this one (change_snapshot.c, change_ahead.c). As change.h. */
+/* change_snapshot.h - another store merged into this one (change_snapshot.c, change_ahead.c). See change.h. */
 #ifndef AIM_STORE_CHANGE_SNAPSHOT_H
 #define AIM_STORE_CHANGE_SNAPSHOT_H
 
