@@ -170,8 +170,8 @@ static struct edit draw_edit(struct sim *s)
 {
     struct edit e = { .id = (unsigned)pick(s, 12), .title = (unsigned)pick(s, 5), .text = (unsigned)pick(s, 1000) };
     static const enum edit_kind kinds[] = {
-        EDIT_CREATE, EDIT_CREATE, EDIT_CREATE, EDIT_PUT,  EDIT_PUT,   EDIT_UPDATE, EDIT_UPDATE, EDIT_RENAME,
-        EDIT_QUIET,  EDIT_DELETE, EDIT_DELETE, EDIT_JOIN, EDIT_TOUCH, EDIT_LINK,   EDIT_UNLINK, EDIT_STANDARD,
+        EDIT_CREATE, EDIT_CREATE, EDIT_CREATE, EDIT_PUT,  EDIT_PUT,   EDIT_UPDATE, EDIT_ARCHIVE, EDIT_RENAME,
+        EDIT_QUIET,  EDIT_DELETE, EDIT_DELETE, EDIT_JOIN, EDIT_TOUCH, EDIT_LINK,   EDIT_UNLINK,  EDIT_STANDARD,
     };
     e.kind = kinds[pick(s, ARRAY_LEN(kinds))];
     return e;

@@ -38,6 +38,7 @@ enum edit_kind {
     EDIT_DELETE,
     EDIT_JOIN,                   /* two rows end and one begins, in one op */
     EDIT_TOUCH, EDIT_LINK, EDIT_UNLINK, EDIT_STANDARD,
+    EDIT_ARCHIVE,                /* a copy into the archive, or out of it */
 };
 struct edit { enum edit_kind kind; unsigned id, title, text; };
 

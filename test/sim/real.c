@@ -163,12 +163,13 @@ static int join(struct change *c, struct arena *a, uint64_t key, const char *one
     return rc != 0 ? rc : end;
 }
 
-static int edit(struct change *c, struct arena *a, uint64_t key, const struct edit *e, bool touchless)
+static int edit(struct change *c, struct arena *a, uint64_t key, const struct edit *e)
 {
     char id[32], other[32];
     bool more;
     snprintf(id, sizeof(id), "id-%llu", (unsigned long long)(e->kind == EDIT_CREATE ? key : e->id + 1));
     snprintf(other, sizeof(other), "id-%u", e->title + 1);
+    struct row row;
     struct link l = { .source_id = id, .target_id = other, .relation = LINK_KIND };
     int rc = 0;
     switch (e->kind) {
@@ -180,12 +181,15 @@ static int edit(struct change *c, struct arena *a, uint64_t key, const struct ed
     case EDIT_DELETE: return end_row(c, a, id);
     case EDIT_JOIN: return join(c, a, key, id, other, e);
     case EDIT_TOUCH:
-        if (touchless) return 0;
         rc = change_touch(c, id, c->now_us, 1 + e->text % 3);
         return rc == 0 ? change_touch_flush(c, &more) : rc;
     case EDIT_LINK: return change_link(c, &l);
     case EDIT_UNLINK: return change_unlink(c, &l);
     case EDIT_STANDARD: return change_standard(c, "n", id, NULL);
+    case EDIT_ARCHIVE:
+        if (e->text % 2 != 0) return change_unarchive(c, id);
+        rc = change_find(c->tx, id, false, a, &row, c->tx->err);
+        return rc == 0 ? change_archive(c, &row, row.m.updated_at, "forget") : rc;
     }
     return E_INVALID;
 }
@@ -201,7 +205,7 @@ static int write_item(struct real *r, struct change *c, uint64_t key, const stru
     static const uint8_t print[32];
     char text[32];
     key_text(text, key);
-    int rc = edit(c, &r->arena, key, e, r->d.s->trims_tombs);
+    int rc = edit(c, &r->arena, key, e);
     if (rc == 0 && change_position(c).seq != 0) rc = change_idem(c, text, print);
     *ret_seq = change_position(c).seq;
     return rc;
@@ -433,25 +437,56 @@ static void real_trim(struct disk *d, uint64_t keep, int64_t wall_us)
     if (rc != 0) sim_fail(d->s, "trimming: %s", err_text(rc));
 }
 
+static bool forgotten(const struct sim *s, const char *id, size_t len)
+{
+    for (size_t i = 0; i < s->forgottens; i++)
+        if (strlen(s->forgotten[i]) == len && strncmp(s->forgotten[i], id, len) == 0) return true;
+    return false;
+}
+
+/* Forgets deletions of one kind; *gone: how many. */
+static int trim_kind(struct real *r, struct store_tx *tx, const struct trim_gone *t, size_t *gone)
+{
+    struct sim *s = r->d.s;
+    struct side_row *side = NULL;
+    const char *last;
+    size_t n = 0, some;
+    struct side_row there;
+    int rc = tx->v->side_scan(tx, t->kind, NULL, NULL, 4096, &r->arena, &side, &n);
+    if (rc == 0) rc = change_trim_gone(&r->c, t, NULL, 4096, &last, &some);
+    if (rc == 0) *gone += some;
+    for (size_t i = 0; rc == 0 && t->kind == SIDE_TOMBSTONE && i < n; i++) {
+        if (tx->v->side_get(tx, t->kind, side[i].id, &r->arena, &there) == 0) continue;
+        if (side[i].stamp.ver > r->c.hlc.last) sim_fail(s, "node %u: its clock is behind what it forgot", r->d.index);
+        if (forgotten(s, side[i].id, strlen(side[i].id)) || s->forgottens == FORGOTTEN_MAX) continue;
+        s->forgotten[s->forgottens++] = arena_strdup(&s->arena, side[i].id);
+    }
+    return rc;
+}
+
 /* Old enough by this node's clock, every member told that it has it, and whatever they had then is here, too. */
 static size_t real_trim_tombs(struct disk *d, struct node *n, int64_t wall_us)
 {
+    static const uint16_t kinds[] = { SIDE_TOMBSTONE, SIDE_LINK_GONE, SIDE_ARCHIVE };
     struct real *r = real_of(d);
     struct cover told[MEMBERS_MAX];
-    struct trim_gone t = { .kind = SIDE_TOMBSTONE, .before = hlc_of_us(START_US + wall_us - TOMB_AGE_US) };
+    struct trim_gone t = { .before = hlc_of_us(START_US + wall_us - TOMB_AGE_US) };
     struct store_tx *tx = NULL;
     struct err err = { 0 };
-    const char *last;
     size_t gone = 0;
     if (!told_all_here(n) && !MUTANT(TOMB_BY_TIME) && !MUTANT(TOMB_BY_VECTORS)) return 0;
     t.member = told;
     t.count = MUTANT(TOMB_BY_TIME) ? 0 : told_covers(n, told);
     int rc = r->store->b->begin(r->writer, &tx, &err);
     change_begin(&r->c, tx, START_US + wall_us);
-    if (rc == 0) rc = change_trim_gone(&r->c, &t, NULL, 4096, &last, &gone);
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(kinds); i++) {
+        t.kind = kinds[i];
+        rc = trim_kind(r, tx, &t, &gone);
+    }
     if (rc == 0) rc = change_finish(&r->c);
     if (rc == 0) rc = r->store->b->commit(r->writer, true, &err);
     if (rc != 0) sim_fail(d->s, "trimming: %s", err_text(rc));
+    arena_release(&r->arena);
     check_clock(r);
     return gone;
 }
@@ -493,14 +528,50 @@ static void real_give(struct disk *d, struct state_page *p, size_t rows)
     read_end(r);
 }
 
-static void without(struct buf *b, const char *begins)
+static bool begins(const char *line, const char *with)
+{
+    return strncmp(line, with, strlen(with)) == 0;
+}
+
+/* The line up to its end without what lies between two of its words. */
+static void cut(struct buf *line, const char *from, const char *to)
+{
+    const char *a = strstr(buf_str(line), from), *b = a == NULL ? NULL : strstr(a, to);
+    if (a == NULL || b == NULL) return;
+    memmove(line->data + (a - line->data), b, strlen(b) + 1);
+    line->len -= (size_t)(b - a);
+}
+
+/* One line of a dump, as nodes that forget deletions at different times must agree on it. What was counted of a row
+ * goes with its deletion: made anew under its id, one node counts on and another begins at nothing. */
+static void put_line(const struct sim *s, struct buf *b, const char *text, size_t len)
+{
+    static const char *const apart[] = { "side 1 ", "side 6 " };
+    const char *id = strstr(text, begins(text, "side 4 ") ? "side 4 " : "row ");
+    struct buf line;
+    for (size_t i = 0; i < ARRAY_LEN(apart); i++)
+        if (begins(text, apart[i])) return;
+    if (begins(text, "side 9 ") && len > 5 && strncmp(text + len - 5, " \\02\n", 5) == 0) return; /* purged */
+    buf_init(&line, DUMP_MAX);
+    buf_put(&line, text, len);
+    (void)buf_str(&line);
+    if (begins(text, "side 4 ") && forgotten(s, text + 7, strcspn(text + 7, "\\"))) buf_clear(&line);
+    if ((begins(text, "row ") || begins(text, "shadow row ")) && forgotten(s, id + 4, strcspn(id + 4, " "))) {
+        cut(&line, " | tier ", " | created ");
+        cut(&line, " last ", " | stamp ");
+        cut(&line, " | own ", "\n");
+    }
+    buf_put(b, line.data, line.len);
+    buf_release(&line);
+}
+
+static void comparable(const struct sim *s, struct buf *b)
 {
     struct buf kept;
-    size_t len = strlen(begins);
     buf_init(&kept, DUMP_MAX);
     for (const char *line = buf_str(b); *line != '\0';) {
         size_t n = strcspn(line, "\n") + 1;
-        if (strncmp(line, begins, len) != 0) buf_put(&kept, line, n);
+        put_line(s, &kept, line, n);
         line += n;
     }
     buf_release(b);
@@ -512,7 +583,7 @@ static char *real_dump(struct disk *d)
     struct buf b;
     buf_init(&b, DUMP_MAX);
     memstore_dump(real_of(d)->store, true, &b);
-    if (d->s->trims_tombs) without(&b, "side 1 ");
+    if (d->s->trims_tombs) comparable(d->s, &b);
     if (strstr(buf_str(&b), "shadow ") != NULL) d->s->goal[GOAL_TITLE_SHARED] = true;
     return buf_take(&b, NULL);
 }

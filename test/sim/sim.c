@@ -210,8 +210,7 @@ static void set_up(struct sim *s)
     s->real = chance(s, 60);
     s->coarse = chance(s, 30);
     for (unsigned k = 0; k < FAULT_KINDS; k++) s->fault_on[k] = chance(s, 45);
-    /* An older copy that is put back is younger than a tombstone must be to go. Touches go with a tombstone, here and
-     * there at different times: a row made anew under that id would count them in one place only. */
+    /* An older copy that is put back is younger than a tombstone must be to go. */
     s->trims_tombs = s->fault_on[UPKEEP_TOMBS] && s->real;
     if (s->trims_tombs) s->fault_on[FAULT_SET_BACK] = false;
     s->loses = s->fault_on[FAULT_LOSE] || s->fault_on[FAULT_GIVER];

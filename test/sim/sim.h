@@ -29,6 +29,7 @@
 #define CHOICES_MAX 60000
 #define LANE_MAX 64
 #define MEMBERS_MAX 16
+#define FORGOTTEN_MAX 512
 #define TOMB_AGE_US 50000         /* stands for a day */
 #define NODE_BIT(i) (1u << (i))
 
@@ -203,6 +204,8 @@ struct sim {
     uint64_t tokens, streams, closes;
     struct op *op[1024];
     struct arena arena;
+    const char *forgotten[FORGOTTEN_MAX];       /* ids whose deletion some node forgot */
+    size_t forgottens;
     struct client_op client[CLIENT_OPS_MAX];
     size_t clients, planned;
     uint64_t keys;
