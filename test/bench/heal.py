@@ -26,7 +26,10 @@ def same(m, seconds):
 
 
 def settled(m):
-    return len({tuple(sorted((s['stream'], s['pos']) for s in n.status()['vector'])) for n in m.nodes}) == 1
+    return (
+        len({tuple(sorted((s['stream'], s['pos']) for s in n.status()['vector'] if s['pos'] > 0)) for n in m.nodes})
+        == 1
+    )
 
 
 def after_cut(bench):
