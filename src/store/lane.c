@@ -11,7 +11,7 @@
 #include "store/lane_batch.h"
 
 #define LANE_MAGIC 0x4c414e45u
-#define ALONE_BYTES 8192   /* a single item as small as this is synced where it ran: no second way through the loop */
+#define ALONE_BYTES 8192   /* a batch as small as this is synced where it ran: no second way through the loop */
 #define CAREFUL_BATCHES 64 /* with savepoints, after one in which an item failed */
 #define IDLE_FIRST_MS 50   /* upkeep when nothing was queued for so long */
 #define IDLE_REPEAT_MS 5000
@@ -181,7 +181,7 @@ static void batch_take(struct lane *l)
         if (item->begun != NULL && !item->sliced) item->begun(item);
     }
     s->bytes = bytes;
-    s->alone = s->count == 1 && bytes <= ALONE_BYTES && l->syncing == NULL;
+    s->alone = bytes <= ALONE_BYTES && l->syncing == NULL;
     if (list_empty(&l->queue[LANE_REPLICATION]) && list_empty(&l->queue[LANE_CLIENT]) &&
         list_empty(&l->queue[LANE_UPKEEP]))
         l->turn = LANE_REPLICATION;
@@ -335,15 +335,11 @@ static void fail_queued(struct lane *l)
     l->calling = false;
 }
 
-/* Whether a batch may begin now. Beside a sync only one as large as that being synced: many small batches cost more
- * than the wait. */
+/* Whether a batch may begin now. */
 static bool may_run(const struct lane *l)
 {
-    size_t queued = 0;
     if (l->running || l->ran) return false;
-    if (l->syncing == NULL) return true;
-    for (int k = 0; k < LANE_CLASSES; k++) queued += l->bytes[k];
-    return queued >= l->syncing->bytes && !lane_broken(l) && !l->upkeep_due;
+    return l->syncing == NULL || !(lane_broken(l) || l->upkeep_due);
 }
 
 /* What comes next, whenever something ended or came. */
