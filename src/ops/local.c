@@ -38,6 +38,7 @@ int local_open(struct local **ret, const struct local_options *o, struct err *er
     struct node_options no = {
         .path = o->path,
         .reads_only = o->reads_only,
+        .adopts = true,
         .relaxed = o->relaxed,
         .busy_ms = o->busy_ms,
         .readers = READERS,
@@ -52,6 +53,7 @@ int local_open(struct local **ret, const struct local_options *o, struct err *er
         mem_free(l);
         return rc;
     }
+    if (l->node.adopts) node_adopt(&l->node);
     struct engine_limits limits = { .calls_max = CALLS_MAX, .bytes_max = BYTES_MAX };
     l->engine = engine_new(&l->loop, &l->node.env, l->node.store, l->node.lane, l->node.readers, NULL, &limits);
     *ret = l;

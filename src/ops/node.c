@@ -10,6 +10,31 @@
 #include "ops/df_cache.h"
 #include "store/sqlite/sqlite.h"
 
+/* The original's program was here, and no server has looked through its rows yet. */
+static bool rows_wait(struct store *s)
+{
+    struct store_conn *conn;
+    struct store_tx *tx;
+    struct arena a;
+    struct rows rows = { 0 };
+    if (s->b->conn_open(s, false, &conn, NULL) != 0) return false;
+    arena_init(&a, 32u << 20);
+    if (s->b->begin(conn, &tx, NULL) == 0) {
+        if (tx->v->unstamped(tx, 1, &a, &rows) != 0) rows.count = 0;
+        s->b->rollback(conn);
+    }
+    s->b->conn_close(conn);
+    arena_release(&a);
+    return rows.count > 0;
+}
+
+static int open_writer(struct node *n, const struct node_options *o, struct err *err)
+{
+    int rc = lane_open(&n->lane, n->loop, n->store, &n->change, NULL, o->committed, o->data, err);
+    /* says that this life goes on; without it, the server of the file would say that its stream has ended */
+    return rc == 0 ? sqlite_life_hold(n->store, lane_origin(n->lane)->stream, err) : rc;
+}
+
 static int open_parts(struct node *n, const struct node_options *o, struct err *err)
 {
     struct sqlite_options so = {
@@ -19,13 +44,10 @@ static int open_parts(struct node *n, const struct node_options *o, struct err *
     };
     int rc = sqlite_store_open(o->path, &so, &n->store, err);
     if (rc) return rc;
-    if (!o->reads_only) {
-        rc = lane_open(&n->lane, n->loop, n->store, &n->change, NULL, o->committed, o->data, err);
-        if (rc) return rc;
-        /* says that this life goes on; without it, the server of the file would say that its stream has ended */
-        rc = sqlite_life_hold(n->store, lane_origin(n->lane)->stream, err);
-        if (rc) return rc;
-    }
+    n->adopts = o->adopts && rows_wait(n->store);
+    if (!o->reads_only || n->adopts) rc = open_writer(n, o, err);
+    if (rc && (!o->reads_only || n->lane)) return rc; /* a file that cannot be written can be read all the same */
+    n->adopts = n->adopts && n->lane != NULL;
     return readers_open(&n->readers, n->loop, n->store, o->readers, o->readers_queue, err);
 }
 

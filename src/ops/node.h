@@ -13,6 +13,7 @@ struct node_options {
     const char *path;                    /* borrowed during node_open */
     bool serving;                        /* take the one-server lock of the file */
     bool reads_only;                     /* no writer: lane is NULL */
+    bool adopts;                         /* with a writer all the same where rows of the original wait for their ops */
     bool new_id;                         /* the file was copied: another node id */
     bool relaxed;                        /* no fsync at commit, only at checkpoints */
     int busy_ms;                         /* longest wait for another process's write; 0: 5000 */
@@ -30,6 +31,7 @@ struct node {
     struct readers *readers;
     struct op_env env;
     struct lifetimes lifetimes;          /* what env and change point at */
+    bool adopts;                         /* such rows wait: node_adopt */
     struct node_job *job[4];             /* private from here: upkeep under way */
     uv_timer_t timer;
     bool timing;
@@ -40,6 +42,9 @@ struct node {
 /* Opens everything, synchronously. `n` is zeroed by it and must not move. On failure nothing stays open; the loop has
  * been run for it. Errors: those of sqlite_store_open and lane_open. */
 int node_open(struct node *n, uv_loop_t *loop, const struct node_options *o, struct err *err);
+/* Gives rows of the original their ops, all of them, running the loop meanwhile: what orders and merges rows needs
+ * them. For commands, which have no upkeep, before their first call. What goes wrong is left to the next opening. */
+void node_adopt(struct node *n);
 /* Starts a server's own upkeep, in slices behind everybody's writes: rows the original wrote get their ops, held
  * ops are tried again, every few seconds accesses counted here leave as one op, every half hour expired rows are swept.
  * Once, after node_open with a lane. */

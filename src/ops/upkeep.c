@@ -103,6 +103,12 @@ static void others_wrote(void *data)
     start(data, ADOPT);
 }
 
+void node_adopt(struct node *n)
+{
+    start(n, ADOPT);
+    while (n->job[ADOPT] != NULL && uv_run(n->loop, UV_RUN_ONCE) != 0) continue;
+}
+
 void node_upkeep(struct node *n)
 {
     lane_watch(n->lane, others_wrote, n);
