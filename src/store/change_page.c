@@ -241,6 +241,8 @@ static int find(struct page *p, const struct page_at *at, size_t limit, struct f
 
 static int put(struct page *p, uint16_t section, const struct found *f, size_t i)
 {
+    bool keys = section == IDS || section == KEYS || section == COPIES;
+    CHECK(keys ? f->key != NULL : f->side != NULL);
     switch (section) {
     case IDS: return put_id(p, f->key[i]);
     case HELD: return put_held(p, &f->side[i]);
@@ -258,17 +260,18 @@ int change_page(struct store_tx *tx, struct page_at *at, size_t count, size_t by
     CHECK(count > 0);
     buf_init(&p.one, OP_BYTES_MAX + 4096);
     while (rc == 0 && at->section <= COPIES && done < count && b->len - start < bytes) {
+        const struct page_at from = *at;
         struct found f;
         size_t limit = count - done, i = 0;
-        rc = find(&p, at, limit, &f);
+        rc = find(&p, &from, limit, &f);
         for (; rc == 0 && i < f.count && b->len - start < bytes; i++) {
-            rc = put(&p, at->section, &f, i);
+            rc = put(&p, from.section, &f, i);
             at->after = f.side != NULL ? f.side[i].id : f.key[i];
             if (b->failed) rc = E_TOO_LARGE;
         }
         done += i;
         if (rc == 0 && i == f.count && f.count < limit)
-            *at = (struct page_at){ .section = (uint16_t)(at->section + 1) };
+            *at = (struct page_at){ .section = (uint16_t)(from.section + 1) };
     }
     if (rc == 0 && at->section > COPIES) *at = (struct page_at){ .section = PAGE_END };
     buf_release(&p.one);
