@@ -241,24 +241,27 @@ class ForkRecovery(unittest.TestCase):
             until('b is mended', lambda: repair(b) and b.status()['scrub']['divergent_here'] == 3, 60)
             m.agreed()
 
+    def fork(self, m, ids, count, strangers):
+        """Node a goes on, is set back to where it was, and finds a stranger's ops there; until all have both."""
+        a, stream, backup = m.nodes[0], live(m.nodes[0]), os.path.join(m.dir, 'backup.db')
+        copy_file(a, backup)
+        made = writes(a, count, 'one history') | {i for i, _, _ in strangers}
+        m.agreed()
+        a.kill()
+        remove_file(a)
+        shutil.copy(backup, a.db)
+        for _, ver, body in strangers:
+            append_op(a, stream, body, ver)
+        a.start()
+        until('all have both histories', lambda: all(has(n, ids | made) for n in m.nodes), 60)
+        return made
+
     def test_two_chains_in_a_former_stream_and_nothing_is_lost(self):
         strangers = ops_of_a_stranger(['written after the fork %d' % i for i in range(3)])
         with Mesh() as m:
-            a, b, c = m.nodes
+            a = m.nodes[0]
             ids = writes(a, 20, 'before')
-            stream = live(a)
-            backup = os.path.join(m.dir, 'backup.db')
-            copy_file(a, backup)
-            ids |= writes(a, 20, 'one history')
-            m.agreed()
-            a.kill()
-            remove_file(a)
-            shutil.copy(backup, a.db)
-            for _, ver, body in strangers:
-                append_op(a, stream, body, ver)
-            a.start()
-            ids |= {i for i, _, _ in strangers}
-            until('all have both histories', lambda: all(has(n, ids) for n in m.nodes), 40)
+            ids |= self.fork(m, ids, 20, strangers)
             settled(m.nodes)
             m.agreed()
             self.assertTrue(logged(a, 'was repeated in a new one'))
@@ -269,21 +272,9 @@ class ForkRecovery(unittest.TestCase):
     def test_the_longer_history_is_the_writers(self):
         strangers = ops_of_a_stranger(['longer %d' % i for i in range(9)])
         with Mesh() as m:
-            a, b, c = m.nodes
+            a = m.nodes[0]
             ids = writes(a, 5, 'before')
-            stream = live(a)
-            backup = os.path.join(m.dir, 'backup.db')
-            copy_file(a, backup)
-            ids |= writes(a, 3, 'one history')
-            m.agreed()
-            a.kill()
-            remove_file(a)
-            shutil.copy(backup, a.db)
-            for _, ver, body in strangers:
-                append_op(a, stream, body, ver)
-            a.start()
-            ids |= {i for i, _, _ in strangers}
-            until('all have both histories', lambda: all(has(n, ids) for n in m.nodes), 60)
+            ids |= self.fork(m, ids, 3, strangers)
             m.agreed()
 
 
