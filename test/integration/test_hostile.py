@@ -21,8 +21,8 @@ def one_node(**kw):
     return Mesh(count=1, writes=0, **kw)
 
 
-class Lines(unittest.TestCase):
-    """HTTP itself."""
+class OneNode(unittest.TestCase):
+    """One node for all tests of a class."""
 
     @classmethod
     def setUpClass(cls):
@@ -32,6 +32,10 @@ class Lines(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.mesh.close()
+
+
+class Lines(OneNode):
+    """HTTP itself."""
 
     def told(self, data, *allowed, parts=None):
         """The server's own word, in JSON, and then it hangs up."""
@@ -212,7 +216,7 @@ class Lines(unittest.TestCase):
                 s.close()
 
 
-class Shapes(unittest.TestCase):
+class Shapes(OneNode):
     """Wrong types for every argument of every operation, drawn from the server's own description."""
 
     WRONG = {
@@ -227,13 +231,8 @@ class Shapes(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.mesh = one_node()
-        cls.node = cls.mesh.nodes[0]
+        super().setUpClass()
         cls.paths = cls.node.get('/api/v1/openapi.json').json['paths']
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.mesh.close()
 
     def operations(self):
         for path, verbs in sorted(self.paths.items()):
@@ -530,7 +529,7 @@ def of_bytes(length):
     return {'k': 'x' * (length - len('{"k":""}'))}
 
 
-class Limits(unittest.TestCase):
+class Limits(OneNode):
     """Every limit: at it a memory is stored and read back as it was, one beyond nothing is."""
 
     AT = [  # field, the largest or oddest that fits, the smallest that does not, what is said of it
@@ -562,15 +561,6 @@ class Limits(unittest.TestCase):
         ('expires_at', '2100-02-28T00:00:00+23:59', '2100-02-29T00:00:00Z', 'expires_at is not valid RFC3339'),
         ('expires_at', '2100-01-01t00:00:00z', '2000-01-01T00:00:00Z', 'expires_at is in the past'),
     ]
-
-    @classmethod
-    def setUpClass(cls):
-        cls.mesh = one_node()
-        cls.node = cls.mesh.nodes[0]
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.mesh.close()
 
     def body(self, field, value):
         return {'title': 'limits', 'content': 'c', 'namespace': 'limits', field: value}
@@ -640,17 +630,8 @@ class Limits(unittest.TestCase):
                 self.assertEqual((a.status, a.json['error']), (404, 'not found'))
 
 
-class Headers(unittest.TestCase):
+class Headers(OneNode):
     """Headers that mean something to this server, with values that mean nothing."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.mesh = one_node()
-        cls.node = cls.mesh.nodes[0]
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.mesh.close()
 
     def test_of_reads(self):
         with Watch(self.node):
