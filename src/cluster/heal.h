@@ -34,6 +34,8 @@ void life_end(struct cluster *c, enum cluster_life how, uint64_t stream);   /* s
 void life_poll(struct cluster *c);
 /* A life with our node id; answered: on our own connection. */
 void life_twin(struct cluster *c, uint64_t stream, bool answered);
+/* The peer refuses us: this node was removed, it says. */
+void life_refused(struct peer *p);
 /* The peer (NULL: one that asked us) has another history of a stream of that node. */
 void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node);
 bool life_split(const struct cluster *c, uint64_t stream);

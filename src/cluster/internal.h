@@ -57,6 +57,7 @@ struct peer {
     enum wire_kind asked[ASKED_MAX]; /* what the unanswered requests were, oldest first */
     unsigned asked_count;
     unsigned garbled;                /* hellos in a row that one of us could not read */
+    bool says_removed;               /* it refuses this node as removed from the mesh */
     size_t unsent;                   /* of link, when last looked at */
     struct client *pull;             /* NULL: none */
     struct pull_job *pull_job;       /* the one on its way */

@@ -47,6 +47,22 @@ void life_twin(struct cluster *c, uint64_t stream, bool answered)
     if (stream < c->own.stream && (answered || now - c->twin_ms >= TWICE_MS)) life_end(c, CLUSTER_LIFE_NODE, 0);
 }
 
+/* One peer that lies, or has another mesh's list, must not make this node lay its data aside: a second one has to say
+ * the same, and none may still take us in. Where there is but one, it decides. */
+void life_refused(struct peer *p)
+{
+    struct cluster *c = p->c;
+    unsigned say = 0;
+    p->says_removed = true;
+    for (unsigned i = 0; i < c->peers; i++) {
+        struct repl_peer_view v;
+        repl_peer_view(c->core, i, &v);
+        if (v.state == REPL_UP || v.state == REPL_SUSPECT) return;
+        say += c->peer[i].says_removed;
+    }
+    if (say >= 2 || c->nodes <= 2) life_end(c, CLUSTER_LIFE_EMPTY, 0);
+}
+
 bool life_split(const struct cluster *c, uint64_t stream)
 {
     for (unsigned i = 0; i < c->splits; i++)

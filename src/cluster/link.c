@@ -90,6 +90,7 @@ static void hello_answer(struct peer *p, struct wire_message *m)
 {
     p->node = m->head.node;
     p->garbled = 0;
+    p->says_removed = false;
     original_not(p);
     if (p->node == p->c->own.node) life_twin(p->c, m->head.stream, true);
     if (members_removed(p->c, p->node)) {
@@ -148,7 +149,7 @@ static void refused(struct peer *p, int status, const struct client_answer *a)
 {
     bool removed = status == 403 && memmem(a->body, a->body_len, REMOVED_TEXT, strlen(REMOVED_TEXT)) != NULL;
     peer_error(p, "hello answered with %d: %.*s", status, (int)(a->body_len > 120 ? 120 : a->body_len), a->body);
-    if (removed) life_end(p->c, CLUSTER_LIFE_EMPTY, 0);
+    if (removed) life_refused(p);
     if (status == 400) {
         garbled(p);
         return;

@@ -134,6 +134,27 @@ class Garbage(unittest.TestCase):
             stub.close()
 
 
+class Liar(unittest.TestCase):
+    def test_one_peer_alone_removes_nobody(self):
+        stub = Stub(lambda path, body: (403, b'{"error":"this node was removed from the mesh"}'))
+        try:
+            with Mesh(count=2, writes=2, peers=lambda i, urls: [urls[1 - i]] + ([stub.url] if i == 0 else [])) as m:
+                a = m.nodes[0]
+                node = a.status()['node']
+                told = lambda: 'removed' in (a.status()['peers'][1]['last_error'] or '')
+                until('it was told so', told)
+                ids = {a.create('kept %d' % i).json['id'] for i in range(5)}
+                m.nodes[1].kill()
+                greeted = len(stub.heard)
+                until('it was told so again, by nobody else', lambda: len(stub.heard) > greeted, 20)
+                m.nodes[1].start()
+                m.linked()
+                self.assertEqual((a.status()['node'], a.life), (node, 1))
+                m.holds(m.nodes, ids)
+        finally:
+            stub.close()
+
+
 class Damaged(unittest.TestCase):
     """Bytes damaged on the way cost a connection, not the five seconds a peer of another make is left alone."""
 
