@@ -6,7 +6,9 @@
  *                       └─long enough after that, or after its loss: such rows are said anew, by ops of ours─▶ CLEAN
  *
  * Said anew, a row is a version later, like an edit that nobody asked for; its old op, should it come after all, merges
- * with it as any other would. Touches carry no stamp: those of other nodes are all said. */
+ * with it as any other would. What merges by itself (tier, last access, counts, votes) has no stamp of its own: of a
+ * row whose stamp is here it may be the lost one's all the same. So touches are all said, actions that wait too, and
+ * rows which show more than their winner and their touches alone would. */
 #include "store/change_private.h"
 
 #include <string.h>
@@ -127,19 +129,35 @@ int ahead_is_here(struct change *c, const struct stamp *s, bool *ret)
     return rc == E_NOT_FOUND ? 0 : rc;
 }
 
-static int say_record(struct change *c, struct page_record *r, size_t *said)
+/* What a row's winner and touches, which are said by themselves, do not come to: other versions brought it. */
+static int has_more(struct change *c, const struct merged *m, struct arena *a, bool *ret)
 {
-    bool here;
+    struct merged plain = { .known = true, .tier_max = m->deleted ? TIER_SHORT : m->row.own.tier };
+    const char *last = m->row.m.last_accessed_at;
+    char text[TIME_TEXT];
+    int64_t us;
+    int rc = touches_load(c->tx, m->row.m.id, a, &plain);
+    if (rc != 0) return rc;
+    time_print(text, plain.touch_last_us);
+    bool touched = last != NULL && time_parse(last, strlen(last), &us) == 0 &&
+                   (us < plain.touch_last_us || strcmp(last, text) == 0);
+    *ret = m->tier_max > plain.tier_max || m->row.own.count_base > 0 || (last != NULL && !touched);
+    return 0;
+}
+
+static int say_record(struct change *c, struct page_record *r, struct arena *a, size_t *said)
+{
+    bool here, more = false;
     struct version *v = &r->v;
     if (r->what != PAGE_VERSION || v->kind == 0) return 0; /* held ops have no effect; copies have no op */
     if (v->ver + 1 >= HLC_MAX) return 0;                   /* nothing can be said after that version any more */
     if (v->kind == KIND_TOUCH) {
-        if (v->touch.node == c->origin.node) return 0;
         v->ver = hlc_next(&c->hlc, c->now_us, 0);
         return say(c, v);
     }
     int rc = ahead_is_here(c, &r->stamp, &here);
-    if (rc != 0 || here) return rc;
+    if (rc == 0 && here && r->row.known) rc = has_more(c, &r->row, a, &more);
+    if (rc != 0 || (here && !more && v->kind != KIND_PENDING)) return rc;
     ++*said;
     if (r->row.known) return r->row.deleted ? say_tombstone(c, v, &r->row) : say_row(c, &r->row);
     v->ver++;
@@ -157,7 +175,7 @@ static int say_page(struct change *c, const struct buf *b, size_t *said)
         struct page_record r;
         arena_release(&one);
         rc = change_page_read(&in, &one, &r);
-        int failed = rc > 0 ? say_record(c, &r, said) : 0;
+        int failed = rc > 0 ? say_record(c, &r, &one, said) : 0;
         if (failed != 0) rc = failed;
     }
     arena_release(&one);

@@ -143,6 +143,60 @@ static void a_lost_donors_rows_reach_everybody(void **state)
     node_close(&two);
 }
 
+static void put(struct node *n, const struct memory *m)
+{
+    struct row before;
+    bool there = node_get(n, m->id, &before);
+    n->now_us += 1000000;
+    node_begin(n);
+    assert_int_equal(change_memory(&n->c, m, there ? &before : NULL, NULL), 0);
+    node_commit(n);
+}
+
+/* Edits of the lost one that lost to others here left their tier and last access behind. */
+static void what_merges_by_itself_is_said_with_its_row(void **state)
+{
+    (void)state;
+    struct node lost, one, two;
+    struct row row;
+    struct memory m = kit_memory("x", "x", "of the lost one");
+    node_open(&lost, 1);
+    node_open(&one, 2);
+    node_open(&two, 3);
+    node_store(&two, "x", "x", "first");
+    node_store(&two, "gone", "gone", "first");
+    node_sync(&lost, &two);
+    m.tier = TIER_LONG;
+    m.expires_at = NULL;
+    m.last_accessed_at = "2023-11-15T00:00:00.123456789+00:00";
+    put(&lost, &m);
+    m.id = m.title = "gone";
+    put(&lost, &m);
+    two.now_us = lost.now_us + 1000000;
+    node_store(&two, "x", "x", "later");
+    node_delete(&two, "gone");
+    node_sync(&lost, &two);
+    node_sync(&one, &two);
+    pages(&one, &lost);
+    assert_true(node_get(&one, "x", &row));
+    assert_int_equal(row.m.tier, TIER_LONG);
+    assert_true(row.stamp.stream == two.c.origin.stream);
+    assert_int_equal(say_anew(&one), 2);
+    node_sync(&two, &one);
+    assert_same(&one, &two);
+    assert_true(node_get(&two, "x", &row));
+    assert_string_equal(row.m.content, "later");
+    assert_int_equal(row.m.tier, TIER_LONG);
+    assert_string_equal(row.m.last_accessed_at, "2023-11-15T00:00:00.123456789+00:00");
+    assert_false(node_find(&two, "gone", &row));
+    node_store(&two, "gone", "gone", "made again");
+    assert_true(node_get(&two, "gone", &row));
+    assert_int_equal(row.m.tier, TIER_LONG);
+    node_close(&lost);
+    node_close(&one);
+    node_close(&two);
+}
+
 /* A replay of all ops in another store comes to the same: nothing depends on who said it first. */
 static void rows_that_share_titles_are_said_anew(void **state)
 {
@@ -243,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lost_donors_rows_reach_everybody),
+        cmocka_unit_test(what_merges_by_itself_is_said_with_its_row),
         cmocka_unit_test(rows_that_share_titles_are_said_anew),
         cmocka_unit_test(what_came_with_ops_is_not_said),
         cmocka_unit_test(it_survives_a_restart),
