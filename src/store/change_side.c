@@ -68,8 +68,10 @@ int change_sweep_copy(struct change *c, const struct row *row)
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
     /* somebody took it out of the archive already, where it was swept earlier */
     bool purged = rc == 0 && archive_gone(&side) && side.stamp.ver > row->stamp.ver;
+    /* a copy that all nodes have is not replaced by one of this node alone */
+    bool kept = rc == 0 && !archive_gone(&side);
     time_print(now, c->now_us);
-    rc = purged ? 0 : c->tx->v->archive_put(c->tx, row, now, "ttl_expired");
+    rc = purged || kept ? 0 : c->tx->v->archive_put(c->tx, row, now, "ttl_expired");
     return rc == 0 ? change_sweep(c, row) : rc;
 }
 

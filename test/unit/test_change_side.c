@@ -167,6 +167,33 @@ static void a_swept_row_leaves_a_copy_until_it_is_back(void **state)
     node_close(&b);
 }
 
+static void a_sweep_leaves_the_copy_that_all_have(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct archived kept;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    row = node_store(&a, "m", "t", "forgotten");
+    node_begin(&a);
+    assert_int_equal(change_archive(&a.c, &row, "2023-11-14T00:00:00+00:00", "forget"), 0);
+    node_commit(&a);
+    node_store(&a, "m", "t", "made anew");
+    node_sync(&b, &a);
+    a.now_us += 8 * DAY_US;
+    sweep(&a, "m");
+    node_touch(&b, "m", 1, true); /* in time there: the row is back */
+    node_sync(&a, &b);
+    for (struct node *n = &a; n != NULL; n = n == &a ? &b : NULL) {
+        assert_true(archived(n, "m", &kept));
+        assert_string_equal(kept.reason, "forget");
+        assert_string_equal(kept.row.m.content, "forgotten");
+    }
+    node_close(&a);
+    node_close(&b);
+}
+
 static void what_was_purged_elsewhere_is_not_archived_again(void **state)
 {
     (void)state;
@@ -261,6 +288,7 @@ int main(void)
         cmocka_unit_test(bytes_of_another_form_are_held),
         cmocka_unit_test(a_copy_travels_and_leaves_everywhere),
         cmocka_unit_test(a_swept_row_leaves_a_copy_until_it_is_back),
+        cmocka_unit_test(a_sweep_leaves_the_copy_that_all_have),
         cmocka_unit_test(what_was_purged_elsewhere_is_not_archived_again),
         cmocka_unit_test(an_import_keeps_its_time_where_it_can),
         cmocka_unit_test(the_counts_of_an_original_row_stay),
