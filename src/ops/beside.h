@@ -117,6 +117,9 @@ int op_approve(struct op_ctx *c, const void *args, struct reply *r);
 int op_approve_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_reject(struct op_ctx *c, const void *args, struct reply *r);
 int op_reject_again(struct op_ctx *c, const void *args, struct reply *r);
+/* Lane: carries out actions whose votes are enough, `limit` looked at beyond *after (owned, replaced as it goes on).
+ * E_AGAIN: there are more. */
+int pending_settle(const struct op_env *env, struct change *change, size_t limit, char **after);
 
 /* ---- standards (standards.c) ------------------------------------------------------------------------------------- */
 struct standard_args {

@@ -32,7 +32,7 @@ struct node {
     struct op_env env;
     struct lifetimes lifetimes;          /* what env and change point at */
     bool adopts;                         /* such rows wait: node_adopt */
-    struct node_job *job[4];             /* private from here: upkeep under way */
+    struct node_job *job[5];             /* private from here: upkeep under way */
     uv_timer_t timer;
     bool timing;
     unsigned ticks;
@@ -46,8 +46,8 @@ int node_open(struct node *n, uv_loop_t *loop, const struct node_options *o, str
  * them. For commands, which have no upkeep, before their first call. What goes wrong is left to the next opening. */
 void node_adopt(struct node *n);
 /* Starts a server's own upkeep, in slices behind everybody's writes: rows the original wrote get their ops, held
- * ops are tried again, every few seconds accesses counted here leave as one op, every half hour expired rows are swept.
- * Once, after node_open with a lane. */
+ * ops are tried again, every few seconds accesses counted here leave as one op and actions that have got the votes of
+ * several nodes are carried out, every half hour expired rows are swept. Once, after node_open with a lane. */
 void node_upkeep(struct node *n);
 /* Begins the half-hourly sweep now, unless one is under way. After node_upkeep. */
 void node_sweep(struct node *n);

@@ -1,5 +1,7 @@
 /* pending.c - actions that wait for a decision: list, approve, reject. An approval and what it allows are one op; what
- * cannot be carried out is not approved. Votes of several nodes join; the next vote sees whether they are enough. */
+ * cannot be carried out is not approved. Votes of several nodes join. Where they come to be enough by joining, the node
+ * that sees it carries the action out: with ids made of the action's, as of the vote that decided, so that doubles are
+ * one and undo nothing done since. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +12,8 @@
 #include "ops/beside.h"
 #include "ops/guard.h"
 #include "store/change.h"
+
+#define SETTLE_ARENA (16u << 20)
 
 #define AT(member) offsetof(struct pending_list_args, member)
 const struct arg pending_list_arg[] = {
@@ -71,15 +75,14 @@ int op_pending_list(struct op_ctx *c, const void *args, struct reply *r)
 }
 
 /* ---- carrying out ------------------------------------------------------------------------------------------------ */
-/* The memory an approved store makes: the same wherever it is approved. */
-static const char *made_id(struct op_ctx *c, const char *pending_id)
+/* The memory an approved action makes: the same wherever it is approved. */
+static void made_id(const char *pending_id, char ret[UUID_TEXT])
 {
     uint8_t hash[32];
-    char seed[200], id[UUID_TEXT];
+    char seed[200];
     int len = snprintf(seed, sizeof(seed), "approved %s", pending_id);
     sha256(seed, (size_t)len < sizeof(seed) ? (size_t)len : sizeof(seed) - 1, hash);
-    uuid_from_hash(id, hash);
-    return arena_strdup(c->arena, id);
+    uuid_from_hash(ret, hash);
 }
 
 static int cannot(struct op_ctx *c, int rc, const char *why)
@@ -87,7 +90,7 @@ static int cannot(struct op_ctx *c, int rc, const char *why)
     return err_arg(c->err, rc, "id", "approve rejected: %s", why);
 }
 
-static int do_store(struct op_ctx *c, const struct pending *p, json_t *payload, const char **ret_id)
+static int do_store(struct op_ctx *c, json_t *payload, const char **ret_id)
 {
     struct memory_args *a = arena_alloc(c->arena, sizeof(*a));
     struct memory m;
@@ -97,7 +100,7 @@ static int do_store(struct op_ctx *c, const struct pending *p, json_t *payload, 
         return cannot(c, E_CONFLICT, "what was asked for cannot be read");
     int rc = memory_from_args(c, a, &m);
     if (rc) return rc;
-    m.id = made_id(c, p->id);
+    m.id = ids_next(c->ids);
     m.created_at = m.last_accessed_at = NULL;
     m.access_count = 0;
     rc = c->tx->v->by_title(c->tx, m.title, m.ns, c->arena, &old);
@@ -110,9 +113,8 @@ static int do_store(struct op_ctx *c, const struct pending *p, json_t *payload, 
         if (rc) return rc;
         memory_over(&m, &old.m);
     }
-    rc = m.id ? change_memory(c->change, &m, existed ? &old : NULL, &made) : E_TOO_LARGE;
-    *ret_id = m.id;
-    return rc;
+    *ret_id = arena_strdup(c->arena, m.id);
+    return *ret_id ? change_memory(c->change, &m, existed ? &old : NULL, &made) : E_TOO_LARGE;
 }
 
 /* On an existing memory: delete, promote. */
@@ -135,8 +137,12 @@ static int do_on_memory(struct op_ctx *c, const struct pending *p, const json_t 
 static int carry_out(struct op_ctx *c, const struct pending *p, const char **ret_id)
 {
     json_t *payload = parsed(p->payload, false);
+    struct ids *before = c->ids, own = { .used = 0 };
     *ret_id = NULL;
-    int rc = strcmp(p->action, "store") == 0 ? do_store(c, p, payload, ret_id) : do_on_memory(c, p, payload, ret_id);
+    made_id(p->id, own.id[0]);
+    c->ids = &own;
+    int rc = strcmp(p->action, "store") == 0 ? do_store(c, payload, ret_id) : do_on_memory(c, p, payload, ret_id);
+    c->ids = before;
     json_decref(payload);
     return rc;
 }
@@ -160,12 +166,22 @@ static const char *now_text(struct op_ctx *c)
     return time_after(c, 0);
 }
 
-static int write_decision(struct op_ctx *c, struct pending *p, const char *status, const char *agent)
+static int write_decision(struct op_ctx *c, struct pending *p, const char *status, const char *agent, const char *at)
 {
     p->status = status;
     p->decided_by = agent;
-    p->decided_at = now_text(c);
+    p->decided_at = at;
     return change_pending(c->change, p);
+}
+
+/* What was asked for and that it was approved: one op. */
+static int approve(struct op_ctx *c, struct pending *p, const char *agent, const char *at, const char **ret_id)
+{
+    change_group_begin(c->change);
+    int rc = carry_out(c, p, ret_id);
+    if (rc == 0) rc = write_decision(c, p, "approved", agent, at);
+    int end = change_group_end(c->change);
+    return rc ? rc : end;
 }
 
 /* A name is needed: a request without one may be anybody's. */
@@ -249,12 +265,8 @@ int op_approve(struct op_ctx *c, const void *args, struct reply *r)
         rc = fresh ? change_pending(c->change, &p) : 0;
         return rc ? rc : reply_votes(r, p.id, votes, who.votes);
     }
-    change_group_begin(c->change);
-    rc = carry_out(c, &p, &memory_id);
-    if (rc == 0) rc = write_decision(c, &p, "approved", who.votes > 0 ? lower(c->arena, agent) : agent);
-    int end = change_group_end(c->change);
-    if (rc || end) return rc ? rc : end;
-    return reply_approved(r, p.id, agent, memory_id);
+    rc = approve(c, &p, who.votes > 0 ? lower(c->arena, agent) : agent, now_text(c), &memory_id);
+    return rc ? rc : reply_approved(r, p.id, agent, memory_id);
 }
 
 int op_approve_again(struct op_ctx *c, const void *args, struct reply *r)
@@ -264,8 +276,10 @@ int op_approve_again(struct op_ctx *c, const void *args, struct reply *r)
     int rc = c->tx->v->pending_get(c->tx, a->id.s, c->arena, &p);
     if (rc) return rc;
     if (waits(&p)) return reply_votes(r, p.id, 0, 0);
+    char made[UUID_TEXT];
+    made_id(p.id, made);
     return reply_approved(r, p.id, p.decided_by ? p.decided_by : "",
-                          strcmp(p.action, "store") == 0 ? made_id(c, p.id) : p.memory_id);
+                          strcmp(p.action, "store") == 0 ? made : p.memory_id);
 }
 
 static int reply_rejected(struct reply *r, const char *id, const char *agent)
@@ -284,7 +298,7 @@ int op_reject(struct op_ctx *c, const void *args, struct reply *r)
     rc = decider(c, a, "reject", &agent);
     if (rc != E_INVALID && !open)
         return err_arg(c->err, E_NOT_FOUND, "id", "pending action not found or already decided: %s", a->id.s);
-    if (rc == 0) rc = write_decision(c, &p, "rejected", agent);
+    if (rc == 0) rc = write_decision(c, &p, "rejected", agent, now_text(c));
     return rc ? rc : reply_rejected(r, p.id, agent);
 }
 
@@ -294,4 +308,72 @@ int op_reject_again(struct op_ctx *c, const void *args, struct reply *r)
     struct pending p;
     int rc = c->tx->v->pending_get(c->tx, a->id.s, c->arena, &p);
     return rc ? rc : reply_rejected(r, p.id, p.decided_by ? p.decided_by : "");
+}
+
+/* ---- votes that joined ------------------------------------------------------------------------------------------- */
+/* The vote that made them enough; false: they are not. */
+static bool deciding_vote(struct op_ctx *c, const struct pending *p, json_int_t needed, const char **agent,
+                          const char **at)
+{
+    json_t *list = parsed(p->approvals, true), *vote = NULL;
+    if (needed > 0 && (json_int_t)json_array_size(list) >= needed) vote = json_array_get(list, (size_t)needed - 1);
+    const char *who = json_string_value(json_object_get(vote, "agent_id"));
+    const char *when = json_string_value(json_object_get(vote, "approved_at"));
+    *agent = who ? arena_strdup(c->arena, who) : NULL;
+    *at = when ? arena_strdup(c->arena, when) : NULL;
+    json_decref(list);
+    return *agent && *at;
+}
+
+static int settle_one(struct op_ctx *c, const char *id)
+{
+    struct pending p;
+    struct approver who;
+    const char *agent, *at, *memory_id;
+    int rc = c->tx->v->pending_get(c->tx, id, c->arena, &p);
+    if (rc || !waits(&p)) return rc == E_NOT_FOUND ? 0 : rc;
+    rc = guard_approver(c, p.ns, &who);
+    if (rc || !deciding_vote(c, &p, who.votes, &agent, &at)) return rc;
+    change_as_of(c->change, at);
+    rc = approve(c, &p, agent, at, &memory_id);
+    change_as_of(c->change, NULL);
+    return rc;
+}
+
+static bool refused(int rc)
+{
+    return rc == E_INVALID || rc == E_DENIED || rc == E_CONFLICT || rc == E_NOT_FOUND || rc == E_TOO_LARGE ||
+           rc == E_TYPE || rc == E_SYNTAX || rc == E_MISSING;
+}
+
+int pending_settle(const struct op_env *env, struct change *change, size_t limit, char **after)
+{
+    struct arena arena;
+    const char **ids;
+    size_t count, done = 0;
+    int rc = change_voted(change, &ids, &count);
+    arena_init(&arena, SETTLE_ARENA);
+    for (size_t i = 0; rc == 0 && i < count && done < limit; i++) {
+        struct caller caller = { .door = DOOR_HTTP, .agent_id = "system", .default_ns = "global" };
+        struct err err = { 0 };
+        struct op_ctx c = { .tx = change->tx,
+                            .change = change,
+                            .caller = &caller,
+                            .now_us = change->now_us,
+                            .env = env,
+                            .arena = &arena,
+                            .err = &err };
+        if (*after && strcmp(ids[i], *after) <= 0) continue;
+        done++;
+        mem_free(*after);
+        *after = mem_strdup(ids[i]);
+        rc = change_savepoint(change, &err);
+        if (rc) break;
+        int one = settle_one(&c, ids[i]);
+        rc = change_savepoint_end(change, one == 0, NULL);
+        if (one && !refused(one)) rc = one; /* what is refused waits on */
+        arena_release(&arena);
+    }
+    arena_release(&arena);
+    return rc == 0 && done == limit ? E_AGAIN : rc;
 }

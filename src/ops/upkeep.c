@@ -4,12 +4,14 @@
  *           is left; again when another process wrote, for it may have been the original's program
  *   HELD    ops stored by an older program that could not apply them are tried again; once through
  *   COUNTS  every COUNTS_MS: accesses counted here leave as one op
+ *   VOTES   with them: actions whose votes, of several nodes, have come to be enough are carried out
  *   SWEEP   every SWEEP_TICKS of these: expired rows leave the memories of this node, rows that lie in its archive
  *           longer than the settings say leave that; without an op */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "ops/beside.h"
 #include "ops/node.h"
 
 #define SLICE 64
@@ -17,13 +19,13 @@
 #define SWEEP_TICKS 600 /* half an hour */
 #define DAY_US (86400ll * 1000000)
 
-enum { ADOPT, HELD, COUNTS, SWEEP };
+enum { ADOPT, HELD, COUNTS, VOTES, SWEEP };
 
 struct node_job {
     struct lane_item item;
     struct node *node;
     int kind;
-    char *after; /* HELD: where to go on */
+    char *after; /* HELD, VOTES: where to go on */
 };
 
 static int run_held(struct node_job *j, struct change *c)
@@ -58,6 +60,7 @@ static int run(struct lane_item *item, struct change *c, struct err *err)
     (void)err;
     if (j->kind == HELD) return run_held(j, c);
     if (j->kind == SWEEP) return run_sweep(j->node, c);
+    if (j->kind == VOTES) return pending_settle(&j->node->env, c, SLICE, &j->after);
     int rc = j->kind == ADOPT ? change_adopt(c, SLICE, &more) : change_touch_flush(c, &more);
     return rc == 0 && more ? E_AGAIN : rc;
 }
@@ -95,6 +98,7 @@ static void tick(uv_timer_t *t)
 {
     struct node *n = t->data;
     start(n, COUNTS);
+    start(n, VOTES);
     if (++n->ticks % SWEEP_TICKS == 0) node_sweep(n);
 }
 

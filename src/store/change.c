@@ -243,6 +243,7 @@ bool change_is_bare(const struct change *c)
 static void item_begin(struct change *c, bool bare)
 {
     CHECK(!c->priv->now.open && !c->priv->now.group);
+    c->as_of = 0;
     arena_release(c->scratch);
     c->priv->now.position = (struct stamp){ 0 };
     c->priv->bare = bare;

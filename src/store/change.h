@@ -48,6 +48,7 @@ struct change {
     struct buf *bodies;
     uint64_t *left; size_t left_count;   /* streams that left the vector in this batch */
     bool lacks;                          /* a stream left the vector that is not whole here: a snapshot is due */
+    uint64_t as_of;                      /* local changes take this version where it beats the row; 0: the clock's */
     /* counted: ops beyond the clock's reach; concurrent edits replaced; ops held; rows gone with a snapshot */
     uint64_t far_future, unseen, held, forgotten;
     struct change_private *priv;
@@ -94,6 +95,10 @@ int change_memory_quietly(struct change *c, const struct memory *m, const struct
 /* The same as an edit of the time m->updated_at says (import): that time where it beats the row, at most 60 s ahead;
  * else the row's (or its tombstone's) + 1. */
 int change_memory_dated(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
+/* What this item changes from here on is of the time `text` says, at most 60 s ahead, instead of now: a row takes that
+ * version, or its own + 1. So that what several nodes do because of one event merges, and loses to edits of it since.
+ * NULL: of now again. */
+void change_as_of(struct change *c, const char *text);
 /* A tombstone for the row and, in the same op, for shadows of its title held here; standards pointing at it are
  * detached. */
 int change_delete(struct change *c, const struct row *before);
@@ -116,6 +121,8 @@ int change_unarchive(struct change *c, const char *id);
 /* An action that waits for a decision, or what became of it: the whole row as it is now. Votes and decisions made
  * elsewhere join it. */
 int change_pending(struct change *c, const struct pending *p);
+/* Ids of the actions that wait and have votes of several, ascending, in scratch. */
+int change_voted(struct change *c, const char ***ret, size_t *ret_count);
 /* Rows of our own without a table: KIND_PENDING, KIND_ARCHIVE, KIND_MEMBER by key; the last writer's bytes are kept as
  * the body of the side row of that kind. */
 int change_side(struct change *c, enum change_kind kind, const char *key, const void *body, size_t body_len);

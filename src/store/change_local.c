@@ -10,7 +10,14 @@
 
 static uint64_t next_ver(struct change *c, uint64_t floor)
 {
+    if (c->as_of != 0) return c->as_of > floor ? c->as_of : floor + 1;
     return hlc_next(&c->hlc, c->now_us, floor);
+}
+
+void change_as_of(struct change *c, const char *text)
+{
+    c->as_of = text != NULL ? version_of_time(c, text) : 0;
+    if (c->as_of != 0) clock_follow(c, c->as_of);
 }
 
 static struct version tombstone(struct change *c, const struct row *row)

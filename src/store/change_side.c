@@ -5,7 +5,8 @@
  *             wins.
  *   PENDING   body: JSON. The greater stamp says what was asked; votes are a set by lower-cased voter, the earliest
  *             of each; of two decisions the greater stands (approved, rejected, none; then the earlier). So no vote
- *             and no decision is lost, whatever the order.
+ *             and no decision is lost, whatever the order. Key VOTED while it is open and several
+ *             voted.
  *   MEMBER    the greater stamp wins, nothing is shown. */
 #include "store/change_private.h"
 
@@ -17,6 +18,8 @@
 #include "store/row.h"
 
 enum { ARCHIVE_ROW = 1, ARCHIVE_GONE = 2 };
+
+#define VOTED 1
 
 /* ---- the archive ------------------------------------------------------------------------------------------------- */
 
@@ -232,6 +235,8 @@ static int pending_apply(struct change *c, const struct version *v, const struct
         side.stamp = there->stamp;
     }
     pending_join(row, before);
+    bool open = strcmp(text_of(row, "status"), "pending") == 0;
+    if (open && json_array_size(json_object_get(row, "approvals")) > 1) side.key = VOTED;
     side.body = print(row, a, &side.body_len);
     int rc = side.body != NULL ? c->tx->v->side_put(c->tx, &side) : E_TOO_LARGE;
     if (rc == 0) rc = pending_show(c, v->key, row, a);
@@ -256,6 +261,18 @@ int change_pending(struct change *c, const struct pending *p)
     const char *text = row != NULL ? print(row, c->scratch, &len) : NULL;
     json_decref(row);
     return text != NULL ? change_side(c, KIND_PENDING, p->id, text, len) : E_TOO_LARGE;
+}
+
+int change_voted(struct change *c, const char ***ret, size_t *ret_count)
+{
+    struct side_row *side;
+    size_t n;
+    *ret_count = 0;
+    int rc = c->tx->v->side_by_key(c->tx, SIDE_PENDING, VOTED, c->scratch, &side, &n);
+    *ret = rc == 0 ? arena_alloc(c->scratch, (n + 1) * sizeof(char *)) : NULL;
+    if (*ret == NULL) return rc != 0 ? rc : E_TOO_LARGE;
+    for (size_t i = 0; i < n; i++) (*ret)[(*ret_count)++] = side[i].id;
+    return 0;
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------------------- */

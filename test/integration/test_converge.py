@@ -210,6 +210,49 @@ class Apart(Case):
         self.assertEqual([x['agent_id'] for x in state['agents']], ['ann', 'ben'])
         self.assertNotIn(c, [m['id'] for m in state['memories']])
 
+    def test_votes_that_are_enough_by_joining(self):
+        """A vote on each side of a cut: when the two meet, the action is carried out, and once."""
+        for agent in ('ann', 'ben'):
+            self.ask('POST', '/api/v1/agents', {'agent_id': agent, 'agent_type': 'human'}, 201)
+        self.ask('POST', '/api/v1/namespaces/gate/standard', {'governance': dict(POLICY, write='any')}, 201)
+        gone = self.ask('POST', '/api/v1/memories', {'title': 'unwanted', 'content': 'x', 'namespace': 'gate'}, 201)[
+            'id'
+        ]
+        self.ask('POST', '/api/v1/namespaces/gate/standard', {'governance': POLICY}, 201)
+        self.alike('a policy')
+        waits = [
+            self.ask('POST', '/api/v1/memories', {'title': 'wanted', 'content': 'x', 'namespace': 'gate'}, 202),
+            self.ask('DELETE', '/api/v1/memories/' + gone, status=202),
+        ]
+        self.alike('what waits')
+
+        def vote(node, agent):
+            for w in waits:
+                path = '/api/v1/pending/%s/approve' % w['pending_id']
+                a = node.post(path, None, headers={'X-Write-Quorum': '1', 'X-Agent-Id': agent})
+                self.assertEqual((a.status, a.json['votes']), (202, 1))
+
+        late, others = self.mesh.nodes[2], self.mesh.nodes[:2]
+        late.kill()
+        vote(others[0], 'ann')
+        for n in others:
+            n.kill()
+        late.start()
+        vote(late, 'ben')
+        for n in others:
+            n.start()
+        self.mesh.linked()
+
+        def decided():
+            rows = [p for n in self.mesh.nodes for p in n.get('/api/v1/pending').json['pending']]
+            return all(p['status'] == 'approved' for p in rows)
+
+        until('all know that it is decided', decided, 15)
+        state = self.alike('what was decided')
+        titles = sorted(m['title'] for m in state['memories'] if m['namespace'] == 'gate')
+        self.assertEqual(titles, ['_standard:gate', 'wanted'])
+        self.assertEqual([v['agent_id'] for v in state['pending'][0]['approvals']], ['ann', 'ben'])
+
 
 if __name__ == '__main__':
     unittest.main(verbosity=2, warnings="ignore")

@@ -61,6 +61,70 @@ static void votes_of_two_nodes_join(void **state)
     node_close(&b);
 }
 
+static size_t voted(struct node *n)
+{
+    const char **ids;
+    size_t count;
+    node_begin(n);
+    assert_int_equal(change_voted(&n->c, &ids, &count), 0);
+    if (count > 0) assert_string_equal(ids[0], "p");
+    node_abort(n);
+    return count;
+}
+
+static void votes_that_joined_are_found(void **state)
+{
+    (void)state;
+    struct node a, b;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    put_pending(&a, "pending", NULL, "ann");
+    node_sync(&b, &a);
+    assert_int_equal(voted(&b), 0); /* one alone was looked at where it was given */
+    put_pending(&b, "pending", NULL, "ben");
+    node_sync(&a, &b);
+    assert_int_equal(voted(&a), 1);
+    put_pending(&b, "approved", "ben", NULL);
+    node_sync(&a, &b);
+    assert_int_equal(voted(&a), 0);
+    node_close(&a);
+    node_close(&b);
+}
+
+/* What two nodes do because of one event is one, and undoes nothing done since. */
+static void what_is_done_as_of_a_moment_loses_to_what_came_after(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct row row;
+    char at[TIME_TEXT];
+    node_open(&a, 1);
+    node_open(&b, 2);
+    int64_t moment = a.now_us + 1000;
+    time_print(at, moment);
+    a.now_us += 5000;
+    b.now_us += 9000000;
+    for (struct node *n = &a; n != NULL; n = n == &a ? &b : NULL) {
+        const struct memory m = kit_memory("m", "t", "made");
+        node_begin(n);
+        change_as_of(&n->c, at);
+        assert_int_equal(change_memory(&n->c, &m, NULL, &row), 0);
+        change_as_of(&n->c, NULL);
+        node_commit(n);
+        assert_int_equal(stamp_us(row.stamp.ver), moment);
+        if (n == &a) node_delete(&a, "m");
+    }
+    node_sync(&a, &b);
+    node_sync(&b, &a);
+    assert_false(node_find(&a, "m", &row));
+    assert_false(node_find(&b, "m", &row));
+    node_store(&a, "x", "x", "x");
+    assert_true(node_get(&a, "x", &row));
+    assert_true(stamp_us(row.stamp.ver) >= a.now_us); /* of now again */
+    node_close(&a);
+    node_close(&b);
+}
+
 static void what_was_carried_out_stands(void **state)
 {
     (void)state;
@@ -284,6 +348,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(votes_of_two_nodes_join),
+        cmocka_unit_test(votes_that_joined_are_found),
+        cmocka_unit_test(what_is_done_as_of_a_moment_loses_to_what_came_after),
         cmocka_unit_test(what_was_carried_out_stands),
         cmocka_unit_test(bytes_of_another_form_are_held),
         cmocka_unit_test(a_copy_travels_and_leaves_everywhere),
