@@ -45,6 +45,8 @@ void repl_config_default(struct repl_config *c);
 
 enum repl_event_type {
     REPL_TICK,               /* time passed (the armed timer) */
+    REPL_OFFERED,            /* own stream committed up to entry.pos with entry.chain, our disk is at it: it may be sent
+                              * and peers may have it, but it does not count here yet */
     REPL_COMMITTED,          /* own stream durable up to entry.pos with entry.chain */
     REPL_APPLIED,            /* a foreign stream (pushed, pulled, of another process here: `foreign_process`) is durable
                               * at entry; at start once for each stream of the file */
@@ -85,8 +87,8 @@ enum repl_effect_type {
     REPL_CLOSE,              /* peer, gen: reset it; no event is owed */
     REPL_SEND_HELLO,         /* with our whole vector (repl_vector) */
     REPL_CHECK_CHAIN,        /* is (entry.stream, entry.pos, entry.chain) on our chain? answer CHECKED */
-    REPL_SEND_OPS,           /* peer, gen: own stream from `first`, at most count ops (none beyond what COMMITTED said)
-                              * and 1 MiB; answer SENT */
+    REPL_SEND_OPS,           /* peer, gen: own stream from `first`, at most count ops (none beyond what OFFERED and
+                              * COMMITTED said) and 1 MiB; answer SENT */
     REPL_SEND_VECTOR,        /* peer, gen: also the ping; answer PONG; vector[]: the changes (whole says whether all) */
     REPL_PULL,               /* gen: of this pull. Ask peer for entry.stream from entry.pos + 1 (chain before it:
                               * entry.chain); answer PULLED */

@@ -229,22 +229,27 @@ void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool forei
     if (!list_empty(&c->pos_waits)) check_pos_waits(c, pos->stream, pos->pos);
 }
 
+/* What is committed may travel while our own disk still syncs it; it counts here only once that is done. */
 void cluster_committed(struct cluster *c, const struct lane_commit *commit)
 {
-    members_leave(c, commit->left, commit->left_count);
-    c->counted.far_future = commit->far_future;
-    c->counted.unseen = commit->unseen;
-    c->counted.clock = commit->clock;
-    if (commit->made_count == 0) return;
+    const struct made_op *last = commit->made_count > 0 ? &commit->made[commit->made_count - 1] : NULL;
+    struct repl_event e = { .type = commit->durable ? REPL_COMMITTED : REPL_OFFERED };
+    if (commit->durable) {
+        members_leave(c, commit->left, commit->left_count);
+        c->counted.far_future = commit->far_future;
+        c->counted.unseen = commit->unseen;
+        c->counted.clock = commit->clock;
+    }
+    if (last == NULL) return;
     ring_add(c->ring, commit->made, commit->made_count, commit->bodies);
-    const struct made_op *last = &commit->made[commit->made_count - 1];
-    c->own.seq = last->seq;
-    c->own.chain = last->chain;
-    struct repl_event e = { .type = REPL_COMMITTED };
+    if (commit->durable) {
+        c->own.seq = last->seq;
+        c->own.chain = last->chain;
+    }
     e.entry =
         (struct repl_entry){ .stream = c->own.stream, .node = c->own.node, .pos = last->seq, .chain = last->chain };
     cluster_feed(c, &e);
-    if (!list_empty(&c->pos_waits)) check_pos_waits(c, c->own.stream, c->own.seq);
+    if (commit->durable && !list_empty(&c->pos_waits)) check_pos_waits(c, c->own.stream, c->own.seq);
 }
 
 int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct stamp *pos, unsigned need,
@@ -335,6 +340,7 @@ static void core_start(struct cluster *c)
     rc.patience_ms = c->o.timeout_ms;
     rc.seed = random_u64();
     c->core = repl_new(&rc);
+    if (c->peers > 0) lane_tell_early(c->lane);
 }
 
 /* Ready once no peer that can be reached knows more than we do, and every peer was tried. */

@@ -58,7 +58,7 @@ struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, co
                             struct lane *lane, struct readers *readers, struct metrics *m);
 /* Loads the vector, starts dialling; `ready` runs once this node caught up with reachable peers, 1 s at most. */
 int cluster_start(struct cluster *c, void (*ready)(void *data), void *data, struct err *err);
-void cluster_committed(struct cluster *c, const struct lane_commit *commit);   /* from the lane */
+void cluster_committed(struct cluster *c, const struct lane_commit *commit);   /* from the lane: once or twice */
 /* Answers every waiting write (pending), and those to come; links go on. Before cluster_close when time is short. */
 void cluster_stop(struct cluster *c);
 /* Trackers are answered (pending), links flush what is on the way and close. */

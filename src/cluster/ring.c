@@ -54,6 +54,7 @@ void ring_add(struct ring *r, const struct made_op *made, size_t count, const ch
 {
     if (count == 0) return;
     struct block *tail = newest(r);
+    if (tail != NULL && tail->last == made[count - 1].seq) return;
     if (tail != NULL && tail->last + 1 != made[0].seq)
         while (!list_empty(&r->blocks)) drop_oldest(r);
     size_t from = made[0].offset, to = made[count - 1].offset + made[count - 1].len;

@@ -14,7 +14,8 @@
 struct ring;
 struct ring *ring_new(size_t bytes_max);
 void ring_free(struct ring *r);
-/* Copies a commit's ops; they must continue the ring (dense sequence), else it is emptied first. */
+/* Copies a commit's ops, unless they are in the ring; they must continue it (dense sequence), else it is emptied
+ * first. */
 void ring_add(struct ring *r, const struct made_op *made, size_t count, const char *bodies);
 /* Ops from `first`, at most count and about bytes (one at least): fills op[] with borrowed bodies (valid until
  * ring_add). Returns how many; 0 when `first` is not in the ring. */

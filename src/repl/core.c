@@ -45,6 +45,7 @@ struct repl_core *repl_new(const struct repl_config *c)
     core->c = *c;
     core->random = c->seed ^ c->own.stream;
     core->now_ms = core->missed_ms = INT64_MIN;
+    core->offered = c->own;
     core->a = (struct admission){ .room = SIZE_MAX, .looked_ms = INT64_MIN / 2 };
     core_tracker_init(core);
     core_vector_init(core);
@@ -116,6 +117,7 @@ static void dispatch(struct repl_core *core, const struct repl_event *e)
 {
     switch (e->type) {
     case REPL_TICK: return;
+    case REPL_OFFERED: core_vector_offered(core, e->entry.pos, e->entry.chain); return;
     case REPL_COMMITTED:
         core_vector_own(core, e->entry.pos, e->entry.chain);
         core_admit_committed(core, e->entry.pos);

@@ -27,7 +27,7 @@
 #define STARVED_MS 200      /* the log had nothing for this peer: look again */
 #define WHOLE_MS 5000       /* a peer that never speaks to us is asked for its whole vector */
 #define ADMIT_MARKS 32
-#define PULL_MAX_MS 10000   /* a pull without an end is given up */
+#define PULL_MAX_MS 10000 /* a pull without an end is given up */
 
 /* A client that waits. Free ones have serial 0. */
 struct tracker {
@@ -112,7 +112,7 @@ struct stream_slot {
     unsigned tries;
     bool told_ended, forked;
     uint64_t coming; /* up to here with a snapshot */
-    bool hearsay; /* nobody said so on our connection to him, and nothing of it is here */
+    bool hearsay;    /* nobody said so on our connection to him, and nothing of it is here */
     int64_t want_ms, progress_ms, retry_ms;
 };
 struct told {
@@ -158,6 +158,7 @@ struct repl_core {
     struct link link[REPL_PEERS_MAX];
     struct trackers t;
     struct vector v;
+    struct repl_entry offered; /* our stream as far as it may be sent: what is durable, or our disk is at it */
     struct admission a;
     struct repl_effect *effect;
     size_t effects, effects_cap;
@@ -215,6 +216,7 @@ void core_vector_release(struct repl_core *core);
 uint32_t core_vector_find(const struct repl_core *core, uint64_t stream);          /* NONE: unknown */
 uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node); /* made; NONE: full */
 void core_vector_own(struct repl_core *core, uint64_t pos, uint64_t chain);
+void core_vector_offered(struct repl_core *core, uint64_t pos, uint64_t chain); /* it may be sent */
 void core_vector_applied(struct repl_core *core, const struct repl_event *e);
 /* What peer told; sure: on our present connection to it. */
 void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_event *e, bool sure);

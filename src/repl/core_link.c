@@ -228,8 +228,9 @@ enum verdict { OURS, UNKNOWN, FORK };
 static enum verdict known(struct repl_core *core, const struct link *l, const struct batch *answered, uint64_t pos,
                           uint64_t chain)
 {
-    const struct repl_entry *own = core_own(core);
-    if (pos > own->pos) return FORK;
+    const struct repl_entry *own = core_own(core), *end = &core->offered;
+    if (pos > end->pos) return FORK;
+    if (pos == end->pos) return chain == end->chain ? OURS : FORK;
     if (pos == own->pos) return chain == own->chain ? OURS : FORK;
     if (pos == 0) return chain == 0 ? OURS : FORK;
     if (answered != NULL && pos == answered->last) return chain == answered->chain ? OURS : FORK;
@@ -330,7 +331,7 @@ static void on_original(struct repl_core *core, unsigned p, const struct repl_ev
     l->node = e->node;
     l->live = 0;
     l->barred = REPL_DOWN;
-    l->acked = e->entry.pos < core_own(core)->pos ? e->entry.pos : core_own(core)->pos;
+    l->acked = e->entry.pos < core->offered.pos ? e->entry.pos : core->offered.pos;
     l->next = l->acked + 1;
     l->starved_ms = core->now_ms;
     progress(core, p);
@@ -356,12 +357,12 @@ void core_link_pump(struct repl_core *core, unsigned p)
 {
     struct link *l = &core->link[p];
     if (l->state != REPL_UP || l->asked || l->batches == REPL_WINDOW) return;
-    if (l->next > core_own(core)->pos || l->starved_ms > core->now_ms) return;
+    if (l->next > core->offered.pos || l->starved_ms > core->now_ms) return;
     l->asked = true;
     struct repl_effect *f = core_emit(core, REPL_SEND_OPS, p);
     f->entry = *core_own(core);
     f->first = l->next;
-    uint64_t left = core_own(core)->pos - l->next + 1;
+    uint64_t left = core->offered.pos - l->next + 1;
     uint64_t most = l->original ? 1 : l->most;
     f->count = (unsigned)(left < most ? left : most);
 }

@@ -353,10 +353,18 @@ static uint32_t slot_told(struct repl_core *core, unsigned peer, const struct re
 }
 
 /* ---- knowing ------------------------------------------------------------------------------------------------- */
+void core_vector_offered(struct repl_core *core, uint64_t pos, uint64_t chain)
+{
+    if (pos <= core->offered.pos) return;
+    core->offered.pos = pos;
+    core->offered.chain = chain;
+}
+
 void core_vector_own(struct repl_core *core, uint64_t pos, uint64_t chain)
 {
     struct repl_entry *own = core_own(core);
     uint64_t from = own->pos;
+    core_vector_offered(core, pos, chain);
     if (pos <= from) return;
     own->pos = pos;
     own->chain = chain;
@@ -394,7 +402,7 @@ void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_e
         uint32_t i = slot_told(core, peer, entry, sure);
         if (i == NONE) continue;
         if (i == 0) { /* nobody has more of our own life than we do */
-            if (entry->pos <= core_own(core)->pos) {
+            if (entry->pos <= core->offered.pos) {
                 if (sure) core_link_told(core, peer, entry);
                 continue;
             }

@@ -1,9 +1,12 @@
 /* lane.c - group commit, pipelined: while the disk syncs one batch, the next one runs.
  *
  * The loop owns the queues. The pool owns the running slot (its items), the connection and struct change from
- * uv_queue_work until the after-callback; a sync job owns nothing but the right to call the backend's sync. What a
- * batch made is taken out of struct change before the next one may begin. Nothing is shared, so nothing is locked. */
+ * uv_queue_work until the after-callback, or until ran_early says that only the sync is left to it; a sync job owns
+ * nothing but the right to call the backend's sync. What a batch made is taken out of struct change before the next one
+ * may begin. Nothing is shared, so nothing is locked. */
 #include "store/lane.h"
+
+#include <stdatomic.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -27,6 +30,7 @@ struct slot {
     struct err err;          /* its text */
     bool committed, durable; /* it came to its commit; and wants to be synced */
     bool alone, synced;      /* small and by itself: it is synced where it runs; it was */
+    bool early, seen;        /* that it is committed is told before its fsync; was told */
     struct change_made made;
     int64_t began_us;
 };
@@ -47,10 +51,12 @@ struct lane {
     struct slot *run;     /* the one that is filled and runs */
     struct slot *syncing; /* the one before it, on its way to the disk; or NULL */
     enum lane_job job;
-    bool running, ran; /* a job is on the pool; its batch ran and waits for the one before it */
-    bool calling;      /* callbacks are being told */
-    bool upkeep_due;   /* the log is long: before the next batch, with nothing on its way to the disk */
-    unsigned careful;  /* batches yet to run with savepoints */
+    bool running, ran;     /* a job is on the pool; its batch ran and waits for the one before it */
+    bool calling;          /* callbacks are being told */
+    bool early;            /* commits are told before their fsync */
+    atomic_bool ran_early; /* the batch is committed and is synced where it ran: the loop may tell so meanwhile */
+    bool upkeep_due;       /* the log is long: before the next batch, with nothing on its way to the disk */
+    unsigned careful;      /* batches yet to run with savepoints */
     bool closing;
     struct err why; /* it is broken; code 0: it is not */
     int sync_status, upkeep_status;
@@ -61,6 +67,8 @@ struct lane {
     void *watch_data;
     uv_work_t work, sync;
     uv_timer_t idle;
+    uv_async_t ran_async;
+    unsigned handles; /* to be closed */
     void (*closed)(void *data);
     void *closed_data;
     struct lane_figures figures;
@@ -118,7 +126,12 @@ static void run_batch(struct lane *l)
     change_take(l->c, &s->made);
     l->upkeep_due = l->store->b->upkeep_due(l->conn);
     s->synced = s->alone && wants_sync(s);
-    if (s->synced) l->sync_status = l->store->b->sync(l->conn, &l->sync_err);
+    if (!s->synced) return;
+    if (s->early && s->made.count > 0) {
+        atomic_store(&l->ran_early, true);
+        CHECK(uv_async_send(&l->ran_async) == 0);
+    }
+    l->sync_status = l->store->b->sync(l->conn, &l->sync_err);
 }
 
 static void close_conn(struct lane *l)
@@ -181,6 +194,7 @@ static void batch_take(struct lane *l)
         if (item->begun != NULL && !item->sliced) item->begun(item);
     }
     s->bytes = bytes;
+    s->early = l->early;
     s->alone = bytes <= ALONE_BYTES && l->syncing == NULL;
     if (list_empty(&l->queue[LANE_REPLICATION]) && list_empty(&l->queue[LANE_CLIENT]) &&
         list_empty(&l->queue[LANE_UPKEEP]))
@@ -194,10 +208,11 @@ static void enqueue(struct lane *l, struct lane_item *item)
     l->bytes[item->class] += item->bytes;
 }
 
-static void tell_commit(struct lane *l, const struct slot *s)
+static void tell_commit(struct lane *l, const struct slot *s, bool durable)
 {
     const struct change_made *m = &s->made;
-    struct lane_commit commit = { .stream = m->stream,
+    struct lane_commit commit = { .durable = durable,
+                                  .stream = m->stream,
                                   .made = m->op,
                                   .made_count = m->count,
                                   .bodies = m->bodies.data,
@@ -210,10 +225,12 @@ static void tell_commit(struct lane *l, const struct slot *s)
 }
 
 /* The batch is committed: those hear of it who do not wait for the disk. */
-static void tell_seen(struct lane *l, const struct slot *s)
+static void tell_seen(struct lane *l, struct slot *s)
 {
-    if (s->status != 0 || !s->committed) return;
+    if (s->seen || s->status != 0 || !s->committed) return;
+    s->seen = true;
     l->calling = true;
+    if (s->early && s->made.count > 0) tell_commit(l, s, false);
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i]->seen != NULL && s->items[i]->status == 0) s->items[i]->seen(s->items[i]);
     l->calling = false;
@@ -226,7 +243,7 @@ static void tell(struct lane *l, struct slot *s)
     l->figures.items += s->count;
     l->figures.last_took_us = clock_mono_us() - s->began_us;
     l->calling = true;
-    if (s->status == 0 && s->committed) tell_commit(l, s);
+    if (s->status == 0 && s->committed) tell_commit(l, s, true);
     for (size_t i = 0; i < s->count; i++) {
         struct lane_item *item = s->items[i];
         if (item->status == E_AGAIN) {
@@ -237,6 +254,7 @@ static void tell(struct lane *l, struct slot *s)
         }
     }
     s->count = 0;
+    s->seen = false;
     l->calling = false;
 }
 
@@ -304,9 +322,10 @@ static void idle_cb(uv_timer_t *timer)
     job_start(l, JOB_UPKEEP);
 }
 
-static void idle_closed(uv_handle_t *handle)
+static void handle_closed(uv_handle_t *handle)
 {
     struct lane *l = handle->data;
+    if (--l->handles > 0) return;
     void (*closed)(void *) = l->closed;
     void *data = l->closed_data;
     l->magic = 0;
@@ -363,14 +382,23 @@ static void rest_timer(struct lane *l, bool batch)
     CHECK(uv_timer_start(&l->idle, idle_cb, batch ? IDLE_FIRST_MS : repeat_ms, 0) == 0);
 }
 
+/* The pool is at the fsync of this very batch. */
+static void ran_cb(uv_async_t *async)
+{
+    struct lane *l = async->data;
+    if (atomic_exchange(&l->ran_early, false)) tell_seen(l, l->run);
+}
+
 static void lane_after(uv_work_t *work, int status)
 {
     (void)status; /* never cancelled */
     struct lane *l = container_of(work, struct lane, work);
     CHECK(l->magic == LANE_MAGIC && l->running);
     l->running = false;
+    atomic_store(&l->ran_early, false);
     if (l->job == JOB_CLOSE) {
-        uv_close((uv_handle_t *)&l->idle, idle_closed);
+        uv_close((uv_handle_t *)&l->idle, handle_closed);
+        uv_close((uv_handle_t *)&l->ran_async, handle_closed);
         return;
     }
     bool foreign = l->foreign;
@@ -426,9 +454,11 @@ int lane_open(struct lane **ret, uv_loop_t *loop, struct store *store, struct ch
         change_made_init(&lane->slot[i].made);
     }
     for (int i = 0; i < LANE_CLASSES; i++) list_init(&lane->queue[i]);
-    CHECK(uv_timer_init(loop, &lane->idle) == 0);
-    lane->idle.data = lane;
+    CHECK(uv_timer_init(loop, &lane->idle) == 0 && uv_async_init(loop, &lane->ran_async, ran_cb) == 0);
+    lane->handles = 2;
+    lane->idle.data = lane->ran_async.data = lane;
     uv_unref((uv_handle_t *)&lane->idle); /* upkeep alone keeps no loop alive */
+    uv_unref((uv_handle_t *)&lane->ran_async);
     *ret = lane;
     return 0;
 }
@@ -470,6 +500,12 @@ void lane_close(struct lane *l, void (*closed)(void *data), void *data)
     l->closed = closed;
     l->closed_data = data;
     pump(l);
+}
+
+void lane_tell_early(struct lane *l)
+{
+    CHECK(l->magic == LANE_MAGIC);
+    l->early = true;
 }
 
 const struct origin *lane_origin(const struct lane *l)

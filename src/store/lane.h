@@ -3,7 +3,7 @@
  * lane_run_batch (pool).
  *
  *   queue ─▶ RUN (transaction, commit: seen by readers) ─▶ SYNC (fsync) ─▶ done callbacks, batch by batch in order
- *            one batch in each; a batch that ran waits until the one before it is told
+ *            one batch in each; a batch that ran is `seen` at once, and waits until the one before it is told
  *   nothing for a while ─▶ upkeep alone. A long log: upkeep before the next RUN, with nothing in SYNC
  *   CLOSING: queued items still run, then upkeep (whole checkpoint), connection closed, closed callback.
  *
@@ -31,13 +31,13 @@ struct lane_item {
     /* Loop; exactly once; the item is the caller's again. status: run's, or of the commit. */
     void (*done)(struct lane_item *item, int status);
     enum lane_class class;
-    bool no_fsync;     /* may be committed without fsync when its whole batch may (touches, sweeps) */
-    size_t bytes;      /* what it holds in memory, for the limits */
+    bool no_fsync; /* may be committed without fsync when its whole batch may (touches, sweeps) */
+    size_t bytes;  /* what it holds in memory, for the limits */
     /* result: the last op it made (seq 0: none). After E_IO, E_MOVED at commit: what may be durable all the same */
     struct stamp pos;
-    bool sliced;       /* result: some slice of it was committed */
-    struct err err;    /* result */
-    struct list link;  /* private from here */
+    bool sliced;      /* result: some slice of it was committed */
+    struct err err;   /* result */
+    struct list link; /* private from here */
     struct lane *lane;
     int status;
     int64_t queued_us;
@@ -50,15 +50,16 @@ struct lane_limits {
 };
 void lane_limits_default(struct lane_limits *l); /* 4096 items, 32 MiB each (upkeep 256); batch 256 items, 4 MiB */
 
-/* What a batch made, told on the loop once it is durable, before the items' done callbacks. Borrowed in the call. */
+/* What a batch made, told on the loop before the items' done callbacks. Borrowed in the call. */
 struct lane_commit {
+    bool durable; /* false: committed, perhaps not on the disk yet; it is told again when it is */
     uint64_t stream;
     const struct made_op *made;
     size_t made_count;
     const char *bodies;
-    const uint64_t *left;         /* streams that left the vector */
+    const uint64_t *left; /* streams that left the vector */
     size_t left_count;
-    uint64_t far_future, unseen;  /* see struct change */
+    uint64_t far_future, unseen; /* see struct change */
     uint64_t clock;
 };
 typedef void (*lane_commit_cb)(void *data, const struct lane_commit *commit);
@@ -80,9 +81,12 @@ int lane_submit(struct lane *l, struct lane_item *item);
 void lane_close(struct lane *l, void (*closed)(void *data), void *data);
 /* `cb` runs on the loop when another process committed into the file: looked for once a second, idle or not. Once. */
 void lane_watch(struct lane *l, void (*cb)(void *data), void *data);
-const struct origin *lane_origin(const struct lane *l);   /* node, stream and position at opening; constant ids */
-const struct err *lane_broken(const struct lane *l);      /* NULL: it is not; else why, borrowed */
+const struct origin *lane_origin(const struct lane *l); /* node, stream and position at opening; constant ids */
+const struct err *lane_broken(const struct lane *l);    /* NULL: it is not; else why, borrowed */
 void lane_figures(const struct lane *l, struct lane_figures *ret);
+/* From now on a batch that made ops is told twice: as soon as it is committed, while its fsync is under way (peers may
+ * have its ops), and when it is durable. Once. */
+void lane_tell_early(struct lane *l);
 /* The batch itself, without uv's loop: tests, tools and commands call it directly, on their own thread. Runs the items,
  * commits, sets their status and pos (E_AGAIN stays: the caller runs the item again). Waits up to 5 s for another
  * process. Returns 0 or the error of the transaction, which then is every kept item's status. */

@@ -119,11 +119,21 @@ static inline void rig_up(struct rig *r, unsigned peers)
     }
 }
 
-static inline void rig_commit(struct rig *r, uint64_t pos)
+static inline void rig_own(struct rig *r, enum repl_event_type type, uint64_t pos)
 {
-    struct repl_event e = { .type = REPL_COMMITTED };
+    struct repl_event e = { .type = type };
     e.entry = (struct repl_entry){ .stream = OWN_STREAM, .node = OWN_NODE, .pos = pos, .chain = CHAIN(pos) };
     rig_step(r, e);
+}
+
+static inline void rig_offer(struct rig *r, uint64_t pos)
+{
+    rig_own(r, REPL_OFFERED, pos);
+}
+
+static inline void rig_commit(struct rig *r, uint64_t pos)
+{
+    rig_own(r, REPL_COMMITTED, pos);
 }
 
 static inline void rig_track(struct rig *r, uint64_t tag, uint64_t stream, uint64_t seq, unsigned need)

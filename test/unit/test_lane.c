@@ -37,7 +37,7 @@ struct rig {
     struct item item[ITEMS];
     char order[1024]; /* ids as their done came, each with a comma */
     int commits, commits_before_done;
-    size_t made;
+    size_t made, early; /* ops told as durable; before that */
     bool closed;
 };
 
@@ -78,6 +78,11 @@ static void done(struct lane_item *li, int status)
 static void committed(void *data, const struct lane_commit *c)
 {
     struct rig *r = data;
+    if (!c->durable) {
+        r->early += c->made_count;
+        assert_true(r->early > r->made);
+        return;
+    }
     r->commits++;
     r->made += c->made_count;
     for (size_t i = 0; i < c->made_count; i++) assert_true(c->bodies[c->made[i].offset] == 1); /* an op body's format */
@@ -326,6 +331,45 @@ static void a_small_batch_alone_is_synced_where_it_runs(void **state)
     rig_close(&r);
 }
 
+static void wait_for_early(struct rig *r, size_t ops)
+{
+    for (int i = 0; i < 20000 && r->early < ops; i++) {
+        (void)uv_run(&r->loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    assert_int_equal(r->early, ops);
+}
+
+static void who_asks_hears_of_a_commit_before_its_sync(void **state)
+{
+    (void)state;
+    for (size_t bytes = 100; bytes <= LARGE; bytes += LARGE - 100) {
+        struct rig r;
+        rig_open(&r, NULL);
+        lane_tell_early(r.lane);
+        for (int i = 0; i < ITEMS; i++) r.item[i].item.bytes = bytes;
+        memstore_hold_syncs(r.store, true);
+        submit(&r, 0, 1);
+        wait_for_early(&r, 1);
+        submit(&r, 1, 2);
+        if (bytes == LARGE) wait_for_early(&r, 2); /* two batches, one behind the other */
+        assert_string_equal(r.order, "");
+        assert_int_equal(r.commits, 0);
+        memstore_hold_syncs(r.store, false);
+        wait_for(&r, 0, 3);
+        assert_int_equal(r.early, 3);
+        assert_int_equal(r.made, 3);
+        assert_int_equal(r.commits, bytes == LARGE ? 3 : 2);
+        memstore_fail_syncs(r.store, E_IO);
+        submit(&r, 3, 1);
+        wait_for(&r, 3, 1);
+        assert_int_equal(r.item[3].status, E_IO);
+        assert_int_equal(r.early, 4);
+        assert_int_equal(r.made, 3); /* sent perhaps, but never durable here */
+        rig_close(&r);
+    }
+}
+
 /* A checkpoint syncs the log, too, and would hide from the batch's own sync that the disk failed. */
 static void upkeep_never_runs_beside_a_sync(void **state)
 {
@@ -560,6 +604,7 @@ int main(void)
         cmocka_unit_test(the_next_batch_runs_while_one_is_synced),
         cmocka_unit_test(a_sync_that_fails_takes_the_batch_behind_it_along),
         cmocka_unit_test(a_small_batch_alone_is_synced_where_it_runs),
+        cmocka_unit_test(who_asks_hears_of_a_commit_before_its_sync),
         cmocka_unit_test(upkeep_never_runs_beside_a_sync),
         cmocka_unit_test(slices_go_to_the_end_of_the_queue),
         cmocka_unit_test(another_process_is_waited_for),

@@ -29,6 +29,33 @@ static void a_burst_is_answered_by_one_ack(void **state)
     rig_close(&r);
 }
 
+static void ops_travel_while_our_disk_is_at_them(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, 2);
+    rig_up(&r, 2);
+    rig_offer(&r, 3);
+    rig_sent(&r, 0, 1, 3);
+    rig_ack(&r, 0, 3);
+    assert_int_equal(rig_state(&r, 0), REPL_UP); /* it is ahead of our disk, which is no fork */
+    rig_track(&r, 1, OWN_STREAM, 3, 0);
+    assert_int_equal(r.answers, 0); /* one disk */
+    rig_step(&r, rig_event(&r, REPL_CLOSED, 0));
+    rig_hello(&r, 0, 2, 3, NULL, 0);
+    assert_int_equal(rig_state(&r, 0), REPL_UP);
+    assert_int_equal(r.answers, 0);
+    assert_int_equal(repl_position(r.core, OWN_STREAM), 0);
+    rig_commit(&r, 2);
+    assert_int_equal(r.answers, 0);
+    rig_commit(&r, 3);
+    assert_answer(&r, 0, 1, REPL_MET, 2);
+    rig_step(&r, rig_event(&r, REPL_CLOSED, 1));
+    rig_hello(&r, 1, 3, 4, NULL, 0);
+    assert_int_equal(rig_state(&r, 1), REPL_FORKED); /* nobody was offered that */
+    rig_close(&r);
+}
+
 static void sends_outlive_the_answer(void **state)
 {
     (void)state;
@@ -321,6 +348,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_burst_is_answered_by_one_ack),
+        cmocka_unit_test(ops_travel_while_our_disk_is_at_them),
         cmocka_unit_test(sends_outlive_the_answer),
         cmocka_unit_test(one_peer_down_still_makes_two),
         cmocka_unit_test(both_killed_is_known_within_half_a_second),
