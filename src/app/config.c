@@ -53,10 +53,13 @@ static const struct setting settings[] = {
     { "host", "AI_MEMORY_HOST", "serve.host", TEXT, "127.0.0.1", .offset = AT(host), .doc = "Address to listen on" },
     { "port", "AI_MEMORY_PORT", "serve.port", NUMBER, "9077", 0, 65535, .offset = AT(port),
       .doc = "Port to listen on; 0 takes a free one" },
-    { "tls-cert", NULL, NULL, TEXT, .requires = "tls-key", .offset = AT(tls_cert), .doc = "Certificate, PEM" },
-    { "tls-key", NULL, NULL, TEXT, .requires = "tls-cert", .offset = AT(tls_key), .doc = "Its key, PEM" },
-    { "mtls-allowlist", NULL, NULL, TEXT, .requires = "tls-cert", .offset = AT(mtls_allowlist),
-      .doc = "Fingerprints of the client certificates to accept" },
+    { "tls-cert", "AI_MEMORY_TLS_CERT", "serve.tls_cert", TEXT, .requires = "tls-key", .offset = AT(tls_cert),
+      .doc = "Certificate, PEM, its chain behind it: everybody is served by https" },
+    { "tls-key", "AI_MEMORY_TLS_KEY", "serve.tls_key", TEXT, .requires = "tls-cert", .offset = AT(tls_key),
+      .doc = "Its key, PEM" },
+    { "mtls-allowlist", "AI_MEMORY_MTLS_ALLOWLIST", "serve.mtls_allowlist", TEXT, .requires = "tls-cert",
+      .offset = AT(mtls_allowlist),
+      .doc = "SHA-256 fingerprints of the client certificates to accept, one a line; nobody else is served" },
     { "shutdown-grace-secs", NULL, "serve.shutdown_grace_secs", NUMBER, "30", 0, 86400, .offset = AT(grace_secs),
       .doc = "Longest time to finish what is under way when told to stop" },
     { "quorum-writes", "AI_MEMORY_QUORUM_WRITES", "serve.quorum_writes", NUMBER, "0", 0, 1000000,
@@ -79,10 +82,12 @@ static const struct setting settings[] = {
       .doc = "Changes are kept that long for nodes that are away; beyond, they get a snapshot; 0: for ever" },
     { "tombstone-keep-secs", "AI_MEMORY_TOMBSTONE_KEEP_SECS", "serve.tombstone_keep_secs", NUMBER, "86400", 1,
       315360000, .offset = AT(tombstone_secs), .doc = "Deletions are remembered that long at least" },
-    { "quorum-client-cert", NULL, NULL, TEXT, .requires = "quorum-client-key", .offset = AT(client_cert),
-      .doc = "Certificate to show to peers, PEM" },
-    { "quorum-client-key", NULL, NULL, TEXT, .requires = "quorum-client-cert", .offset = AT(client_key),
-      .doc = "Its key, PEM" },
+    { "quorum-client-cert", "AI_MEMORY_QUORUM_CLIENT_CERT", "serve.quorum_client_cert", TEXT,
+      .requires = "quorum-client-key", .offset = AT(client_cert), .doc = "Certificate to show to peers by https, PEM" },
+    { "quorum-client-key", "AI_MEMORY_QUORUM_CLIENT_KEY", "serve.quorum_client_key", TEXT,
+      .requires = "quorum-client-cert", .offset = AT(client_key), .doc = "Its key, PEM" },
+    { "quorum-ca-cert", "AI_MEMORY_QUORUM_CA_CERT", "serve.quorum_ca_cert", TEXT, .offset = AT(ca_cert),
+      .doc = "Whom to trust for peers by https, PEM: authorities, or their own certificates; default: the system's" },
     { "durability", "AI_MEMORY_DURABILITY", "serve.durability", TEXT, "full", .words = durability_words,
       .offset = AT(durability), .doc = "full: a write is on the disk when acknowledged; normal: soon after" },
     { "cluster-name", "AI_MEMORY_CLUSTER_NAME", "serve.cluster_name", TEXT, "", .offset = AT(cluster_name),
@@ -333,6 +338,25 @@ const struct cli_option *config_serve_options(void)
     return options;
 }
 
+static const char *text_at(const struct setting *s, struct config *c)
+{
+    const char *text = *(const char **)field(s, c);
+    return text && text[0] ? text : NULL;
+}
+
+/* What needs another one, wherever each comes from: the command line has looked at itself only. */
+static int check_pairs(struct config *c, struct err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct setting *s = &settings[i];
+        if (s->requires == NULL || text_at(s, c) == NULL) continue;
+        for (size_t k = 0; k < ARRAY_LEN(settings); k++)
+            if (settings[k].flag && strcmp(settings[k].flag, s->requires) == 0 && text_at(&settings[k], c) == NULL)
+                return err_set(err, E_INVALID, "%s is set (%s) and %s is not", s->flag, text_at(s, c), s->requires);
+    }
+    return 0;
+}
+
 int config_serve(struct config *c, const struct cli_call *call, struct err *err)
 {
     c->db = call->db;
@@ -348,7 +372,7 @@ int config_serve(struct config *c, const struct cli_call *call, struct err *err)
         int rc = set_text(c, s, s->flag, cli_value(call, s->flag), err);
         if (rc) return rc;
     }
-    return 0;
+    return check_pairs(c, err);
 }
 
 void config_limits(const struct config *c, struct limits *ret)

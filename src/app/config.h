@@ -26,7 +26,7 @@ struct config {
     int64_t port, grace_secs, quorum_writes, quorum_timeout_ms, catchup_secs;
     int64_t log_ops_max, log_max_secs, tombstone_secs, scrub_secs;
     struct config_list quorum_peers;
-    const char *tls_cert, *tls_key, *mtls_allowlist, *client_cert, *client_key;
+    const char *tls_cert, *tls_key, *mtls_allowlist, *client_cert, *client_key, *ca_cert;
     /* where it came from */
     const char *file;                    /* the file that was read; NULL: none */
     struct arena arena;                  /* private: the texts */

@@ -1,8 +1,6 @@
 /* main.c - the program: settings, then one command line. What is no operation is a row of `commands` here. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "app/config.h"
 #include "app/server.h"
@@ -11,25 +9,6 @@
 #include "mcp/mcp.h"
 
 /* ---- serve ------------------------------------------------------------------------------------------------------ */
-static int readable(const char *path, const char *what)
-{
-    if (path == NULL || access(path, R_OK) == 0) return 0;
-    fprintf(stderr, "Error: failed to read %s from %s: %s\n", what, path, strerror(errno));
-    return 1;
-}
-
-/* Files are looked at first: their faults are the user's to mend whatever this program can do with them. */
-static int refuse_tls(const struct config *c)
-{
-    if (c->tls_cert == NULL && c->client_cert == NULL) return 0;
-    if (readable(c->mtls_allowlist, "mTLS allowlist") || readable(c->tls_cert, "TLS cert") ||
-        readable(c->tls_key, "TLS key") || readable(c->client_cert, "client cert") ||
-        readable(c->client_key, "client key"))
-        return 1;
-    fprintf(stderr, "error: TLS is not built in: leave the certificate options out, or put a TLS proxy in front\n");
-    return 2;
-}
-
 static int serve(const struct cli_call *call, void *data)
 {
     struct config *c = data;
@@ -38,8 +17,7 @@ static int serve(const struct cli_call *call, void *data)
         fprintf(stderr, "error: %s\n", err.msg);
         return 2;
     }
-    int status = refuse_tls(c);
-    return status ? status : server_run(c);
+    return server_run(c);
 }
 
 /* ---- mcp -------------------------------------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
 #include "cluster/cluster.h"
 #include "http/http_door.h"
 #include "net/http.h"
+#include "net/tls.h"
 #include "ops/engine.h"
 #include "ops/node.h"
 #include "store/sqlite/sqlite.h"
@@ -49,8 +50,15 @@ struct life {
 
 enum server_state { STARTING, SERVING, DRAINING, CLOSING };
 
+/* Of the whole process: files that change meanwhile count from the next start. */
+struct server_tls {
+    struct tls_context *door;  /* NULL: plain */
+    struct tls_context *peers; /* NULL: no peer is called by https */
+};
+
 struct server {
     const struct config *config;
+    struct server_tls tls;
     uv_loop_t loop;
     enum server_state state;
     int exit_status;
@@ -236,6 +244,11 @@ static bool is_loopback(const char *host)
            strcmp(host, "[::1]") == 0;
 }
 
+static const char *scheme(const struct server *s)
+{
+    return s->tls.door != NULL ? "https" : "http";
+}
+
 /* For commands of this machine. */
 static void note_address(struct server *s, uint16_t port)
 {
@@ -244,7 +257,7 @@ static void note_address(struct server *s, uint16_t port)
     bool any4 = host[0] == 0 || strcmp(host, "0.0.0.0") == 0,
          any6 = strcmp(host, "::") == 0 || strcmp(host, "[::]") == 0;
     bool bare = strchr(host, ':') && host[0] != '[';
-    snprintf(url, sizeof url, "http://%s%.255s%s:%u", bare && !any6 ? "[" : "",
+    snprintf(url, sizeof url, "%s://%s%.255s%s:%u", scheme(s), bare && !any6 ? "[" : "",
              any4   ? "127.0.0.1"
              : any6 ? "[::1]"
                     : host,
@@ -265,10 +278,12 @@ static void on_ready(void *data)
     }
     s->state = SERVING;
     node_upkeep(&s->node);
-    if (c->api_key == NULL && !is_loopback(c->host))
-        log_warn("serve", "no api_key is set: everybody who reaches %s may read and write", c->host);
+    if (c->api_key == NULL && c->mtls_allowlist == NULL && (s->tls.door != NULL || !is_loopback(c->host)))
+        log_warn("serve", "no api_key and no mtls-allowlist is set: everybody who reaches %s may read, write and sync",
+                 c->host);
     bool bare = strchr(c->host, ':') && c->host[0] != '[';
-    log_info("serve", "ai-memory listening on http://%s%s%s:%u", bare ? "[" : "", c->host, bare ? "]" : "", port);
+    log_info("serve", "ai-memory listening on %s://%s%s%s:%u", scheme(s), bare ? "[" : "", c->host, bare ? "]" : "",
+             port);
     note_address(s, port);
 }
 
@@ -306,6 +321,7 @@ static void open_door(struct server *s)
     http_door_handlers(s->door, &handlers);
     door_limits(&limits);
     s->http = http_server_new(&s->loop, &limits, &handlers);
+    if (s->tls.door != NULL) http_server_tls(s->http, s->tls.door);
     http_door_server(s->door, s->http);
 }
 
@@ -384,6 +400,7 @@ static int open_all(struct server *s, struct err *err)
         .catchup_ms = (uint32_t)c->catchup_secs * 1000,
         .name = c->cluster_name,
         .api_key = c->api_key,
+        .tls = s->tls.peers,
     };
     int rc = cluster_plan(&o, &s->plan, err);
     if (rc) return rc;
@@ -465,20 +482,52 @@ static void run_life(struct server *s)
     CHECK(uv_loop_close(&s->loop) == 0);
 }
 
+/* ---- TLS -------------------------------------------------------------------------------------------------------- */
+static bool calls_by_tls(const struct config *c)
+{
+    for (unsigned i = 0; i < c->quorum_peers.count; i++)
+        if (strncasecmp(c->quorum_peers.item[i], "https://", 8) == 0) return true;
+    return c->client_cert != NULL || c->ca_cert != NULL; /* files that are named are looked at */
+}
+
+static int open_tls(const struct config *c, struct server_tls *ret, struct err *err)
+{
+    struct tls_files door = { .cert = c->tls_cert, .key = c->tls_key, .allowlist = c->mtls_allowlist },
+                     peers = { .cert = c->client_cert, .key = c->client_key, .ca = c->ca_cert };
+    int rc = door.cert != NULL ? tls_context_server(&door, &ret->door, err) : 0;
+    if (rc == 0 && calls_by_tls(c)) rc = tls_context_client(&peers, &ret->peers, err);
+    return rc;
+}
+
+static void close_tls(struct server_tls *tls)
+{
+    tls_context_free(tls->door);
+    tls_context_free(tls->peers);
+}
+
 int server_run(const struct config *config)
 {
     static struct server server;
     struct server *s = &server;
+    struct server_tls tls = { 0 };
+    struct err err = { 0 };
     unsigned readers = prepare_process(config);
     if (config->file) log_info("serve", "settings from %s", config->file);
+    if (open_tls(config, &tls, &err) != 0) {
+        fprintf(stderr, "Error: %s\n", err.msg);
+        close_tls(&tls);
+        return 1;
+    }
     do {
         struct life next = s->next;
         memset(s, 0, sizeof(*s));
         s->config = config;
+        s->tls = tls;
         s->readers = readers;
         s->life = next;
         run_life(s);
     } while (s->exit_status == 0 && s->next.how != CLUSTER_LIFE_SAME);
+    close_tls(&tls);
     if (s->exit_status == 0) log_info("serve", "stopped");
     return s->exit_status;
 }

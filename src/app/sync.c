@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "net/client.h"
+#include "net/tls.h"
 #include "store/sqlite/sqlite.h"
 
 #define STATUS_MS 10000
@@ -22,7 +23,13 @@
 #define CELL 48
 
 const struct cli_option sync_options[] = {
-    { .name = "url", .doc = "Server to ask, http://host:port; without it the one that has the database open" },
+    { .name = "url", .doc = "Server to ask, http[s]://host:port; without it the one that has the database open" },
+    { .name = "ca-cert", .doc = "Whom to trust by https, PEM", .env = "AI_MEMORY_QUORUM_CA_CERT" },
+    { .name = "client-cert",
+      .doc = "Certificate to show by https, PEM",
+      .env = "AI_MEMORY_QUORUM_CLIENT_CERT",
+      .requires = "client-key" },
+    { .name = "client-key", .doc = "Its key, PEM", .env = "AI_MEMORY_QUORUM_CLIENT_KEY", .requires = "client-cert" },
     { 0 },
 };
 
@@ -39,7 +46,7 @@ static void on_answer(void *data, int error, const struct client_answer *a)
 {
     struct question *q = data;
     if (error != 0)
-        err_set(&q->err, error, "%s does not answer: %s", q->url, err_text(error));
+        err_set(&q->err, error, "%s does not answer: %s", q->url, client_why(q->client, error));
     else if (a->status != 200)
         err_set(&q->err, E_DENIED, "%s answered with %d: %.*s", q->url, a->status,
                 (int)(a->body_len < 300 ? a->body_len : 300), a->body);
@@ -53,19 +60,18 @@ static void on_connect(void *data, int error)
     struct question *q = data;
     int rc = error != 0 ? error : client_send(q->client, &q->request);
     if (rc == 0) return;
-    err_set(&q->err, rc, "%s does not answer: %s", q->url, err_text(rc));
+    err_set(&q->err, rc, "%s does not answer: %s", q->url, client_why(q->client, rc));
     client_close(q->client, true);
 }
 
-static int ask(struct question *q, const char *api_key)
+static int ask(struct question *q, const char *api_key, const struct tls_files *files)
 {
-    static const struct client_options options = { .body_bytes_max = ANSWER_MAX,
-                                                   .connect_timeout_ms = 2000,
-                                                   .outstanding_max = 1 };
+    struct client_options options = { .body_bytes_max = ANSWER_MAX, .connect_timeout_ms = 2000, .outstanding_max = 1 };
     struct http_header key = { "x-api-key", api_key };
     struct client_url url;
     uv_loop_t loop;
     int rc = client_url_parse(q->url, &url, &q->err);
+    if (rc == 0 && url.tls) rc = tls_context_client(files, &options.tls, &q->err);
     if (rc != 0) return rc;
     if (uv_loop_init(&loop) != 0) return err_set(&q->err, E_IO, "no event loop");
     q->request.headers = &key;
@@ -78,6 +84,7 @@ static int ask(struct question *q, const char *api_key)
     client_free(q->client);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&loop);
+    tls_context_free(options.tls);
     return q->answer != NULL ? 0 : q->err.code;
 }
 
@@ -280,13 +287,19 @@ static int run(const struct cli_call *call, const struct config *c, struct quest
                void (*put)(struct buf *, const json_t *, const char *))
 {
     const char *url = cli_value(call, "url");
+    bool shows = cli_set(call, "client-cert");
+    struct tls_files files = {
+        .cert = shows ? cli_value(call, "client-cert") : c->client_cert,
+        .key = shows ? cli_value(call, "client-key") : c->client_key,
+        .ca = cli_set(call, "ca-cert") ? cli_value(call, "ca-cert") : c->ca_cert,
+    };
     struct buf b;
     int rc = 0;
     if (url != NULL)
         snprintf(q->url, sizeof q->url, "%.500s", url);
     else
         rc = sqlite_server_find(call->db, q->url, sizeof q->url, &q->err);
-    if (rc == 0) rc = ask(q, c->api_key);
+    if (rc == 0) rc = ask(q, c->api_key, &files);
     if (rc != 0) {
         fprintf(stderr, "Error: %s\n", q->err.msg[0] ? q->err.msg : err_text(rc));
         if (rc == E_NOT_FOUND && url == NULL)

@@ -173,7 +173,7 @@ static void put_to(struct peer *p, struct ask *a)
     struct asker *k = p->asker;
     a->state[p->index] = ASK_SENT;
     if (k->client == NULL) {
-        k->client = client_new(p->c->loop, &options);
+        k->client = peer_client(p, &options);
         client_connect(k->client, &p->parsed, connected, closed, p);
     } else if (client_open(k->client)) {
         send_ask(p, a);

@@ -338,6 +338,10 @@ static void core_start(struct cluster *c)
     uint32_t patience = c->o.timeout_ms / 3;
     if (patience < rc.stall_max_ms) rc.stall_max_ms = patience > rc.stall_ms ? patience : rc.stall_ms;
     rc.patience_ms = c->o.timeout_ms;
+    /* A connection is given up by the client itself, in its two parts; here is only the last resort. */
+    for (unsigned i = 0; i < c->peers; i++)
+        if (c->peer[i].parsed.tls && rc.dial_timeout_ms < CLIENT_HANDSHAKE_MS)
+            rc.dial_timeout_ms += CLIENT_HANDSHAKE_MS;
     rc.seed = random_u64();
     c->core = repl_new(&rc);
     if (c->peers > 0) lane_tell_early(c->lane);

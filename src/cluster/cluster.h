@@ -17,6 +17,7 @@ struct lane;
 struct lane_commit;
 struct readers;
 struct metrics;
+struct tls_context;
 
 /* How the next life of this node differs from the present one. */
 enum cluster_life {
@@ -31,6 +32,7 @@ struct cluster_options {
     uint32_t timeout_ms;
     const char *name;                      /* cluster name: peers of another name are refused; "" matches "" */
     const char *api_key;                   /* sent to peers; NULL: none */
+    struct tls_context *tls;               /* borrowed: for peers by https; NULL: there are none */
     uint32_t catchup_ms;                   /* nodes of the original are asked for their rows so often; 0: never */
     /* does a process of this machine write this stream? Pool; NULL: yes */
     bool (*alive)(void *data, uint64_t stream);

@@ -170,6 +170,13 @@ struct repl_entry *cluster_vector(const struct cluster *c, size_t *ret_count);
 void cluster_lacks(struct cluster *c, bool lacks);
 void cluster_job_done(struct cluster *c);                       /* pairs with c->busy++ */
 void peer_error(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A connection to be made to this peer, by TLS if its URL says so. */
+static inline struct client *peer_client(struct peer *p, const struct client_options *o)
+{
+    struct client_options own = *o;
+    own.tls = p->c->o.tls;
+    return client_new(p->c->loop, &own);
+}
 
 /* link.c: effects */
 void link_dial(struct peer *p, uint32_t gen);

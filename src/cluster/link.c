@@ -23,7 +23,7 @@ static void link_lost(struct peer *p)
 static void closed_cb(void *data, int error)
 {
     struct peer *p = data;
-    peer_error(p, "connection ended: %s", err_text(error));
+    peer_error(p, "connection ended: %s", client_why(p->link, error));
     link_lost(p);
 }
 
@@ -34,7 +34,10 @@ static void connect_cb(void *data, int error)
         cluster_feed_link(p, REPL_CONNECTED);
         return;
     }
-    peer_error(p, "%s", error == E_TIMEOUT ? "connecting timed out" : "connection refused");
+    peer_error(p, "%s",
+               error == E_TIMEOUT    ? "connecting timed out"
+               : error == E_PROTOCOL ? client_why(p->link, error)
+                                     : "connection refused");
     link_close(p, true);
     struct repl_event e = {
         .type = REPL_CONNECT_FAILED, .peer = p->index, .gen = p->gen, .refused = error == E_UNREACHABLE
@@ -52,7 +55,7 @@ void link_dial(struct peer *p, uint32_t gen)
     link_close(p, true);
     p->gen = gen;
     p->original = false;
-    p->link = client_new(p->c->loop, &options);
+    p->link = peer_client(p, &options);
     client_connect(p->link, &p->parsed, connect_cb, closed_cb, p);
 }
 
@@ -209,7 +212,7 @@ static void answer_cb(void *data, int error, const struct client_answer *a)
     enum wire_kind asked = p->asked[0];
     memmove(p->asked, p->asked + 1, --p->asked_count * sizeof p->asked[0]);
     if (error != 0) {
-        peer_error(p, "request failed: %s", err_text(error));
+        peer_error(p, "request failed: %s", client_why(p->link, error));
         link_lost(p);
     } else if (a->status == 200) {
         message_answer(p, asked, a);

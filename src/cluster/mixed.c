@@ -572,7 +572,7 @@ static void connected(void *data, int error)
 {
     struct mixed *x = data;
     if (error != 0)
-        fail(x, "connecting", err_text(error));
+        fail(x, "connecting", client_why(x->client, error));
     else
         goal(x);
 }
@@ -603,6 +603,6 @@ void mixed_tick(struct peer *p, int64_t now_ms)
     }
     drop_client(x);
     x->state = CONNECT;
-    x->client = client_new(p->c->loop, &options);
+    x->client = peer_client(p, &options);
     client_connect(x->client, &p->parsed, connected, closed, x);
 }

@@ -230,7 +230,7 @@ static void push_answer(void *data, int error, const struct client_answer *a)
     struct live_push l = o->asked[0];
     memmove(o->asked, o->asked + 1, --o->asked_count * sizeof l);
     if (error != 0) {
-        lost(p, err_text(error));
+        lost(p, client_why(p->link, error));
     } else if (a->status >= 500 || a->status == 401 || a->status == 403 || a->status == 429) {
         char why[40];
         snprintf(why, sizeof why, "status %d", a->status);

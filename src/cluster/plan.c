@@ -23,7 +23,9 @@ static char *normal_url(const char *url, struct err *err)
     mem_free(text);
     if (rc != 0) return NULL;
     char out[600];
-    snprintf(out, sizeof out, strchr(u.host, ':') ? "http://[%s]:%u%s" : "http://%s:%u%s", u.host, u.port, u.prefix);
+    bool literal = strchr(u.host, ':') != NULL;
+    snprintf(out, sizeof out, "%s://%s%s%s:%u%s", u.tls ? "https" : "http", literal ? "[" : "", u.host,
+             literal ? "]" : "", u.port, u.prefix);
     return mem_strdup(out);
 }
 

@@ -137,7 +137,7 @@ void pull_start(struct peer *p, uint32_t gen, const struct repl_entry *from)
         return;
     }
     pull_drop(p);
-    p->pull = client_new(p->c->loop, &options);
+    p->pull = peer_client(p, &options);
     client_connect(p->pull, &p->parsed, connected, closed, p);
 }
 

@@ -515,7 +515,7 @@ static void connected(void *data, int error)
 {
     struct side *d = data;
     d->asked = false;
-    if (error != 0) leave(d, err_text(error));
+    if (error != 0) leave(d, client_why(d->client, error));
     part_end(d->s);
 }
 
@@ -554,7 +554,7 @@ static void scrub_start(struct cluster *c, bool quick)
         struct side *d = &s->side[s->sides++];
         *d = (struct side){ .s = s, .p = &c->peer[i], .asked = true };
         arena_init(&d->arena, ROWS_BYTES_MAX);
-        d->client = client_new(c->loop, &options);
+        d->client = peer_client(d->p, &options);
         part_begin(s);
         client_connect(d->client, &d->p->parsed, connected, closed, d);
     }

@@ -309,7 +309,7 @@ static void answer_cb(void *data, int error, const struct client_answer *a)
         return;
     }
     if (error != 0) {
-        fetch_fail(f, err_text(error));
+        fetch_fail(f, client_why(f->client, error));
         return;
     }
     f->p->last_ok_ms = clock_mono_ms();
@@ -356,7 +356,7 @@ static void connected(void *data, int error)
     struct fetch *f = data;
     if (f->failed || f->client == NULL) return;
     if (error != 0)
-        fetch_fail(f, err_text(error));
+        fetch_fail(f, client_why(f->client, error));
     else
         ask(f);
 }
@@ -368,7 +368,7 @@ static void closed(void *data, int error)
     if (f->whole) /* all is here; the lane has the rest */
         take_closing(f, NULL);
     else
-        fetch_fail(f, err_text(error));
+        fetch_fail(f, client_why(f->client, error));
 }
 
 static void fetch_start(struct peer *p)
@@ -386,7 +386,7 @@ static void fetch_start(struct peer *p)
     arena_init(&f->arena, 16u << 20);
     p->c->fetch = f;
     log_info("cluster", "asking %s for a snapshot: %s", p->url, p->c->snapshot_why);
-    f->client = client_new(p->c->loop, &options);
+    f->client = peer_client(p, &options);
     client_connect(f->client, &p->parsed, connected, closed, f);
 }
 

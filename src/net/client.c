@@ -1,8 +1,8 @@
 /* client.c - the outbound connection.
  *
- *   NEW ─client_connect─▶ RESOLVING ─name found─▶ CONNECTING ─▶ OPEN
- *                          │ (an IP literal skips it) │            │ peer gone, time-out, garbage, client_close
- *                          └──────── failure ─────────┴─────▶ CLOSING ─handle closed─▶ CLOSED
+ *   NEW ─client_connect─▶ RESOLVING ─name found─▶ CONNECTING ─▶ SECURING ─▶ OPEN
+ *                          │ (not for an address)  │     (https)  │          │ peer gone, time-out, garbage, close
+ *                          └──────── failure ──────┴──────────────┴──────────┴─▶ CLOSING ─handle closed─▶ CLOSED
  *
  * Whatever ends the connection goes through end(); every error is told from the close callback of the socket: first to
  * the unanswered requests in their order, then to the connect or closed callback. Always: each call-back may call
@@ -10,6 +10,7 @@
 #include "net/client.h"
 
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <linux/sockios.h>
@@ -18,13 +19,21 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "net/answer.h"
-#include "net/out.h"
+#include "net/stream.h"
 
 #define READ_BYTES 65536
 #define HEAD_BYTES_MAX (256 * 1024)
 #define BODY_INLINE_BYTES 16384
 
-enum client_state { CLIENT_NEW, CLIENT_RESOLVING, CLIENT_CONNECTING, CLIENT_OPEN, CLIENT_CLOSING, CLIENT_CLOSED };
+enum client_state {
+    CLIENT_NEW,
+    CLIENT_RESOLVING,
+    CLIENT_CONNECTING,
+    CLIENT_SECURING,
+    CLIENT_OPEN,
+    CLIENT_CLOSING,
+    CLIENT_CLOSED
+};
 
 struct waiting {
     client_answer_cb cb;
@@ -38,11 +47,12 @@ struct client {
     uv_loop_t *loop;
     struct client_options options;
     enum client_state state;
-    bool opened; /* the connect callback has told success */
-    bool freed;  /* no callback any more */
-    int handles; /* tcp, timer and look-up not yet ended */
-    int error;   /* why it ended */
-    uv_tcp_t tcp;
+    bool opened;   /* the connect callback has told success */
+    bool freed;    /* no callback any more */
+    int handles;   /* stream, timer and look-up not yet ended */
+    int error;     /* why it ended */
+    char why[320]; /* the same in TLS's words; "" */
+    struct stream stream;
     uv_timer_t timer;
     uint64_t timer_ms; /* when the timer fires; 0: it is stopped */
     uv_getaddrinfo_t lookup;
@@ -53,7 +63,6 @@ struct client {
     void *data;
     struct waiting *ring; /* owned; options.outstanding_max places */
     uint32_t first, count;
-    struct out out;
     struct buf head; /* scratch: the request being built */
     struct answer answer;
     char *read_buf; /* owned */
@@ -93,9 +102,9 @@ static struct waiting pop(struct client *c)
     return w;
 }
 
-static void tcp_closed_cb(uv_handle_t *h)
+static void closed_cb(struct stream *s)
 {
-    struct client *c = h->data;
+    struct client *c = container_of(s, struct client, stream);
     c->handles--;
     c->state = CLIENT_CLOSED;
     while (c->count > 0 && !c->freed) {
@@ -120,7 +129,7 @@ static void end(struct client *c, int error, bool abort)
     c->error = error;
     c->timer_ms = 0;
     uv_timer_stop(&c->timer);
-    if (!abort || uv_tcp_close_reset(&c->tcp, tcp_closed_cb) != 0) uv_close((uv_handle_t *)&c->tcp, tcp_closed_cb);
+    stream_close(&c->stream, abort);
 }
 
 static void timer_cb(uv_timer_t *t);
@@ -155,10 +164,9 @@ static void timer_cb(uv_timer_t *t)
     }
 }
 
-static void alloc_cb(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
+static void alloc_cb(struct stream *s, uv_buf_t *ret)
 {
-    struct client *c = h->data;
-    (void)suggested;
+    struct client *c = container_of(s, struct client, stream);
     *ret = uv_buf_init(c->read_buf, READ_BYTES);
 }
 
@@ -202,21 +210,26 @@ static void take(struct client *c, const char *data, size_t len)
     }
 }
 
-static void read_cb(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+static void read_cb(struct stream *s, ssize_t nread, const char *data)
 {
-    struct client *c = stream->data;
+    struct client *c = container_of(s, struct client, stream);
     if (nread > 0) {
-        take(c, buf->base, (size_t)nread);
+        take(c, data, (size_t)nread);
         return;
     }
-    if (nread == 0) return;
+    if (nread == UV_EPROTO) {
+        snprintf(c->why, sizeof c->why, "%s", stream_why(s));
+    } else if (c->state == CLIENT_SECURING) {
+        snprintf(c->why, sizeof c->why, "TLS: the other side hung up during the handshake");
+        nread = UV_EPROTO;
+    }
     if (nread == UV_EOF && c->count > 0 && answer_finish(&c->answer) == ANSWER_READY) deliver(c);
-    end(c, E_UNREACHABLE, false);
+    end(c, nread == UV_EPROTO ? E_PROTOCOL : E_UNREACHABLE, false);
 }
 
-static void written_cb(struct out *o, int status)
+static void written_cb(struct stream *s, int status)
 {
-    struct client *c = container_of(o, struct client, out);
+    struct client *c = container_of(s, struct client, stream);
     if (status != 0) end(c, E_UNREACHABLE, false);
 }
 
@@ -225,8 +238,8 @@ static void tune(struct client *c)
 {
     int fd = -1, on = 1, idle_s = 1, interval_s = 1, probes = 3;
     unsigned unacked_ms = 1500;
-    if (c->options.nodelay) uv_tcp_nodelay(&c->tcp, 1);
-    if (!c->options.keepalive || uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0) return;
+    if (c->options.nodelay) uv_tcp_nodelay(&c->stream.tcp, 1);
+    if (!c->options.keepalive || uv_fileno((uv_handle_t *)&c->stream.tcp, &fd) != 0) return;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
@@ -234,28 +247,46 @@ static void tune(struct client *c)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof unacked_ms);
 }
 
-static void connected_cb(uv_connect_t *req, int status)
+static void opened_cb(struct stream *s)
 {
-    struct client *c = req->data;
-    if (c->state != CLIENT_CONNECTING) return;
-    if (status == 0) status = uv_read_start((uv_stream_t *)&c->tcp, alloc_cb, read_cb);
-    if (status != 0) {
-        end(c, E_UNREACHABLE, false);
-        return;
-    }
+    struct client *c = container_of(s, struct client, stream);
     c->timer_ms = 0;
     uv_timer_stop(&c->timer);
-    tune(c);
     c->state = CLIENT_OPEN;
     c->opened = true;
     c->connect_cb(c->data, 0);
 }
 
+static void connected_cb(uv_connect_t *req, int status)
+{
+    struct client *c = req->data;
+    if (c->state != CLIENT_CONNECTING) return;
+    if (status != 0) {
+        end(c, E_UNREACHABLE, false);
+        return;
+    }
+    tune(c);
+    if (c->url.tls) {
+        c->state = CLIENT_SECURING;
+        c->timer_ms = 0;
+        uv_timer_stop(&c->timer);
+        watch(c, uv_now(c->loop) + CLIENT_HANDSHAKE_MS);
+    }
+    if (stream_read_start(&c->stream) != 0)
+        end(c, E_UNREACHABLE, false);
+    else if (!c->url.tls)
+        opened_cb(&c->stream);
+}
+
+static const struct stream_events events = {
+    .alloc = alloc_cb, .read = read_cb, .opened = opened_cb, .written = written_cb, .closed = closed_cb
+};
+
 static void dial(struct client *c, const struct sockaddr *address)
 {
     c->state = CLIENT_CONNECTING;
     c->connect.data = c;
-    if (uv_tcp_connect(&c->connect, &c->tcp, address, connected_cb) != 0) end(c, E_UNREACHABLE, false);
+    if (uv_tcp_connect(&c->connect, &c->stream.tcp, address, connected_cb) != 0) end(c, E_UNREACHABLE, false);
 }
 
 static void resolved_cb(uv_getaddrinfo_t *req, int status, struct addrinfo *found)
@@ -290,10 +321,9 @@ void client_connect(struct client *c, const struct client_url *url, client_conne
     c->closed_cb = closed;
     c->data = data;
     c->read_buf = mem_realloc(NULL, READ_BYTES);
-    CHECK(uv_tcp_init(c->loop, &c->tcp) == 0);
-    c->tcp.data = c;
+    CHECK(!url->tls || c->options.tls != NULL);
+    stream_init(&c->stream, c->loop, url->tls ? tls_new(c->options.tls, url->host) : NULL, &events);
     c->handles++;
-    out_init(&c->out, (uv_stream_t *)&c->tcp, written_cb);
     if (c->options.connect_timeout_ms > 0) watch(c, uv_now(c->loop) + c->options.connect_timeout_ms);
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
@@ -313,6 +343,11 @@ void client_connect(struct client *c, const struct client_url *url, client_conne
     }
 }
 
+const char *client_why(const struct client *c, int error)
+{
+    return c != NULL && c->why[0] != 0 ? c->why : err_text(error);
+}
+
 bool client_open(const struct client *c)
 {
     return c->state == CLIENT_OPEN;
@@ -327,8 +362,9 @@ size_t client_unsent(const struct client *c)
 {
     int fd = -1, held = 0;
     if (c->state != CLIENT_OPEN) return 0;
-    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0 || ioctl(fd, SIOCOUTQ, &held) != 0 || held < 0) held = 0;
-    return out_unsent(&c->out) + (size_t)held;
+    if (uv_fileno((const uv_handle_t *)&c->stream.tcp, &fd) != 0 || ioctl(fd, SIOCOUTQ, &held) != 0 || held < 0)
+        held = 0;
+    return stream_unsent(&c->stream) + (size_t)held;
 }
 
 static bool is_token(const char *s)
@@ -405,7 +441,7 @@ int client_send(struct client *c, const struct client_request *q)
         owned = NULL;
         len = 0;
     }
-    if (out_write(&c->out, c->head.data, c->head.len, body, len, owned) != 0) end(c, E_UNREACHABLE, false);
+    if (stream_write(&c->stream, c->head.data, c->head.len, body, len, owned) != 0) end(c, E_UNREACHABLE, false);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* client_url.c - http://host[:port][/prefix] taken apart. */
+/* client_url.c - http[s]://host[:port][/prefix] taken apart. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -38,7 +38,7 @@ static const char *take_host(struct client_url *u, const char *at, const char **
 static const char *take_port(struct client_url *u, const char *at, const char **ret_end)
 {
     unsigned port = 0;
-    u->port = 80;
+    u->port = u->tls ? 443 : 80;
     *ret_end = at;
     if (*at != ':') return NULL;
     at++;
@@ -75,9 +75,10 @@ static const char *take_prefix(struct client_url *u, const char *at)
 int client_url_parse(const char *url, struct client_url *ret, struct err *err)
 {
     *ret = (struct client_url){ .port = 0 };
-    if (strncasecmp(url, "https://", 8) == 0) return bad(err, url, "https is not supported");
-    if (strncasecmp(url, "http://", 7) != 0) return bad(err, url, "it must begin with http://");
-    const char *at = url + 7;
+    ret->tls = strncasecmp(url, "https://", 8) == 0;
+    if (!ret->tls && strncasecmp(url, "http://", 7) != 0)
+        return bad(err, url, "it must begin with http:// or https://");
+    const char *at = url + (ret->tls ? 8 : 7);
     size_t authority = strcspn(at, "/?#");
     if (memchr(at, '@', authority) != NULL) return bad(err, url, "user information is not supported");
     const char *why = take_host(ret, at, &at);
@@ -86,7 +87,7 @@ int client_url_parse(const char *url, struct client_url *ret, struct err *err)
     if (why != NULL) return bad(err, url, why);
     bool literal = strchr(ret->host, ':') != NULL;
     char port[8] = "";
-    if (ret->port != 80) snprintf(port, sizeof port, ":%u", ret->port);
+    if (ret->port != (ret->tls ? 443 : 80)) snprintf(port, sizeof port, ":%u", ret->port);
     snprintf(ret->authority, sizeof ret->authority, literal ? "[%s]%s" : "%s%s", ret->host, port);
     return 0;
 }

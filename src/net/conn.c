@@ -7,6 +7,7 @@
  *             │               │ the head callback has answered: WRITING at its end
  *             └───────────────┴─malformed, over a limit, too slow: own answer ┘
  *   error, reset, EOF with nothing to answer: CLOSING from anywhere; freed when the handle is closed.
+ *   hands that cannot be shaken (TLS): LINGER from HEAD, so that the client hears why
  *
  * Always: at most one request is with a handler; the parser runs in HEAD and BODY only; bytes that come meanwhile wait
  * in `pending` (bounded: then reading stops). LINGER is entered only when unread input may be on its way: closing at
@@ -15,23 +16,29 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "net/conn.h"
 
-static void alloc_cb(uv_handle_t *h, size_t suggested, uv_buf_t *ret);
-static void read_cb(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf);
-static void written_cb(struct out *o, int status);
+static void alloc_cb(struct stream *s, uv_buf_t *ret);
+static void read_cb(struct stream *s, ssize_t nread, const char *data);
+static void written_cb(struct stream *s, int status);
+static void closed_cb(struct stream *s);
+
+static const struct stream_events events = {
+    .alloc = alloc_cb, .read = read_cb, .written = written_cb, .closed = closed_cb
+};
 
 static void free_cb(uv_handle_t *h)
 {
     mem_free(h);
 }
 
-/* Over the connection limit: tells so and hangs up. */
+/* Over the connection limit: tells so and hangs up. Hands are not shaken for that. */
 static void turn_away(struct http_server *s)
 {
     uv_tcp_t *tcp = mem_alloc(sizeof *tcp);
     CHECK(uv_tcp_init(s->loop, tcp) == 0); /* makes no socket: cannot fail */
-    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)tcp) == 0) {
+    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)tcp) == 0 && s->tls == NULL) {
         struct http_reply p = { .status = 503 };
         if (s->handlers.error_body != NULL) s->handlers.error_body(s->handlers.data, 503, "too many connections", &p);
         const char *body = p.body_owned != NULL && p.body == NULL ? p.body_owned : p.body;
@@ -52,27 +59,26 @@ void conn_accept(struct http_server *s)
     }
     struct conn *c = mem_alloc(sizeof *c);
     c->server = s;
-    CHECK(uv_tcp_init(s->loop, &c->tcp) == 0);
-    out_init(&c->out, (uv_stream_t *)&c->tcp, written_cb);
+    stream_init(&c->stream, s->loop, s->tls != NULL ? tls_new(s->tls, NULL) : NULL, &events);
     parse_init(c);
     request_init(&c->req, &s->limits);
     buf_init(&c->pending, s->limits.pipeline_bytes_max + CONN_READ_BYTES);
     list_add_tail(&s->conns, &c->link);
     s->connections++;
     conn_arm(c, WAIT_HEADER);
-    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->tcp) != 0 ||
-        uv_read_start((uv_stream_t *)&c->tcp, alloc_cb, read_cb) != 0) {
+    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->stream.tcp) != 0) {
         conn_close(c);
         return;
     }
-    uv_tcp_nodelay(&c->tcp, 1);
+    uv_tcp_nodelay(&c->stream.tcp, 1);
+    if (stream_read_start(&c->stream) != 0) conn_close(c);
 }
 
-static void closed_cb(uv_handle_t *h)
+static void closed_cb(struct stream *stream)
 {
-    struct conn *c = container_of(h, struct conn, tcp);
+    struct conn *c = container_of(stream, struct conn, stream);
     struct http_server *s = c->server;
-    CHECK(c->state == CONN_CLOSING && c->out.queued == 0);
+    CHECK(c->state == CONN_CLOSING);
     if (c->req.known && !c->req.replied && s->handlers.gone != NULL) s->handlers.gone(s->handlers.data, &c->req);
     request_release(&c->req);
     buf_release(&c->pending);
@@ -86,7 +92,7 @@ static void end(struct conn *c, bool reset)
     c->state = CONN_CLOSING;
     list_remove(&c->timed);
     list_remove(&c->ready);
-    if (!reset || uv_tcp_close_reset(&c->tcp, closed_cb) != 0) uv_close((uv_handle_t *)&c->tcp, closed_cb);
+    stream_close(&c->stream, reset);
 }
 
 void conn_close(struct conn *c)
@@ -111,7 +117,7 @@ void conn_arm(struct conn *c, enum conn_wait wait)
     list_remove(&c->timed);
     c->wait = wait;
     c->deadline_ms = uv_now(s->loop) + s->wait_ms[wait];
-    if (wait == WAIT_WRITE) c->unsent_seen = out_unsent(&c->out);
+    if (wait == WAIT_WRITE) c->unsent_seen = stream_unsent(&c->stream);
     list_add_tail(&s->waits[wait], &c->timed);
 }
 
@@ -127,7 +133,7 @@ void conn_expired(struct conn *c)
         }
         break;
     case WAIT_WRITE:
-        if (out_unsent(&c->out) < c->unsent_seen) {
+        if (stream_unsent(&c->stream) < c->unsent_seen) {
             conn_arm(c, WAIT_WRITE);
         } else {
             end(c, true);
@@ -139,27 +145,28 @@ void conn_expired(struct conn *c)
     }
 }
 
-static void shutdown_cb(uv_shutdown_t *req, int status)
+/* The last is said; what the client still sends is thrown away. */
+static void linger(struct conn *c)
 {
-    (void)req;
-    (void)status; /* the linger wait ends the connection either way */
+    c->discard = true;
+    c->state = CONN_LINGER;
+    if (c->eof || stream_shutdown(&c->stream) != 0) {
+        conn_close(c);
+        return;
+    }
+    conn_arm(c, WAIT_LINGER);
+    if (!c->halted) return;
+    c->halted = false; /* what waits stays as it is: it may be under the parser's feet */
+    (void)stream_read_start(&c->stream);
 }
 
 /* The last answer is out. */
 static void finish(struct conn *c)
 {
-    bool unread = c->discard || c->pending_pos < c->pending.len;
-    c->discard = true;
-    c->state = CONN_LINGER;
-    if (!unread || c->eof || uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, shutdown_cb) != 0) {
+    if (c->discard || c->pending_pos < c->pending.len)
+        linger(c);
+    else
         conn_close(c);
-        return;
-    }
-    if (c->halted) { /* what waits stays as it is: it may be under the parser's feet */
-        c->halted = false;
-        uv_read_start((uv_stream_t *)&c->tcp, alloc_cb, read_cb);
-    }
-    conn_arm(c, WAIT_LINGER);
 }
 
 static void next_request(struct conn *c)
@@ -184,7 +191,7 @@ static void next_request(struct conn *c)
 
 static void written(struct conn *c)
 {
-    if (c->state != CONN_WRITING || c->out.queued > 0) return;
+    if (c->state != CONN_WRITING || stream_queued(&c->stream)) return;
     if (c->last) {
         finish(c);
     } else {
@@ -192,9 +199,9 @@ static void written(struct conn *c)
     }
 }
 
-static void written_cb(struct out *o, int status)
+static void written_cb(struct stream *s, int status)
 {
-    struct conn *c = container_of(o, struct conn, out);
+    struct conn *c = container_of(s, struct conn, stream);
     if (status != 0) {
         conn_close(c);
     } else {
@@ -206,7 +213,7 @@ void conn_answered(struct conn *c)
 {
     if (c->state == CONN_CLOSING) return;
     c->state = CONN_WRITING;
-    if (c->out.queued > 0) conn_arm(c, WAIT_WRITE);
+    if (stream_queued(&c->stream)) conn_arm(c, WAIT_WRITE);
     written(c);
 }
 
@@ -325,7 +332,7 @@ static void settle(struct conn *c)
         conn_close(c);
     } else if (c->halted) {
         c->halted = false;
-        uv_read_start((uv_stream_t *)&c->tcp, alloc_cb, read_cb);
+        (void)stream_read_start(&c->stream);
     }
 }
 
@@ -348,15 +355,14 @@ static void keep(struct conn *c, const char *data, size_t len)
     CHECK(!c->pending.failed);
     if (c->pending.len > c->server->limits.pipeline_bytes_max) {
         c->halted = true;
-        uv_read_stop((uv_stream_t *)&c->tcp);
+        stream_read_stop(&c->stream);
     }
 }
 
-static void alloc_cb(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
+static void alloc_cb(struct stream *s, uv_buf_t *ret)
 {
-    struct conn *c = container_of(h, struct conn, tcp);
+    struct conn *c = container_of(s, struct conn, stream);
     struct http_req *r = &c->req;
-    (void)suggested;
     *ret = uv_buf_init(c->server->read_buf, CONN_READ_BYTES);
     /* The long middle of a large body is read straight into its place. */
     if (c->state != CONN_BODY || r->chunked || r->skip_body || r->replied) return;
@@ -367,15 +373,26 @@ static void alloc_cb(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
     *ret = uv_buf_init(r->body + r->body_len, (unsigned)(room < left ? room : left));
 }
 
-static void read_cb(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+/* Closing at once would reset the connection, and the client would not hear what its certificate is refused for. */
+static void not_shaken(struct conn *c)
 {
-    struct conn *c = container_of(stream, struct conn, tcp);
-    if (nread == 0) return;
+    log_debug("http", "%s: %s", http_peer_address(&c->req), stream_why(&c->stream));
+    list_remove(&c->timed);
+    linger(c);
+}
+
+static void read_cb(struct stream *s, ssize_t nread, const char *data)
+{
+    struct conn *c = container_of(s, struct conn, stream);
     if (nread == UV_EOF) {
         bool answering = c->state == CONN_HANDLING || c->state == CONN_WRITING;
         c->eof = true;
         /* A half-closed client still gets its answers. */
         if (c->state == CONN_LINGER || (!answering && c->pending_pos == c->pending.len)) conn_close(c);
+        return;
+    }
+    if (nread == UV_EPROTO && !s->opened) {
+        not_shaken(c);
         return;
     }
     if (nread < 0) {
@@ -384,7 +401,7 @@ static void read_cb(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     }
     size_t len = (size_t)nread, taken = 0;
     bool queued = c->pending_pos < c->pending.len;
-    if (!queued && (c->state == CONN_HEAD || c->state == CONN_BODY)) { taken = conn_parse(c, buf->base, len); }
-    keep(c, buf->base + taken, len - taken);
+    if (!queued && (c->state == CONN_HEAD || c->state == CONN_BODY)) { taken = conn_parse(c, data, len); }
+    keep(c, data + taken, len - taken);
     if (!queued && (c->state == CONN_HEAD || c->state == CONN_BODY)) settle(c);
 }

@@ -13,7 +13,7 @@
 #include "base/list.h"
 #include "net/head.h"
 #include "net/http.h"
-#include "net/out.h"
+#include "net/stream.h"
 
 #define CONN_READ_BYTES 65536
 #define CONN_LINGER_MS 2000 /* how long bytes are thrown away so that the last answer arrives */
@@ -55,9 +55,7 @@ struct http_req {
 
 struct conn {
     struct http_server *server;
-    uv_tcp_t tcp;
-    uv_shutdown_t shutdown;
-    struct out out;
+    struct stream stream;
     llhttp_t parser;
     struct list link;  /* in server->conns */
     struct list timed; /* in server->waits[wait] */
@@ -85,6 +83,7 @@ struct http_server {
     uv_loop_t *loop;
     struct http_limits limits;
     struct http_handlers handlers;
+    struct tls_context *tls; /* borrowed; NULL: plain connections */
     uv_tcp_t listener;
     uv_timer_t tick;
     uv_idle_t turn; /* runs once after http_server_drain and for the ready list */

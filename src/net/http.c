@@ -92,6 +92,12 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_limits *l
     return s;
 }
 
+void http_server_tls(struct http_server *s, struct tls_context *tls)
+{
+    CHECK(!s->listening);
+    s->tls = tls;
+}
+
 static void handle_closed(struct http_server *s)
 {
     if (s->handles > 0 || s->connections > 0 || !s->closing) return;

@@ -8,7 +8,8 @@
  * request is never handled from inside http_reply, but in a later turn of the loop. The request object belongs to the
  * connection; it is valid until http_reply (or until the gone callback, when the client went away). A client that only
  * half-closes still gets its answer; `gone` comes after errors, resets, time-outs of the body and http_server_close.
- * The program must ignore SIGPIPE. */
+ * With TLS all this stands as it is: shaking hands falls under the time for the headers, and a client whose hands
+ * cannot be shaken gets no answer but TLS's alert. The program must ignore SIGPIPE. */
 #ifndef AIM_NET_HTTP_H
 #define AIM_NET_HTTP_H
 
@@ -21,6 +22,7 @@
 
 struct http_server;
 struct http_req;
+struct tls_context;
 
 struct http_header { const char *name, *value; };   /* name in lower case */
 
@@ -69,6 +71,8 @@ struct http_handlers {
 
 /* Allocates and stores only. limits and handlers are copied. */
 struct http_server *http_server_new(uv_loop_t *loop, const struct http_limits *limits, const struct http_handlers *h);
+/* Every connection speaks TLS. Before http_server_listen; borrowed until the server is freed. */
+void http_server_tls(struct http_server *s, struct tls_context *tls);
 /* Binds and listens, once; resolves names synchronously; port 0 picks one. ret_port (may be NULL): the port really
  * bound. 0, E_INVALID or E_IO with text. */
 int http_server_listen(struct http_server *s, const char *host, uint16_t port, uint16_t *ret_port, struct err *err);

@@ -131,7 +131,7 @@ static void send_reply(struct conn *c, const struct http_reply *p, bool close)
         len = 0;
     }
     c->last = close;
-    if (out_write(&c->out, b->data, b->len, body, len, owned) != 0) conn_close(c);
+    if (stream_write(&c->stream, b->data, b->len, body, len, owned) != 0) conn_close(c);
     if (b->cap > 4 * BODY_INLINE_BYTES) buf_release(b);
 }
 
@@ -164,7 +164,7 @@ void reply_refuse(struct conn *c, int status, const char *why)
 void reply_interim(struct conn *c, const char *line)
 {
     /* What waits already tells the client that we live. */
-    if (c->out.queued == 0 && out_write(&c->out, line, strlen(line), NULL, 0, NULL) != 0) conn_close(c);
+    if (!stream_queued(&c->stream) && stream_write(&c->stream, line, strlen(line), NULL, 0, NULL) != 0) conn_close(c);
 }
 
 void http_reply_progress(struct http_req *r)

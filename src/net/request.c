@@ -105,7 +105,7 @@ const char *http_peer_address(const struct http_req *r)
     if (c->peer[0] == '\0') {
         struct sockaddr_storage a;
         int len = sizeof a;
-        if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&a, &len) != 0 ||
+        if (uv_tcp_getpeername(&c->stream.tcp, (struct sockaddr *)&a, &len) != 0 ||
             uv_ip_name((struct sockaddr *)&a, c->peer, sizeof c->peer) != 0) {
             memcpy(c->peer, "?", 2);
         }

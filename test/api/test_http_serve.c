@@ -139,8 +139,8 @@ static void test_what_stops_a_start(void **state)
     refuses(&p, NULL, (const char *const[]){ "serve", "--tls-cert", "c.pem", NULL }, 2, "error: ");
     refuses(&p, NULL, (const char *const[]){ "serve", "--tls-cert", "c.pem", "--tls-key", "k.pem", NULL }, 1,
             "failed to read TLS cert from c.pem");
-    refuses(&p, NULL, (const char *const[]){ "serve", "--tls-cert", "/dev/null", "--tls-key", "/dev/null", NULL }, 2,
-            "TLS is not built in");
+    refuses(&p, NULL, (const char *const[]){ "serve", "--tls-cert", "/dev/null", "--tls-key", "/dev/null", NULL }, 1,
+            "TLS cert at /dev/null does not serve");
     refuses(&p, NULL, (const char *const[]){ "serve", "--durability", "some", NULL }, 2, "error: ");
     refuses(&p, NULL,
             (const char *const[]){ "serve", "--port", "0", "--quorum-writes", "2", "--quorum-peers", "ftp://x", NULL },

@@ -1,6 +1,7 @@
 /* The outbound connection against our server and against a puppet that says what the test tells it. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -518,7 +519,10 @@ static void urls(void **state)
         { "HTTP://127.0.0.1:1/x/y//", 0, "127.0.0.1", "/x/y", "127.0.0.1:1", 1 },
         { "http://[::1]:65535", 0, "::1", "", "[::1]:65535", 65535 },
         { "http://[FE80::1]/p", 0, "fe80::1", "/p", "[fe80::1]", 80 },
-        { "https://a", E_INVALID, NULL, NULL, NULL, 0 },
+        { "https://a", 0, "a", "", "a", 443 },
+        { "HTTPS://A:80/x/", 0, "a", "/x", "a:80", 80 },
+        { "https://[::1]:443", 0, "::1", "", "[::1]", 443 },
+        { "https:/a", E_INVALID, NULL, NULL, NULL, 0 },
         { "ftp://a", E_INVALID, NULL, NULL, NULL, 0 },
         { "a:80", E_INVALID, NULL, NULL, NULL, 0 },
         { "", E_INVALID, NULL, NULL, NULL, 0 },
@@ -554,6 +558,7 @@ static void urls(void **state)
         assert_string_equal(u.prefix, rows[i].prefix);
         assert_string_equal(u.authority, rows[i].authority);
         assert_int_equal(u.port, rows[i].port);
+        assert_int_equal(u.tls, strncasecmp(rows[i].url, "https", 5) == 0);
     }
     char longest[700];
     struct client_url u;
