@@ -87,9 +87,19 @@ static void found_self(struct peer *p)
     json_array_append_new(c->warnings, text);
 }
 
+/* The core gave a silent connection up: nobody else has said why it ended. */
+static void tell_stall(struct peer *p)
+{
+    struct repl_peer_view v;
+    repl_peer_view(p->c->core, p->index, &v);
+    if (v.stalls != p->stalls) peer_error(p, "no answer came in time: the connection was given up");
+    p->stalls = v.stalls;
+}
+
 static void peer_state(struct peer *p, enum repl_link state)
 {
     if (state == REPL_UP) p->last_error[0] = 0;
+    if (state == REPL_DOWN) tell_stall(p);
     if (state == REPL_SELF) found_self(p);
     if (state == REPL_TWIN)
         peer_error(p, p->node == p->c->own.node ? "is another life with this node's id"
@@ -211,6 +221,7 @@ int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t d
 {
     if (c->closing) return E_STOPPING;
     if (position_of(c, stream) >= seq) return 1;
+    if (members_left(c, stream) && !c->snapshot_wanted) return 1; /* it left because everybody has all of it */
     if (c->pos_waits_count == POS_WAITS_MAX) return E_BUSY;
     struct pos_wait *w = mem_alloc(sizeof *w);
     *w = (struct pos_wait){ .stream = stream, .seq = seq, .deadline_ms = deadline_mono_ms, .cb = cb, .data = data };

@@ -66,6 +66,7 @@ struct peer {
     uint64_t node;                   /* as its hello said */
     int64_t last_ok_ms;
     uint64_t sent_ops;
+    int64_t stalls;                  /* as last told in last_error */
     char last_error[200];
 };
 

@@ -238,6 +238,7 @@ class Trimming(unittest.TestCase):
             until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
             for i in range(5):
                 a.cli('store', '-T', 'by command %d' % i, '-c', 'typed', '-n', 'cli')
+            early = a.create('in the first life').headers['x-pos']
             m.agreed()
             until(
                 'the vectors know of five more writers',
@@ -268,6 +269,8 @@ class Trimming(unittest.TestCase):
             m.agreed()
             self.assertTrue(all(n.status()['snapshots'] == 0 for n in m.nodes))
             self.assertEqual({len(n.ids('cli')) for n in m.nodes}, {5})
+            gone = 'SELECT 1 FROM repl_stream WHERE ended = 2 AND stream = ' + early.split(':')[0]
+            until('the first life left', lambda: all(len(rows(n, gone)) == 1 for n in m.nodes), 40)
             # A fresh node cannot have them from the log.
             c = m.nodes[2]
             c.stop()
@@ -277,6 +280,8 @@ class Trimming(unittest.TestCase):
             c.start()
             m.agreed()
             self.assertEqual(len(c.ids('cli')), 5)
+            for n in m.nodes:  # what left has arrived, for who waits for it
+                self.assertEqual(n.get('/api/v1/stats', headers={'X-Wait-Pos': early}).status, 200)
 
 
 class TombstoneOutlivesLateNode(unittest.TestCase):

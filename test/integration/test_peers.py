@@ -129,6 +129,8 @@ class Garbage(unittest.TestCase):
                 self.assertEqual((a.status, a.json['reason']), (503, 'timeout'))
                 until('three seconds of redialling', lambda s=time.monotonic(): time.monotonic() - s > 3, 5)
                 self.assertLess(stub.connections, 60)
+                told = [p['last_error'] for p in m.nodes[0].status()['peers'] if p['url'] == urls[0]]
+                self.assertIn('no answer', told[0])
         finally:
             silent.close()
             stub.close()
