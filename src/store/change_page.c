@@ -203,7 +203,9 @@ static int put_copy(struct page *p, const char *id)
 {
     struct side_row side;
     struct archived row;
+    struct hidden h;
     int rc = p->tx->v->side_get(p->tx, SIDE_ARCHIVE, id, p->a, &side);
+    if (rc == E_NOT_FOUND) rc = hidden_get(p->tx, id, p->a, &h); /* a shadow's: shown wherever it rests */
     if (rc != E_NOT_FOUND) return rc;
     rc = p->tx->v->archive_get(p->tx, id, p->a, &row);
     if (rc != 0) return rc == E_NOT_FOUND ? 0 : rc;

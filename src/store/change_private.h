@@ -102,6 +102,10 @@ int title_hidden(struct store_tx *tx, const char *title, const char *ns, struct 
 int hidden_get(struct store_tx *tx, const char *id, struct arena *a, struct hidden *ret);
 int hidden_put(struct change *c, const struct row *row, enum place place);
 int hidden_remove(struct change *c, const char *id);
+int shadow_remove(struct change *c, const char *id);              /* and what the archive shows of it */
+/* Nothing lies under the id in the archive any more (gone: the record that says so, NULL: none); a shadow's text is
+ * shown there. */
+int shadow_shown(struct change *c, const char *id, const struct stamp *gone, struct arena *a);
 /* The visible row an id stands for: itself or the winner of its title. E_NOT_FOUND. */
 int title_resolve(struct store_tx *tx, const char *id, struct arena *a, struct row *ret);
 

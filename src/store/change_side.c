@@ -30,7 +30,10 @@ static int archive_show(struct change *c, struct side_row *side, struct arena *a
     struct row row;
     reader_init(&r, side->body, side->body_len);
     uint8_t form = read_u8(&r);
-    if (form == ARCHIVE_GONE) return c->tx->v->archive_remove(c->tx, side->id, NULL);
+    if (form == ARCHIVE_GONE) {
+        int rc = c->tx->v->archive_remove(c->tx, side->id, NULL);
+        return rc == 0 ? shadow_shown(c, side->id, &side->stamp, a) : rc;
+    }
     if (form != ARCHIVE_ROW || row_read(&r, a, &row) != 0) return 0;
     const char *at = read_text(&r, a), *reason = read_text(&r, a);
     if (r.failed || at == NULL || reason == NULL) return 0;

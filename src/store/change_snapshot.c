@@ -178,7 +178,9 @@ static int forget_side(struct change *c, const struct page_span *s, const struct
     c->forgotten++;
     if (rc == 0) rc = c->tx->v->side_remove(c->tx, side->kind, side->id);
     if (rc != 0) return rc;
-    return link ? link_of_record(c, &l) : c->tx->v->archive_remove(c->tx, side->id, NULL);
+    if (link) return link_of_record(c, &l);
+    rc = c->tx->v->archive_remove(c->tx, side->id, NULL);
+    return rc == 0 ? shadow_shown(c, side->id, NULL, a) : rc;
 }
 
 /* The part of a section that the page spans: *after, *last (NULL: to its end). False: none of it. */

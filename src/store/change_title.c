@@ -1,6 +1,6 @@
 /* change_title.c - rows that are here and not in `memories`: shadows (another id has their title), rows swept after
  * their end, and ids that something speaks of before they came. One side row each, kind SIDE_SHADOW, its first byte
- * says which. */
+ * says which. A shadow's text is shown in the archive while it rests. */
 #include "store/change_private.h"
 
 #include <string.h>
@@ -64,6 +64,38 @@ int title_hidden(struct store_tx *tx, const char *title, const char *ns, struct 
     return 0;
 }
 
+/* `gone` (may be NULL): the record that says that the id was taken out of the archive. */
+static int shadow_show(struct change *c, const struct row *row, const struct stamp *gone)
+{
+    char at[TIME_TEXT];
+    if (gone != NULL && gone->ver > row->stamp.ver) return 0;
+    time_print(at, stamp_us(row->stamp.ver));
+    return c->tx->v->archive_put(c->tx, row, at, "merge_loser");
+}
+
+int shadow_shown(struct change *c, const char *id, const struct stamp *gone, struct arena *a)
+{
+    struct hidden h;
+    int rc = hidden_get(c->tx, id, a, &h);
+    if (rc == 0 && h.place == PLACE_SHADOW) return shadow_show(c, &h.row, gone);
+    return rc == E_NOT_FOUND ? 0 : rc;
+}
+
+/* What a record of the archive says of the id goes first. */
+static int shadow_placed(struct change *c, const struct row *row)
+{
+    struct side_row record;
+    int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, row->m.id, &c->priv->work, &record);
+    if (rc == E_NOT_FOUND) return shadow_show(c, row, NULL);
+    return rc == 0 && archive_gone(&record) ? shadow_show(c, row, &record.stamp) : rc;
+}
+
+int shadow_remove(struct change *c, const char *id)
+{
+    int rc = hidden_remove(c, id);
+    return rc == 0 ? c->tx->v->archive_remove(c->tx, id, "merge_loser") : rc;
+}
+
 int hidden_put(struct change *c, const struct row *row, enum place place)
 {
     struct buf b;
@@ -79,7 +111,7 @@ int hidden_put(struct change *c, const struct row *row, enum place place)
                              .body_len = b.len };
     int rc = b.failed ? E_TOO_LARGE : c->tx->v->side_put(c->tx, &side);
     buf_release(&b);
-    return rc;
+    return rc == 0 && place == PLACE_SHADOW ? shadow_placed(c, row) : rc;
 }
 
 int hidden_remove(struct change *c, const char *id)

@@ -49,10 +49,15 @@ static int forget_touches(struct change *c, const char *id, struct arena *a)
 }
 
 /* Whether the row says that something is deleted: of the archive, where rows and deletions are of one kind, by its
- * form. */
-static bool says_gone(const struct side_row *side)
+ * form. One that keeps a shadow's text out of the archive is still needed. */
+static int says_gone(struct change *c, const struct side_row *side, bool *ret)
 {
-    return side->kind != SIDE_ARCHIVE || archive_gone(side);
+    struct hidden h;
+    *ret = side->kind != SIDE_ARCHIVE || archive_gone(side);
+    if (!*ret || side->kind != SIDE_ARCHIVE) return 0;
+    int rc = hidden_get(c->tx, side->id, c->scratch, &h);
+    *ret = rc != 0 || h.place != PLACE_SHADOW;
+    return rc == E_NOT_FOUND ? 0 : rc;
 }
 
 int change_trim_gone(struct change *c, const struct trim_gone *t, const char *after, size_t limit,
@@ -67,7 +72,9 @@ int change_trim_gone(struct change *c, const struct trim_gone *t, const char *af
     int rc = c->tx->v->side_scan(c->tx, t->kind, NULL, after, limit, c->scratch, &side, &n);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         const struct stamp *s = &side[i].stamp;
-        if (!says_gone(&side[i])) continue;
+        bool gone;
+        rc = says_gone(c, &side[i], &gone);
+        if (rc != 0 || !gone) continue;
         bool all = s->ver < t->before && s->seq != 0;
         for (size_t m = 0; all && m < t->count; m++) all = cover_has(&t->member[m], s->stream, s->seq);
         if (!all && s->ver < t->before) { /* every member had the whole of a stream before it left */

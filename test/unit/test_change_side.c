@@ -258,6 +258,88 @@ static void a_sweep_leaves_the_copy_that_all_have(void **state)
     node_close(&b);
 }
 
+static bool shadow_kept(struct node *n, const char *id, const char *content)
+{
+    struct archived kept;
+    if (!archived(n, id, &kept)) return false;
+    assert_string_equal(kept.reason, "merge_loser");
+    assert_string_equal(kept.row.m.content, content);
+    return true;
+}
+
+static void a_text_that_rests_is_in_the_archive(void **state)
+{
+    (void)state;
+    struct node a, b;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    b.now_us += 1000000;
+    node_store(&a, "a", "t", "from a");
+    node_store(&b, "b", "t", "from b");
+    node_sync(&a, &b); /* here the visible one steps back, there the new one rests at once */
+    node_sync(&b, &a);
+    for (struct node *n = &a; n != NULL; n = n == &a ? &b : NULL) {
+        assert_true(shadow_kept(n, "a", "from a"));
+        assert_false(shadow_kept(n, "b", "from b"));
+    }
+    node_delete(&b, "a"); /* the title goes, and all that was under it */
+    node_sync(&a, &b);
+    assert_false(shadow_kept(&a, "a", "from a"));
+    assert_false(shadow_kept(&b, "a", "from a"));
+    node_close(&a);
+    node_close(&b);
+}
+
+static void a_text_that_surfaces_leaves_the_archive(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    b.now_us += 1000000;
+    node_store(&a, "a", "t", "from a");
+    node_store(&b, "b", "t", "from b");
+    node_pull(&a, &b, b.c.origin.stream, 0, 1);
+    assert_true(shadow_kept(&a, "a", "from a"));
+    node_store(&b, "b", "elsewhere", "from b"); /* b knows nothing of a */
+    node_sync(&a, &b);
+    assert_true(node_get(&a, "a", &row));
+    assert_false(shadow_kept(&a, "a", "from a"));
+    node_close(&a);
+    node_close(&b);
+}
+
+static void a_resting_text_taken_out_of_the_archive_stays_out(void **state)
+{
+    (void)state;
+    struct node a, b, c;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_open(&c, 3);
+    b.now_us += 1000000;
+    row = node_store(&a, "a", "t", "from a");
+    node_store(&b, "b", "t", "from b");
+    node_sync(&b, &a);
+    b.now_us += 1000000;
+    node_begin(&b);
+    assert_int_equal(change_unarchive(&b.c, "a"), 0);
+    node_commit(&b);
+    node_sync(&c, &b); /* the record before the row, and the other way round */
+    node_sync(&c, &a);
+    node_sync(&a, &b);
+    node_touch(&c, "b", 1, true);
+    for (struct node *n = &a; n != NULL; n = n == &a ? &b : n == &b ? &c : NULL) {
+        assert_false(shadow_kept(n, "a", "from a"));
+        assert_true(node_find(n, "a", &row));
+        assert_string_equal(row.m.id, "b");
+    }
+    node_close(&a);
+    node_close(&b);
+    node_close(&c);
+}
+
 static void what_was_purged_elsewhere_is_not_archived_again(void **state)
 {
     (void)state;
@@ -355,6 +437,9 @@ int main(void)
         cmocka_unit_test(a_copy_travels_and_leaves_everywhere),
         cmocka_unit_test(a_swept_row_leaves_a_copy_until_it_is_back),
         cmocka_unit_test(a_sweep_leaves_the_copy_that_all_have),
+        cmocka_unit_test(a_text_that_rests_is_in_the_archive),
+        cmocka_unit_test(a_text_that_surfaces_leaves_the_archive),
+        cmocka_unit_test(a_resting_text_taken_out_of_the_archive_stays_out),
         cmocka_unit_test(what_was_purged_elsewhere_is_not_archived_again),
         cmocka_unit_test(an_import_keeps_its_time_where_it_can),
         cmocka_unit_test(the_counts_of_an_original_row_stay),
