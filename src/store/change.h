@@ -87,7 +87,7 @@ int change_group_end(struct change *c);
 /* Writes `m` as the next version of its id: before = the row as read in this transaction, NULL for a new id. Sets ver,
  * updated_at (and created_at when NULL). *ret (may be NULL) gets the row as it is shown now, strings in scratch, rowid
  * 0 for a new one. E_CONFLICT: another id holds the title, or before is NULL and the id is there (the caller resolves
- * upserts first). A rename ends the shadows of the title it leaves. */
+ * upserts first). A rename takes the shadows of the title along, in the same op. */
 int change_memory(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
 /* The same as an edit nobody asked for (curator, tagging, archive restore): ver is the row's (or its tombstone's) + 1,
  * without the clock, so it loses to every edit it did not see. */
@@ -150,7 +150,7 @@ struct stamp change_position(const struct change *c);
 /* Resolves an id, an exact one or a shadow's or (prefix true) a unique prefix of either: the visible row. E_NOT_FOUND;
  * E_AMBIGUOUS with the ids, one a line. Reads only: any transaction. */
 int change_find(struct store_tx *tx, const char *id, bool prefix, struct arena *a, struct row *ret, struct err *err);
-/* Texts that rest behind a winner of the same title, by id after after_id: they belong into views of the archive. */
+/* Texts that rest behind a winner of the same title, by id after after_id. The archive shows them, too. */
 int change_shadows(struct store_tx *tx, const char *after_id, size_t limit, struct arena *a, struct rows *ret);
 
 /* Rows of the original without a fitting stamp get an op each (ver from updated_at), with their links and the standards

@@ -149,6 +149,33 @@ static int stamp_edit(struct change *c, enum edit edit, uint64_t floor, struct v
     return v->m.updated_at != NULL ? 0 : E_TOO_LARGE;
 }
 
+static bool moves(const struct memory *m, const struct row *before)
+{
+    return before != NULL && (!text_same(before->m.title, m->title) || !text_same(before->m.ns, m->ns));
+}
+
+/* What rests under the title that is left goes along: first, and without the clock, for nobody asked to edit it. The
+ * winner's version has to be greater still. */
+static int take_shadows(struct change *c, const struct memory *m, const struct row *before, uint64_t *floor)
+{
+    struct hidden *hidden;
+    size_t n;
+    int rc = title_hidden(c->tx, before->m.title, before->m.ns, c->scratch, &hidden, &n);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        const struct row *row = &hidden[i].row;
+        struct version v = { .kind = KIND_MEMORY, .ver = row_floor(row) + 1, .m = row->m, .own = row->own };
+        if (hidden[i].place != PLACE_SHADOW) continue;
+        v.m.title = m->title;
+        v.m.ns = m->ns;
+        v.m.updated_at = change_time(c, v.ver);
+        v.own.base_ver = row->stamp.ver;
+        v.own.base_stream = row->stamp.stream;
+        if (v.ver > *floor) *floor = v.ver;
+        rc = v.m.updated_at != NULL ? change_record(c, &v) : E_TOO_LARGE;
+    }
+    return rc;
+}
+
 static int write_memory(struct change *c, const struct memory *m, const struct row *before, enum edit edit,
                         struct row *ret)
 {
@@ -161,11 +188,8 @@ static int write_memory(struct change *c, const struct memory *m, const struct r
     if (rc == 0) rc = check_title(c, m, before, &floor, &free_title);
     if (rc == 0) rc = change_op_begin(c);
     if (rc != 0) return rc;
-    if (before != NULL && (!text_same(before->m.title, m->title) || !text_same(before->m.ns, m->ns))) {
-        rc = end_shadows(c, before);
-        if (rc != 0) return rc;
-    }
-    rc = stamp_edit(c, edit, floor, &v);
+    if (moves(m, before)) rc = take_shadows(c, m, before, &floor);
+    if (rc == 0) rc = stamp_edit(c, edit, floor, &v);
     if (rc != 0) return rc;
     fill_defaults(&v.m);
     if (new_id && free_title) c->priv->fresh = &fresh;

@@ -215,25 +215,43 @@ static void a_shadow_surfaces_when_the_winner_left_where_it_was_unknown(void **s
     node_close(&b);
 }
 
-static void renaming_the_winner_ends_the_shadows(void **state)
+static void a_rename_takes_the_shadows_along(void **state)
 {
     (void)state;
-    struct node a, b;
+    struct node a, b, c;
     struct row row;
+    struct rows shadows;
     node_open(&a, 1);
     node_open(&b, 2);
+    node_open(&c, 3);
     b.now_us += 1000000;
     node_store(&a, "a", "t", "from a");
     node_store(&b, "b", "t", "from b");
     node_sync(&b, &a);
     node_store(&b, "b", "new", "from b");
     assert_int_equal(b.c.origin.seq, 2); /* one op */
-    assert_false(node_find(&b, "a", &row));
+    node_sync(&c, &b);                   /* has not seen them under the old title */
     node_sync(&a, &b);
+    node_sync(&c, &a);
+    for (struct node *n = &a; n != NULL; n = n == &a ? &b : n == &b ? &c : NULL) {
+        assert_true(node_find(n, "a", &row));
+        assert_string_equal(row.m.id, "b");
+        assert_string_equal(row.m.title, "new");
+        node_begin(n);
+        assert_int_equal(n->tx->v->by_title(n->tx, "t", "n", &n->arena, &row), E_NOT_FOUND);
+        assert_int_equal(change_shadows(n->tx, NULL, 9, &n->arena, &shadows), 0);
+        node_abort(n);
+        assert_int_equal(shadows.count, 1);
+        assert_string_equal(shadows.item[0].m.content, "from a");
+        assert_string_equal(shadows.item[0].m.title, "new");
+    }
+    node_delete(&c, "a");
+    node_sync(&a, &c);
     assert_false(node_find(&a, "a", &row));
-    assert_true(node_get(&a, "b", &row));
+    assert_false(node_find(&a, "b", &row));
     node_close(&a);
     node_close(&b);
+    node_close(&c);
 }
 
 static void links_follow_what_is_visible(void **state)
@@ -518,7 +536,7 @@ int main(void)
         cmocka_unit_test(a_group_is_one_op_and_the_key_is_in_it),
         cmocka_unit_test(the_lesser_of_two_titles_rests),
         cmocka_unit_test(a_shadow_surfaces_when_the_winner_left_where_it_was_unknown),
-        cmocka_unit_test(renaming_the_winner_ends_the_shadows),
+        cmocka_unit_test(a_rename_takes_the_shadows_along),
         cmocka_unit_test(links_follow_what_is_visible),
         cmocka_unit_test(linking_twice_is_one_op),
         cmocka_unit_test(standards_are_shown_while_their_memory_is),
