@@ -321,6 +321,13 @@ static void on_hello(struct repl_core *core, unsigned p, const struct repl_event
     if (believe(core, p, NULL, e->entry.pos, e->entry.chain)) settle(core, p, e->entry.pos, e->entry.chain);
 }
 
+/* How far our stream may be sent to it. An original's answer counts for the write that waits for it, and none does
+ * before our own disk has it; nor could it give back what we then lost. */
+static uint64_t sendable(struct repl_core *core, const struct link *l)
+{
+    return l->original ? core_own(core)->pos : core->offered.pos;
+}
+
 /* A node of the original has no positions: what was acknowledged stays so, sending goes on where we left it. */
 static void on_original(struct repl_core *core, unsigned p, const struct repl_event *e)
 {
@@ -331,7 +338,7 @@ static void on_original(struct repl_core *core, unsigned p, const struct repl_ev
     l->node = e->node;
     l->live = 0;
     l->barred = REPL_DOWN;
-    l->acked = e->entry.pos < core->offered.pos ? e->entry.pos : core->offered.pos;
+    l->acked = e->entry.pos < sendable(core, l) ? e->entry.pos : sendable(core, l);
     l->next = l->acked + 1;
     l->starved_ms = core->now_ms;
     progress(core, p);
@@ -357,12 +364,12 @@ void core_link_pump(struct repl_core *core, unsigned p)
 {
     struct link *l = &core->link[p];
     if (l->state != REPL_UP || l->asked || l->batches == REPL_WINDOW) return;
-    if (l->next > core->offered.pos || l->starved_ms > core->now_ms) return;
+    if (l->next > sendable(core, l) || l->starved_ms > core->now_ms) return;
     l->asked = true;
     struct repl_effect *f = core_emit(core, REPL_SEND_OPS, p);
     f->entry = *core_own(core);
     f->first = l->next;
-    uint64_t left = core->offered.pos - l->next + 1;
+    uint64_t left = sendable(core, l) - l->next + 1;
     uint64_t most = l->original ? 1 : l->most;
     f->count = (unsigned)(left < most ? left : most);
 }
