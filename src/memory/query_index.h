@@ -42,9 +42,9 @@ static inline uint32_t query_hash(const char *word, size_t len)
 }
 
 /* Whether it is worth looking: most words of a text are told apart by their first letter and length. */
-static inline bool query_may_hold(const struct query_index *x, const char *word, size_t len)
+static inline bool query_may_hold(const struct query_index *x, char first, size_t len)
 {
-    return x->lens[(unsigned char)word[0] & 31] >> (len < 31 ? len : 31) & 1;
+    return x->lens[(unsigned char)first & 31] >> (len < 31 ? len : 31) & 1;
 }
 
 /* The slot of a word, or the empty one where it would be. */

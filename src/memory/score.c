@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "memory/ascii.h"
 #include "memory/query_index.h"
 
 #define K1 1.2
@@ -46,14 +47,12 @@ static void match_phrase(struct match *m, const struct query_use *use, uint32_t 
     }
 }
 
-static int on_word(void *data, const char *word, size_t len, uint32_t position)
+/* A word of the query at that position of the field. */
+static void match_word(struct match *m, const struct query_slot *slot, uint32_t position)
 {
-    struct match *m = data;
     const struct query_index *x = m->q->index;
-    const struct query_slot *slot = query_may_hold(x, word, len) ? query_look(x, word, len) : NULL;
 
-    m->ret->words++;
-    for (int i = slot != NULL && slot->word != NULL ? slot->use : -1; i >= 0; i = x->use[i].next) {
+    for (int i = slot->use; i >= 0; i = x->use[i].next) {
         const struct query_use *use = &x->use[i];
         if (use->kind == USE_PHRASE) {
             match_phrase(m, use, m->base + position);
@@ -64,6 +63,16 @@ static int on_word(void *data, const char *word, size_t len, uint32_t position)
             m->exact |= UINT32_C(1) << use->group;
         }
     }
+}
+
+static int on_word(void *data, const char *word, size_t len, uint32_t position)
+{
+    struct match *m = data;
+    const struct query_index *x = m->q->index;
+    const struct query_slot *slot = query_may_hold(x, word[0], len) ? query_look(x, word, len) : NULL;
+
+    m->ret->words++;
+    if (slot != NULL && slot->word != NULL) match_word(m, slot, position);
     for (unsigned i = 0; i < x->prefixes; i++) {
         const char *prefix = m->q->group[x->prefix[i]].word[0];
         size_t n = strlen(prefix);
@@ -74,6 +83,25 @@ static int on_word(void *data, const char *word, size_t len, uint32_t position)
     return 0;
 }
 
+/* The same for ASCII: most words are told from those of the query where they stand. No prefix is ASCII. */
+static void match_ascii(struct match *m, const char *text, size_t len)
+{
+    const struct query_index *x = m->q->index;
+    const unsigned char *p = (const unsigned char *)text, *end = p + len, *from;
+    uint32_t position = 0;
+
+    for (; (from = ascii_word(&p, end)) != NULL; position++) {
+        size_t n = (size_t)(p - from) < WORD_BYTES_MAX ? (size_t)(p - from) : WORD_BYTES_MAX;
+        char word[WORD_BYTES_MAX];
+        /* A letter's low five bits are the same in either case. */
+        if (!query_may_hold(x, (char)*from, n)) continue;
+        for (size_t i = 0; i < n; i++) word[i] = (char)ascii_fold[from[i]];
+        const struct query_slot *slot = query_look(x, word, n);
+        if (slot->word != NULL) match_word(m, slot, position);
+    }
+    m->ret->words += position;
+}
+
 void score_match(const struct tokenizer *t, const struct query *q, const struct memory *m, struct text_match *ret)
 {
     const char *field[] = { m->title, m->content, m->tags };
@@ -82,8 +110,12 @@ void score_match(const struct tokenizer *t, const struct query *q, const struct 
     CHECK(q->groups <= QUERY_GROUPS_MAX && q->index != NULL);
     memset(ret, 0, sizeof(*ret));
     for (size_t i = 0; i < ARRAY_LEN(field); i++) {
+        size_t len = field[i] != NULL ? strlen(field[i]) : 0;
         match.base = ret->words + 2 * (uint32_t)i + 2; /* no phrase spans two fields */
-        if (field[i] != NULL) text_words(t, field[i], strlen(field[i]), on_word, &match);
+        if (ascii_only(field[i], len))
+            match_ascii(&match, field[i], len);
+        else
+            text_words(t, field[i], len, on_word, &match);
     }
     for (uint32_t left = match.exact; left != 0; left &= left - 1) ret->groups_matched++;
     ret->all = q->groups > 0 && ret->groups_matched == q->groups;

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/digest.h"
+#include "memory/ascii.h"
 #include "memory/utf8.h"
 
 struct walk {
@@ -47,13 +48,6 @@ static int give_pairs(struct walk *w, const char *run, const char *end)
     return 0;
 }
 
-static bool is_ascii(const char *s, size_t len)
-{
-    unsigned char any = 0;
-    for (size_t i = 0; i < len; i++) any |= (unsigned char)s[i];
-    return any < 0x80;
-}
-
 static int on_word(void *data, const char *word, size_t len, size_t start, size_t end)
 {
     struct walk *w = data;
@@ -62,7 +56,7 @@ static int on_word(void *data, const char *word, size_t len, size_t start, size_
 
     (void)start;
     (void)end;
-    if (is_ascii(word, len)) return len > 0 ? give_plain(w, word, len) : 0;
+    if (ascii_only(word, len)) return len > 0 ? give_plain(w, word, len) : 0;
     while (p <= stop) {
         const char *at = p;
         bool cjk = p < stop && utf8_is_cjk(utf8_next(&p, stop));
@@ -78,10 +72,36 @@ static int on_word(void *data, const char *word, size_t len, size_t start, size_
     return 0;
 }
 
+/* ---- ASCII */
+/* clang-format off */
+const unsigned char ascii_fold[256] = {
+    ['0'] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
+    ['A'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm',
+            'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+    ['a'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm',
+            'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+};
+/* clang-format on */
+
+static int ascii_words(const char *text, size_t len, text_word_cb cb, void *data)
+{
+    const unsigned char *p = (const unsigned char *)text, *end = p + len, *from;
+    uint32_t position = 0;
+    int rc = 0;
+
+    while (rc == 0 && (from = ascii_word(&p, end)) != NULL) {
+        char word[WORD_BYTES_MAX];
+        size_t n = 0;
+        for (; n < sizeof(word) && from + n < p; n++) word[n] = (char)ascii_fold[from[n]];
+        rc = cb(data, word, n, position++);
+    }
+    return rc;
+}
+
 int text_words(const struct tokenizer *t, const char *text, size_t len, text_word_cb cb, void *data)
 {
     struct walk w = { .cb = cb, .data = data };
-    return t->each(t, text, len, on_word, &w);
+    return ascii_only(text, len) ? ascii_words(text, len, cb, data) : t->each(t, text, len, on_word, &w);
 }
 
 struct line {

@@ -16,7 +16,8 @@ struct tokenizer { int (*each)(const struct tokenizer *t, const char *text, size
 
 #define WORD_BYTES_MAX 64
 /* The words of a text: the tokenizer's, cut at 64 bytes (at a character boundary), runs of Han, kana, Hangul as
- * overlapping pairs (a lone sign stays). Each gets a running position: neighbours in the text differ by 1. */
+ * overlapping pairs (a lone sign stays). Each gets a running position: neighbours in the text differ by 1. Text of
+ * ASCII signs only is not shown to the tokenizer: its runs of letters and digits are the words. */
 typedef int (*text_word_cb)(void *data, const char *word, size_t len, uint32_t position);
 int text_words(const struct tokenizer *t, const char *text, size_t len, text_word_cb cb, void *data);
 /* The same, appended to b separated by blanks: what the full-text index is fed (and un-fed) with. Returns the number

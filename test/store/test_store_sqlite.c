@@ -571,49 +571,44 @@ static void the_tokenizer_folds_and_stops(void **state)
     assert_int_equal(n, 2);
 }
 
-struct spans {
-    char text[600];
-    size_t at[200][2], len, count;
-};
-
-static int note_span(void *data, const char *word, size_t len, size_t start, size_t end)
+static int note_raw(void *data, const char *word, size_t len, size_t start, size_t end)
 {
-    struct spans *s = data;
-    assert_true(s->count < ARRAY_LEN(s->at) && s->len + len + 1 < sizeof s->text);
-    memcpy(s->text + s->len, word, len);
-    s->len += len;
-    s->text[s->len++] = ' ';
-    s->at[s->count][0] = start;
-    s->at[s->count++][1] = end;
+    struct buf *b = data;
+    assert_true(end > start);
+    if (b->len > 0) buf_putc(b, ' ');
+    buf_put(b, word, len < WORD_BYTES_MAX ? len : WORD_BYTES_MAX);
     return 0;
 }
 
-/* Text of ASCII signs takes a way of its own: the same words come out of it as when one other sign is among them. */
+/* Text of ASCII signs takes a way of its own: the words are those of unicode61. */
 static void ascii_is_no_exception(void **state)
 {
     (void)state;
     const struct tokenizer *t = sqlite_tokenizer();
     uint64_t random = 88172645463325252u;
+    struct buf raw, plain;
+    buf_init(&raw, 1 << 16);
+    buf_init(&plain, 1 << 16);
     for (int round = 0; round < 4000; round++) {
         char text[420];
-        struct spans plain = { .count = 0 }, other = { .count = 0 };
         size_t n = 1 + (size_t)(random >> 32) % (round % 10 == 0 ? 400 : 60);
         for (size_t i = 0; i < n; i++) {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            static const char letter[] = "abcdefghzABCDEFGHZ0189_-";
+            static const char letter[] = "_-abcdefghzABCDEFGHZ0189"; /* in some rounds words of any length */
             bool any = round % 5 != 0 && random % 4 == 0;
-            int sign = any ? (int)(random >> 12 & 127) : letter[(random >> 8) % (sizeof letter - 1)];
-            text[i] = (char)sign;
+            size_t least = round % 20 == 0 ? 2 : 0;
+            text[i] = any ? (char)(random >> 12 & 127) : letter[least + (random >> 8) % (sizeof letter - 1 - least)];
         }
-        memcpy(text + n, " \xc3\xa9", 3);
-        assert_int_equal(t->each(t, text, n, note_span, &plain), 0);
-        assert_int_equal(t->each(t, text, n + 3, note_span, &other), 0);
-        assert_int_equal(plain.count + 1, other.count);
-        assert_memory_equal(plain.text, other.text, plain.len);
-        assert_memory_equal(plain.at, other.at, plain.count * sizeof plain.at[0]);
+        buf_clear(&raw);
+        buf_clear(&plain);
+        assert_int_equal(t->each(t, text, n, note_raw, &raw), 0);
+        text_words_line(t, text, n, &plain);
+        assert_string_equal(buf_str(&plain), buf_str(&raw));
     }
+    buf_release(&raw);
+    buf_release(&plain);
 }
 
 static void *tokenise_much(void *data)

@@ -242,6 +242,37 @@ static void test_matches(void **state)
     assert_false(match_of(&q, "x", "y").all);
 }
 
+/* Text of ASCII signs is matched by a way of its own: as if another word stood behind it. */
+static void test_matches_ascii_alike(void **state)
+{
+    static const char *const word[] = { "main",    "C",     "120",   "Salt", "SALTS", "salting", "a",      "plan",
+                                        "planned", "mains", "planx", "x",    "sal",   "of",      "deploys" };
+    static const char *const between[] = { " ", ".", ":", "-", ", ", "\n", "_" };
+    struct query q = parse("main.c:120 salts a-a plan.planned deploy salt-a", true);
+    uint64_t random = 88172645463325252u;
+    size_t matched = 0;
+    (void)state;
+    for (int round = 0; round < 2000; round++) {
+        char text[700];
+        size_t n = 0;
+        for (int i = 0; i < round % 60; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", word[(random >> 33) % ARRAY_LEN(word)],
+                                  between[(random >> 50) % ARRAY_LEN(between)]);
+        }
+        if (round % 7 == 0) memset(text + n, 'a', 100), n += 100;
+        memcpy(text + n, "", 1);
+        struct text_match ascii = match_of(&q, text, text);
+        memcpy(text + n, " \xc3\xa9", 4);
+        struct text_match other = match_of(&q, text, text);
+        assert_int_equal(ascii.words + 2, other.words);
+        assert_int_equal(ascii.groups_matched, other.groups_matched);
+        for (size_t i = 0; i < q.groups; i++) assert_near(ascii.f[i], other.f[i], 1e-12);
+        matched += ascii.groups_matched;
+    }
+    assert_true(matched > 1000);
+}
+
 /* The five rows and the query of the recorded bm25 values. */
 static void test_bm25(void **state)
 {
@@ -377,13 +408,21 @@ static void test_speed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),      cmocka_unit_test(test_positions_and_stop),
-        cmocka_unit_test(test_title_id),   cmocka_unit_test(test_ns_word),
-        cmocka_unit_test(test_queries),    cmocka_unit_test(test_query_bounds),
-        cmocka_unit_test(test_variants),   cmocka_unit_test(test_matches),
-        cmocka_unit_test(test_bm25),       cmocka_unit_test(test_totals),
-        cmocka_unit_test(test_nearness),   cmocka_unit_test(test_namespaces),
-        cmocka_unit_test(test_visibility), cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_positions_and_stop),
+        cmocka_unit_test(test_title_id),
+        cmocka_unit_test(test_ns_word),
+        cmocka_unit_test(test_queries),
+        cmocka_unit_test(test_query_bounds),
+        cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_matches),
+        cmocka_unit_test(test_matches_ascii_alike),
+        cmocka_unit_test(test_bm25),
+        cmocka_unit_test(test_totals),
+        cmocka_unit_test(test_nearness),
+        cmocka_unit_test(test_namespaces),
+        cmocka_unit_test(test_visibility),
+        cmocka_unit_test(test_speed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,13 +1,11 @@
 /* tokenizer.c - FTS5's unicode61 without a table: reached through the fts5_api of an in-memory handle that lives as
  * long as the process. An instance is no one's for two threads at a time (it folds in a buffer of its own), so they
- * are kept in a pool. Text that is ASCII only is taken apart here, alike and several times faster: ranking reads
- * hundreds of texts for one query. */
+ * are kept in a pool. */
 #include "store/sqlite/sq.h"
 
 #include <limits.h>
 #include <pthread.h>
 
-#include "base/alloc.h"
 #include "base/check.h"
 
 #define POOL_MAX 16
@@ -71,61 +69,11 @@ static int each_word(void *data, int flags, const char *word, int len, int start
     return e->rc ? SQLITE_DONE : SQLITE_OK;
 }
 
-/* ---- ASCII */
-#define WORD_KEPT 256
-
-static bool is_ascii(const char *text, size_t len)
-{
-    unsigned char any = 0;
-    for (size_t i = 0; i < len; i++) any |= (unsigned char)text[i];
-    return any < 0x80;
-}
-
-/* The byte of a word, in lower case; 0: between words. */
-static char folded(char c)
-{
-    static const char table[128] = { ['0'] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', ['A'] = 'a', 'b', 'c',
-                                     'd',         'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n',         'o', 'p',
-                                     'q',         'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z', ['a'] = 'a', 'b', 'c',
-                                     'd',         'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n',         'o', 'p',
-                                     'q',         'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z' };
-    return table[c & 127];
-}
-
-static int long_word(const char *text, size_t start, size_t end, word_cb cb, void *data)
-{
-    char *word = mem_strndup(text + start, end - start);
-    for (size_t i = 0; i < end - start; i++) word[i] = folded(word[i]);
-    int rc = cb(data, word, end - start, start, end);
-    mem_free(word);
-    return rc;
-}
-
-static int ascii_each(const char *text, size_t len, word_cb cb, void *data)
-{
-    int rc = 0;
-    for (size_t i = 0; i < len && rc == 0; i++) {
-        char word[WORD_KEPT], c;
-        size_t start = i, n = 0;
-        while (i < len && (c = folded(text[i])) != 0) {
-            if (n < sizeof word) word[n] = c;
-            n++;
-            i++;
-        }
-        if (n > sizeof word)
-            rc = long_word(text, start, i, cb, data);
-        else if (n > 0)
-            rc = cb(data, word, n, start, i);
-    }
-    return rc;
-}
-
 static int unicode61_each(const struct tokenizer *t, const char *text, size_t len, word_cb cb, void *data)
 {
     struct each e = { cb, data, 0 };
     (void)t;
     if (len == 0) return 0;
-    if (is_ascii(text, len)) return ascii_each(text, len, cb, data);
     Fts5Tokenizer *one = take();
     int rc =
         pool.unicode61.xTokenize(one, &e, FTS5_TOKENIZE_DOCUMENT, text, len > INT_MAX ? INT_MAX : (int)len, each_word);
