@@ -19,10 +19,15 @@
 #include "ops/pool.h"
 
 #define POSTINGS 24000 /* read for one query */
-#define DF_CAP 3000    /* counted exactly, beyond that extrapolated */
-#define ROWS_FIRST 300 /* read in any case */
-#define ROWS_MAX 1200  /* read while the limit is not reached */
-#define TOP_ROWS 2000  /* of the priority index, looked for in the pool */
+/* Postings of further words of phrases, walked over inside the index (a fraction of the price); of a search, where
+ * what is left to the text costs reading rows. */
+#define WALKED (2 * POSTINGS)
+#define WALKED_SEARCH (8 * POSTINGS)
+#define ROW_WALKED 1000 /* reading a row costs as much as walking over so many postings */
+#define DF_CAP 3000     /* counted exactly, beyond that extrapolated */
+#define ROWS_FIRST 300  /* read in any case */
+#define ROWS_MAX 1200   /* read while the limit is not reached */
+#define TOP_ROWS 2000   /* of the priority index, looked for in the pool */
 #define TOP_MAX 300
 #define READ_BYTES (512u << 10) /* of text in one reading, and of all that is read in any case */
 #define READ_BYTES_MAX (8u << 20)
@@ -40,6 +45,11 @@ struct scored {
     const struct row *row; /* NULL until read */
 };
 
+struct word_stat {
+    const char *word;
+    int64_t df;
+};
+
 struct plan {
     struct store_tx *tx;
     const struct tokenizer *tokenizer;
@@ -47,12 +57,16 @@ struct plan {
     const struct find *f;
     struct filter filter; /* f's, with the namespaces of the hierarchy */
     const char **ns;      /* for the index, ended by NULL; or NULL */
+    bool ns_asked;        /* the index is asked for them: not when they hold nearly all rows */
+    size_t ns_rows;       /* rows of them among those read */
     struct arena *arena;
     struct err *err;
     struct query query;
     struct corpus corpus;
     int64_t rowid_max;
     struct group_stat stat[QUERY_GROUPS_MAX];
+    struct word_stat *word[QUERY_GROUPS_MAX]; /* a group's words, rarest first */
+    int64_t walk;                             /* postings that may still be walked over */
     int64_t phrase_rows[QUERY_GROUPS_MAX];
     struct pool pool;
     bool whole;          /* every posting was read */
@@ -176,18 +190,53 @@ static int word_df(struct plan *p, const char *word, bool prefix, bool variant, 
     return 0;
 }
 
-/* Least df of the words of a group, and the sum with the variants the store holds; others are taken out. */
-static int group_df(struct plan *p, struct group *g, struct group_stat *ret)
+/* A group's words, rarest first. */
+static int words_df(struct plan *p, const struct group *g, struct word_stat *list)
 {
+    size_t count = 0;
+
+    for (size_t i = 0; i < g->words; i++) {
+        struct word_stat one = { .word = g->word[i] };
+        size_t at = count;
+        int rc = word_df(p, one.word, g->prefix, false, &one.df);
+        if (rc != 0) return rc;
+        for (; at > 0 && list[at - 1].df > one.df; at--) list[at] = list[at - 1];
+        list[at] = one;
+        count++;
+    }
+    return 0;
+}
+
+/* Whether the index is asked for the namespaces: each scan walks over all that they hold. */
+static int plan_ns_asked(struct plan *p)
+{
+    int64_t rows = 0, df;
+
+    for (size_t i = 0; p->ns != NULL && p->ns[i] != NULL; i++) {
+        char word[NS_WORD_BYTES];
+        text_ns_word(word, p->ns[i]);
+        int rc = word_df(p, word, false, true, &df);
+        if (rc != 0) return rc;
+        rows += df;
+    }
+    p->ns_asked = p->ns != NULL && rows < p->corpus.rows - p->corpus.rows / 4;
+    return 0;
+}
+
+/* Least df of the words of a group, and the sum with the variants the store holds; others are taken out. */
+static int group_df(struct plan *p, size_t index)
+{
+    struct group *g = &p->query.group[index];
+    struct group_stat *ret = &p->stat[index];
+    struct word_stat *word = arena_alloc(p->arena, (g->words + 1) * sizeof(*word));
     int64_t df;
-    int rc;
     size_t held = 0;
 
-    ret->df = INT64_MAX;
-    for (size_t i = 0; i < g->words; i++) {
-        if ((rc = word_df(p, g->word[i], g->prefix, false, &df)) != 0) return rc;
-        if (df < ret->df) ret->df = df;
-    }
+    if (word == NULL) return full(p);
+    int rc = words_df(p, g, word);
+    if (rc != 0) return rc;
+    p->word[index] = word;
+    ret->df = word[0].df;
     ret->held = ret->df > 0;
     for (size_t i = 0; i < g->variants; i++) {
         if ((rc = word_df(p, g->variant[i], false, true, &df)) != 0) return rc;
@@ -221,7 +270,7 @@ static int plan_query(struct plan *p)
     if (rc != 0) return failed(p, rc);
     if (!p->f->all_words && p->corpus.rows > FUNCTION_WORDS_ROWS) drop_function_words(&p->query);
     for (size_t i = 0; i < p->query.groups; i++) {
-        if ((rc = group_df(p, &p->query.group[i], &p->stat[i])) != 0) return rc;
+        if ((rc = group_df(p, i)) != 0) return rc;
     }
     return query_index(&p->query, p->arena) != 0 ? full(p) : 0;
 }
@@ -230,20 +279,45 @@ static int plan_query(struct plan *p)
 
 static int scan(struct plan *p, const char *const *all_of, bool prefix_last, int64_t limit)
 {
-    int rc = p->tx->v->words_scan(p->tx, all_of, p->ns, prefix_last, limit, pool_note, &p->pool);
+    int rc = p->tx->v->words_scan(p->tx, all_of, p->ns_asked ? p->ns : NULL, prefix_last, limit, pool_note, &p->pool);
     return rc != 0 ? failed(p, rc) : 0;
 }
 
-/* The rows of up to two groups together (b may be NULL). */
-static int scan_words(struct plan *p, const struct group *a, const struct group *b, int64_t limit)
+static bool holds(const char *const *words, size_t count, const char *word)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(words[i], word) == 0) return true;
+    }
+    return false;
+}
+
+/* What the index is asked for of `count` words, rarest first: as many as may be walked over, and pay. The others, and
+ * whether they are neighbours, are left to the text: nearly every row has them, or hardly any row is left. */
+static size_t ask_for(struct plan *p, const struct word_stat *list, size_t count, const char **words, size_t n)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && (list[i].df > p->walk || list[i].df > ROW_WALKED * list[0].df)) break;
+        if (holds(words, n, list[i].word)) continue;
+        if (i > 0) p->walk -= list[i].df;
+        words[n++] = list[i].word;
+    }
+    return n;
+}
+
+/* The rows of up to two groups together (a prefix last). */
+static int scan_words(struct plan *p, const size_t *group, size_t groups, int64_t limit)
 {
     const char *words[2 * QUERY_PHRASE_MAX + 1];
+    bool prefix = false;
     size_t n = 0;
 
-    for (size_t i = 0; i < a->words; i++) words[n++] = a->word[i];
-    for (size_t i = 0; b != NULL && i < b->words; i++) words[n++] = b->word[i];
+    for (size_t i = 0; i < groups; i++) {
+        const struct group *g = &p->query.group[group[i]];
+        n = ask_for(p, p->word[group[i]], g->words, words, n);
+        prefix = g->prefix;
+    }
     words[n] = NULL;
-    return scan(p, words, b != NULL ? b->prefix : a->prefix, limit);
+    return scan(p, words, prefix, limit);
 }
 
 static int scan_group(struct plan *p, size_t index)
@@ -252,7 +326,7 @@ static int scan_group(struct plan *p, size_t index)
     int rc;
 
     pool_round(&p->pool, score_idf(&p->corpus, p->stat[index].df));
-    rc = scan_words(p, g, NULL, POSTINGS);
+    rc = scan_words(p, &index, 1, POSTINGS);
     for (size_t i = 0; rc == 0 && i < g->variants; i++) {
         const char *const words[] = { g->variant[i], NULL };
         rc = scan(p, words, false, POSTINGS);
@@ -263,18 +337,18 @@ static int scan_group(struct plan *p, size_t index)
 /* Every group alone has too many rows: the newest of those that hold the two rarest, then the newest of the rarest. */
 static int scan_frequent(struct plan *p, const size_t *order, size_t count)
 {
-    const struct group *a = &p->query.group[order[0]], *b = count > 1 ? &p->query.group[order[1]] : NULL;
+    bool prefix = p->query.group[order[0]].prefix;
     double idf = score_idf(&p->corpus, p->stat[order[0]].df);
     int rc = 0;
 
-    if (b != NULL && !(a->prefix && b->prefix)) {
-        const struct group *last = a->prefix ? a : b, *first = a->prefix ? b : a;
+    if (count > 1 && !(prefix && p->query.group[order[1]].prefix)) {
+        const size_t both[] = { order[prefix], order[!prefix] };
         pool_round(&p->pool, idf + score_idf(&p->corpus, p->stat[order[1]].df));
-        rc = scan_words(p, first, last, POSTINGS / 4);
+        rc = scan_words(p, both, 2, POSTINGS / 4);
     }
     if (rc == 0) {
         pool_more(&p->pool, idf);
-        rc = scan_words(p, a, NULL, POSTINGS / 4);
+        rc = scan_words(p, order, 1, POSTINGS / 4);
     }
     return rc;
 }
@@ -302,23 +376,37 @@ static int scan_any(struct plan *p)
     return rc;
 }
 
+static int by_df(const void *a, const void *b)
+{
+    const struct word_stat *x = a, *y = b;
+
+    if (x->df != y->df) return x->df < y->df ? -1 : 1;
+    return strcmp(x->word, y->word);
+}
+
 /* Rows that hold every word; prefixes but the last are left to the text. */
 static int scan_all(struct plan *p)
 {
+    struct word_stat *list = arena_alloc(p->arena, QUERY_GROUPS_MAX * QUERY_PHRASE_MAX * sizeof(*list));
     const char **words = arena_alloc(p->arena, (QUERY_GROUPS_MAX * QUERY_PHRASE_MAX + 2) * sizeof(*words));
     const struct group *prefix = NULL;
-    size_t n = 0;
+    size_t count = 0, n;
 
-    if (words == NULL) return full(p);
+    if (list == NULL || words == NULL) return full(p);
     for (size_t i = 0; i < p->query.groups; i++) {
         const struct group *g = &p->query.group[i];
         if (!p->stat[i].held) return 0;
         if (g->prefix) prefix = g;
-        for (size_t w = 0; !g->prefix && w < g->words; w++) words[n++] = g->word[w];
+        for (size_t w = 0; !g->prefix && w < g->words; w++) list[count++] = p->word[i][w];
     }
+    qsort(list, count, sizeof(*list), by_df);
+    n = ask_for(p, list, count, words, 0);
     if (prefix != NULL) words[n++] = prefix->word[0];
+    words[n] = NULL;
     pool_round(&p->pool, 1.0);
-    return scan(p, words, prefix != NULL, POSTINGS);
+    int rc = scan(p, words, prefix != NULL, POSTINGS);
+    p->whole = p->pool.count < POSTINGS;
+    return rc;
 }
 
 /* ---- reading and matching -------------------------------------------------------------------------------- */
@@ -336,6 +424,7 @@ static int match_row(void *data, const struct row *row)
     struct text_match match;
 
     p->text_bytes += text_bytes(m);
+    p->ns_rows += in_namespaces(&p->filter, m->ns);
     score_match(p->tokenizer, &p->query, m, &match);
     for (size_t i = 0; i < p->query.groups; i++) p->phrase_rows[i] += match.f[i] > 0.0;
     if (p->f->all_words ? !match.all : match.groups_matched == 0) return 0;
@@ -373,11 +462,12 @@ static int read_rows(struct plan *p, const struct pool_order *o)
     return 0;
 }
 
-static int gather(struct plan *p)
+static int gather_once(struct plan *p)
 {
     struct pool_order order;
     int rc;
 
+    p->walk = p->f->all_words ? WALKED_SEARCH : WALKED;
     pool_init(&p->pool);
     rc = p->f->all_words ? scan_all(p) : scan_any(p);
     if (rc == 0) {
@@ -396,6 +486,17 @@ static int gather(struct plan *p)
     if (p->pool.dropped > 0 || p->pool.count > ROWS_MAX) p->whole = false;
     pool_release(&p->pool);
     return rc;
+}
+
+static int gather(struct plan *p)
+{
+    int rc = gather_once(p);
+
+    if (rc != 0 || p->ns == NULL || p->ns_asked || p->whole || p->ns_rows >= ROWS_FIRST / 2) return rc;
+    /* They hold nearly all rows, but few of those with these words. */
+    p->ns_asked = true;
+    p->hits = p->text_bytes = 0;
+    return gather_once(p);
 }
 
 /* ---- ranking --------------------------------------------------------------------------------------------- */
@@ -427,7 +528,7 @@ static int read_hits(struct plan *p)
 static int rank(struct plan *p)
 {
     /* How many rows hold a phrase is known once all that could were read; a namespace leaves some out. */
-    for (size_t i = 0; p->whole && p->ns == NULL && i < p->query.groups; i++) {
+    for (size_t i = 0; p->whole && p->ns == NULL && !p->f->all_words && i < p->query.groups; i++) {
         if (p->query.group[i].words > 1) p->stat[i].df = p->phrase_rows[i];
     }
     for (size_t i = 0; i < p->hits; i++) {
@@ -478,6 +579,7 @@ int recall_find(struct store_tx *tx, const struct tokenizer *t, struct df_cache 
     rc = plan_query(p);
     if (rc != 0 || p->query.groups == 0 || p->corpus.rows == 0 || f->limit == 0) return rc;
     rc = plan_namespaces(p);
+    if (rc == 0) rc = plan_ns_asked(p);
     if (rc == 0) rc = gather(p);
     if (rc == 0) rc = rank(p);
     return rc == 0 ? give(p, ret) : rc;

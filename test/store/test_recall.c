@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
+#include "memory/score.h"
 #include "ops/df_cache.h"
 #include "ops/recall.h"
 
@@ -295,14 +297,47 @@ static void test_new_words_are_found_at_once(void **state)
 }
 
 /* Rows of one transaction. */
-static void put_many(int count, const char *title, const char *content)
+static void put_many_in(const char *ns, int count, const char *title, const char *content)
 {
     struct store_tx *tx = kit_begin(&kit);
     for (int i = 0; i < count; i++) {
-        struct row r = make("n", arena_printf(&kit.arena, "%s %d", title, i), content);
+        struct row r = make(ns, arena_printf(&kit.arena, "%s %d", title, i), content);
         kit_ok(tx->v->put(tx, &r, NULL), tx->err);
     }
     kit_commit(&kit);
+}
+
+static void put_many(int count, const char *title, const char *content)
+{
+    put_many_in("n", count, title, content);
+}
+
+/* A namespace that holds nearly all rows is looked for in the rows; it may hold none of those with the words. */
+static void test_in_a_namespace_of_most_rows(void **state)
+{
+    (void)state;
+    put_many_in("n", 5, "found", "comet");
+    put_many_in("m", 1400, "other", "comet comet comet");
+    put_many_in("n", 5000, "row", "text");
+    struct find f = question("comet");
+    f.filter.ns = "n";
+    assert_int_equal(find(&f).count, 5);
+    f.all_words = true;
+    assert_int_equal(find(&f).count, 5);
+    f.filter.ns = "m";
+    assert_int_equal(find(&f).count, 10);
+}
+
+/* Each word of the phrase is in more rows than are read. */
+static void test_phrase_of_frequent_words(void **state)
+{
+    (void)state;
+    put_many(2, "found", "see pool/main here");
+    put_many(1500, "one", "main text");
+    put_many(1500, "two", "pool text");
+    assert_string_equal(any("pool/main"), "found 1|found 0");
+    assert_string_equal(all("pool/main see"), "found 1|found 0");
+    assert_string_equal(all("main pool"), "found 1|found 0");
 }
 
 static void test_many(void **state)
@@ -349,6 +384,174 @@ static void test_only_frequent_words(void **state)
     assert_int_equal(find(&f).count, 10);
 }
 
+/* ---- every row, ranked one by one -------------------------------------------------------------------------------- */
+#define BRUTE_ROWS 280
+
+static struct row brute_row[BRUTE_ROWS];
+static size_t brute_rows;
+static uint64_t random_state;
+
+static uint64_t dice(uint64_t n)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (random_state >> 33) % n;
+}
+
+/* Words of unlike frequency, some that are forms of others, some that come as a phrase. */
+static const char *random_text(size_t words)
+{
+    static const char *const stock[] = { "plan", "plan",    "plans", "planned", "gateway", "gate-way", "the",
+                                         "is",   "deploy",  "a",     "a",       "a-b.c",   "main.c",   "main",
+                                         "c",    "日本語",  "red",   "blue",    "comet",   "salt",     "salts",
+                                         "v1.2", "1.2-3_4", "2",     "row",     "row",     "row row" };
+    const char *s = arena_strdup(&kit.arena, "");
+    for (size_t i = 0; i < words; i++) {
+        size_t pick = dice(3) ? dice(ARRAY_LEN(stock)) : dice(1 + dice(ARRAY_LEN(stock)));
+        s = arena_printf(&kit.arena, "%s%s%s", s, i ? " " : "", stock[pick]);
+    }
+    return s;
+}
+
+static void brute_fill(void)
+{
+    static const char *const ns[] = { "a", "a/b", "other" };
+    uint64_t crowd = dice(3) ? 12 : 3; /* the first namespace may hold nearly all */
+    struct store_tx *tx = kit_begin(&kit);
+    brute_rows = 20 + dice(BRUTE_ROWS - 20);
+    for (size_t i = 0; i < brute_rows; i++) {
+        struct row r =
+            make(dice(crowd) < crowd - 2 ? ns[0] : ns[dice(3)], random_text(1 + dice(3)), random_text(dice(40)));
+        r.m.title = arena_printf(&kit.arena, "%s %zu", r.m.title, i);
+        r.m.priority = (int)(1 + dice(10));
+        r.m.access_count = (int64_t)dice(70);
+        r.m.tier = (enum tier)dice(3);
+        r.m.confidence = (double)dice(11) / 10;
+        if (dice(4) == 0) r.m.tags = "[\"red\"]";
+        if (dice(9) == 0) r.m.expires_at = "2001-01-01T00:00:00Z";
+        r.own.tier = r.m.tier;
+        r.own.priority = r.m.priority;
+        kit_ok(tx->v->put(tx, &r, NULL), tx->err);
+        brute_row[i] = r;
+    }
+    kit_commit(&kit);
+}
+
+/* Rows that hold a word, whatever else they are. */
+static int64_t brute_df(const char *word, bool prefix)
+{
+    struct group g = { .word = &word, .words = 1, .prefix = prefix };
+    struct query q = { .group = &g, .groups = 1 };
+    int64_t df = 0;
+    assert_int_equal(query_index(&q, &kit.arena), 0);
+    for (size_t i = 0; i < brute_rows; i++) {
+        struct text_match x;
+        score_match(sqlite_tokenizer(), &q, &brute_row[i].m, &x);
+        df += x.groups_matched > 0;
+    }
+    return df;
+}
+
+static void brute_stat(const struct find *f, struct query *q, struct group_stat *stat)
+{
+    for (size_t i = 0; i < q->groups; i++) {
+        struct group *g = &q->group[i];
+        int64_t least = INT64_MAX;
+        for (size_t w = 0; w < g->words; w++) {
+            int64_t df = brute_df(g->word[w], g->prefix);
+            if (df < least) least = df;
+        }
+        stat[i] = (struct group_stat){ .df = least, .held = least > 0 };
+        for (size_t w = 0; w < g->variants; w++) stat[i].df += brute_df(g->variant[w], false);
+        if (stat[i].df > (int64_t)brute_rows) stat[i].df = (int64_t)brute_rows;
+    }
+    assert_int_equal(query_index(q, &kit.arena), 0);
+    for (size_t r = 0; r < brute_rows && f->filter.ns == NULL && !f->all_words; r++) {
+        struct text_match x;
+        score_match(sqlite_tokenizer(), q, &brute_row[r].m, &x);
+        for (size_t i = 0; i < q->groups; i++) {
+            if (q->group[i].words > 1) stat[i].df = (r == 0 ? 0 : stat[i].df) + (x.f[i] > 0);
+        }
+    }
+}
+
+static int brute_order(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+    if (x->score != y->score) return x->score > y->score ? -1 : 1;
+    return x->row.stamp.ver > y->row.stamp.ver ? -1 : 1;
+}
+
+static size_t brute_find(const struct find *f, struct hit *hit)
+{
+    struct corpus c = { .rows = (int64_t)brute_rows };
+    struct group_stat stat[QUERY_GROUPS_MAX];
+    struct query q;
+    size_t hits = 0, to = 0;
+    struct text_match x;
+    assert_int_equal(query_parse(sqlite_tokenizer(), f->text, f->len, f->variants, &kit.arena, &q), 0);
+    for (size_t i = 0; i < q.groups && brute_rows > 32 && !f->all_words; i++) {
+        if (!q.group[i].function_word) q.group[to++] = q.group[i];
+    }
+    if (to > 0) q.groups = to;
+    brute_stat(f, &q, stat);
+    for (size_t i = 0; i < brute_rows; i++) {
+        score_match(sqlite_tokenizer(), &q, &brute_row[i].m, &x);
+        c.words += x.words;
+    }
+    for (size_t i = 0; i < brute_rows; i++) {
+        score_match(sqlite_tokenizer(), &q, &brute_row[i].m, &x);
+        if (f->all_words ? !x.all : x.groups_matched == 0) continue;
+        if (!recall_passes(&f->filter, &brute_row[i])) continue;
+        double text = score_text(&c, &q, stat, &x);
+        hit[hits++] =
+            (struct hit){ .row = brute_row[i], .score = score_total(text, &brute_row[i].m, f->now_us, f->tier_bonus) };
+    }
+    qsort(hit, hits, sizeof(*hit), brute_order);
+    return hits < f->limit ? hits : f->limit;
+}
+
+static void compare_once(void)
+{
+    static struct hit expect[BRUTE_ROWS];
+    struct find f = question(random_text(1 + dice(5)));
+    static const char *const tags[] = { "red" };
+    static const int six = 6;
+    f.limit = 1 + dice(30);
+    f.all_words = dice(4) == 0;
+    f.variants = f.tier_bonus = !f.all_words;
+    if (dice(3) == 0) f.filter.ns = dice(2) ? "a" : "a/b";
+    if (dice(5) == 0) f.filter.min_priority = &six;
+    if (dice(5) == 0) {
+        f.filter.tags = tags;
+        f.filter.tags_count = 1;
+    }
+    size_t count = brute_find(&f, expect);
+    struct hits h = find(&f);
+    if (h.count != count) print_message("query: %s\n", f.text);
+    assert_int_equal(h.count, count);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(h.item[i].row.m.title, expect[i].row.m.title) != 0) print_message("query: %s\n", f.text);
+        assert_string_equal(h.item[i].row.m.title, expect[i].row.m.title);
+        assert_near(h.item[i].score, expect[i].score, 1e-9);
+    }
+}
+
+/* What all rows fit in is ranked as if every row had been looked at. */
+static void test_nothing_is_missed(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        random_state = seed;
+        brute_fill();
+        for (int i = 0; i < 60; i++) compare_once();
+        df_cache_free(cache);
+        kit_close(&kit);
+        kit_open(&kit, &sqlite);
+        cache = df_cache_new();
+        ids = 0;
+    }
+}
+
 static void test_full_arena(void **state)
 {
     (void)state;
@@ -387,12 +590,21 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_scores),         TEST(test_words),
-        TEST(test_variants_add),   TEST(test_filters),
-        TEST(test_hierarchy),      TEST(test_budget),
-        TEST(test_function_words), TEST(test_new_words_are_found_at_once),
-        TEST(test_many),           TEST(test_only_frequent_words),
-        TEST(test_full_arena),     TEST(test_cache),
+        TEST(test_scores),
+        TEST(test_words),
+        TEST(test_variants_add),
+        TEST(test_filters),
+        TEST(test_hierarchy),
+        TEST(test_budget),
+        TEST(test_function_words),
+        TEST(test_new_words_are_found_at_once),
+        TEST(test_in_a_namespace_of_most_rows),
+        TEST(test_phrase_of_frequent_words),
+        TEST(test_many),
+        TEST(test_only_frequent_words),
+        TEST(test_nothing_is_missed),
+        TEST(test_full_arena),
+        TEST(test_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "../lib/ascii_tokenizer.h"
 #include "memory/score.h"
