@@ -144,6 +144,8 @@ uint64_t repl_position(const struct repl_core *core, uint64_t stream);
 /* Streams of which some connected peer told more than this node has. */
 size_t repl_behind(const struct repl_core *core);
 size_t repl_trackers(const struct repl_core *core);
+/* Do `need` nodes (0: W) have this op, as far as is known now? What a tracker for it would say at once. */
+bool repl_holds(const struct repl_core *core, uint64_t stream, uint64_t pos, unsigned need);
 /* Whether one more write is let in, `waiting` being under way with it: false while the fastest W - 1 of the peers that
  * are up lag so far behind that it could not be acknowledged in time; catching up then outruns what comes in. */
 bool repl_admits(struct repl_core *core, size_t waiting, int64_t now_ms);

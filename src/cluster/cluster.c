@@ -279,6 +279,11 @@ int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct sta
     return 0;
 }
 
+bool cluster_holds(const struct cluster *c, const struct stamp *pos, unsigned need)
+{
+    return c->core != NULL && repl_holds(c->core, pos->stream, pos->seq, need);
+}
+
 bool cluster_admits(struct cluster *c, size_t waiting)
 {
     return c->core == NULL || repl_admits(c->core, waiting, clock_mono_ms());

@@ -78,6 +78,8 @@ unsigned cluster_nodes(const struct cluster *c);
 /* E_BUSY: too many waiting. need 0: W. */
 int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct stamp *pos, unsigned need,
                      int64_t deadline_mono_ms);
+/* Do `need` nodes (0: W) have this op, as far as is known now? False while replication has not begun. */
+bool cluster_holds(const struct cluster *c, const struct stamp *pos, unsigned need);
 /* Whether one more write is let in, `waiting` being under way with it: not while the peers needed for W lag too far. */
 bool cluster_admits(struct cluster *c, size_t waiting);
 /* 1: this node has stream:seq already (no callback). 0: `cb` once it has (0), at the deadline (E_TIMEOUT) or at the end

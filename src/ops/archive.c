@@ -110,12 +110,26 @@ static int reply_restored(struct reply *r, const char *id)
     return reply_set(r, "{s:b, s:s}", "restored", 1, "id", id);
 }
 
+/* An earlier attempt may have brought it back: then the row and its leaving the archive are of one op. */
+static int restored_before(struct op_ctx *c, const char *id, struct reply *r)
+{
+    struct row row;
+    struct side_row gone;
+    int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, id, c->arena, &gone);
+    if (rc == 0) rc = c->tx->v->get(c->tx, id, c->arena, &row);
+    if (rc && rc != E_NOT_FOUND) return rc;
+    if (rc || row.stamp.stream != gone.stamp.stream || row.stamp.seq != gone.stamp.seq) return not_archived(c, id);
+    r->wait_for = gone.stamp;
+    r->afterwards = not_archived(c, id);
+    return reply_restored(r, id);
+}
+
 int op_archive_restore(struct op_ctx *c, const void *args, struct reply *r)
 {
     const struct id_args *a = args;
     struct archived kept;
     int rc = c->tx->v->archive_get(c->tx, a->id.s, c->arena, &kept);
-    if (rc) return rc == E_NOT_FOUND ? not_archived(c, a->id.s) : rc;
+    if (rc) return rc == E_NOT_FOUND ? restored_before(c, a->id.s, r) : rc;
     rc = check_clash(c, &kept.row.m);
     if (rc) return rc;
     struct guard g = { .action = GUARD_STORE,
@@ -167,6 +181,7 @@ int op_archive_purge(struct op_ctx *c, const void *args, struct reply *r)
     carry_add(c, "purged", (json_int_t)count);
     ++*c->progress;
     if (count == PURGE_SLICE) return E_AGAIN;
+    r->wait_all = true; /* an earlier attempt may have removed others */
     return reply_set(r, "{s:I}", "purged", carry_number(c, "purged"));
 }
 

@@ -317,25 +317,22 @@ static int write_run(struct lane_item *item, struct change *ch, struct err *err)
     if (known < 0) return said(known, &ctx);
     struct stamp wait_for = c->reply.wait_for;
     int rc = known && c->op->again ? c->op->again(&ctx, c->args, &c->reply) : c->op->run(&ctx, c->args, &c->reply);
-    c->reply.wait_for = wait_for;
-    struct stamp made = change_position(ch);
-    if (rc == 0 && !known && c->idempotency_key && made.seq != 0)
+    if (known) c->reply.wait_for = wait_for;
+    if (rc == 0) rc = quorum_stand(p, &ctx, change_position(ch).seq != 0);
+    /* under a key even an attempt that changed nothing is remembered: what comes later is not undone by a retry */
+    if (rc == 0 && !known && c->idempotency_key && !c->reply.no_quorum && c->reply.afterwards == 0)
         rc = change_idem(ch, c->idempotency_key, c->fingerprint);
+    struct stamp made = change_position(ch);
     p->sliced = rc == E_AGAIN;
     p->run_ok = rc == 0 || rc == E_AGAIN;
     p->made_seq = p->run_ok ? made.seq : 0;
     p->saw = (struct stamp){ .stream = ch->origin.stream, .seq = ch->origin.seq };
+    if (c->reply.afterwards) p->afterwards = *ctx.err;
     return said(rc, &ctx);
 }
 
 /* ---- writes: quorum and hints ------------------------------------------------------------------------------------ */
-static enum durability durability_of(const struct cluster_wait *w)
-{
-    if (w->all && w->disks == w->got && w->disks > 1) return DURABLE_ALL;
-    return w->disks > 1 && w->disks >= w->needed ? DURABLE_QUORUM : DURABLE_LOCAL;
-}
-
-static void settle(struct call_private *p)
+void engine_settle(struct call_private *p)
 {
     struct call *c = p->call;
     if (p->wait_quorum || p->wait_aside) return;
@@ -344,31 +341,6 @@ static void settle(struct call_private *p)
         json_object_set_new(c->reply.doc, "quorum_acks", json_integer(c->got));
     if (status == 0 && c->render) status = c->render(c);
     engine_finish(p, status);
-}
-
-static void quorum_failed(struct call *c, int code, const char *reason)
-{
-    c->status = code;
-    c->reason = reason;
-    c->outcome = "pending";
-    err_set(&c->err, code, "%s", err_text(code));
-}
-
-static void quorum_cb(struct cluster_wait *w)
-{
-    struct call_private *p = w->data;
-    struct call *c = p->call;
-    c->got = w->got;
-    c->needed = w->needed;
-    c->durability = durability_of(w);
-    if (w->result == REPL_UNREACHABLE)
-        quorum_failed(c, E_QUORUM, "unreachable");
-    else if (w->result == REPL_STOPPED)
-        quorum_failed(c, E_STOPPING, NULL);
-    else if (w->result != REPL_MET) /* TIMED_OUT; NO_ROOM, where nobody could wait for it */
-        quorum_failed(c, E_QUORUM, "timeout");
-    p->wait_quorum = false;
-    settle(p);
 }
 
 static int aside_run(struct read_item *item, struct store_tx *tx, struct err *err)
@@ -388,7 +360,7 @@ static void aside_done(struct read_item *item, int status)
     (void)status; /* hints that could not be found are left out */
     p->wait_aside = false;
     p->engine->aside_left_us -= p->aside_us;
-    settle(p);
+    engine_settle(p);
 }
 
 /* Hints may take a share of one core's time, saved up to ASIDE_SAVED_US: a person or an agent always gets them, a
@@ -413,32 +385,6 @@ static void aside_start(struct call_private *p)
     p->wait_aside = readers_submit(p->engine->readers, &p->read) == 0;
 }
 
-static void quorum_start(struct call_private *p)
-{
-    struct engine *e = p->engine;
-    struct call *c = p->call;
-    /* A retry stands where the first attempt stands; one that finds all done, where this life does. */
-    if (c->reply.wait_for.stream)
-        c->pos = c->reply.wait_for;
-    else if (c->pos.seq == 0 && c->op->effect == OP_WRITE && !c->reply.no_quorum && p->saw.seq != 0)
-        c->pos = p->saw;
-    const struct stamp *target = &c->pos;
-    unsigned need = c->write_quorum ? c->write_quorum : e->cluster ? cluster_writes(e->cluster) : 0;
-    c->got = 1;
-    c->needed = need > 1 ? need : 1;
-    bool alone = c->op->effect == OP_LOCAL || c->reply.no_quorum || target->seq == 0;
-    if (e->cluster == NULL || need <= 1 || alone) return;
-    p->quorum = (struct cluster_wait){
-        .cb = quorum_cb,
-        .data = p,
-    };
-    /* a write of many slices has used up its time in the lane */
-    int64_t deadline = p->committed_some ? clock_mono_ms() + e->limits.quorum_timeout_ms : p->deadline_ms;
-    int rc = cluster_wait_for(e->cluster, &p->quorum, target, need, deadline);
-    p->wait_quorum = rc == 0;
-    if (rc) quorum_failed(c, rc == E_STOPPING ? E_STOPPING : E_QUORUM, rc == E_STOPPING ? NULL : "timeout");
-}
-
 static void write_done(struct lane_item *item, int status)
 {
     struct call_private *p = of_item(item);
@@ -459,11 +405,17 @@ static void write_done(struct lane_item *item, int status)
         engine_finish(p, status);
         return;
     }
+    if (c->reply.afterwards && quorum_stands(p)) { /* long done: no retry of what is on its way */
+        p->run_ok = false;
+        c->err = p->afterwards;
+        engine_finish(p, c->reply.afterwards);
+        return;
+    }
     c->pos = item->pos;
     p->state = CALL_SETTLING;
     aside_start(p); /* neither calls back before this returns */
     quorum_start(p);
-    settle(p);
+    engine_settle(p);
 }
 
 static int lane_start(struct call_private *p)

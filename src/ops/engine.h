@@ -4,7 +4,8 @@
  *                 first WAIT_POS (X-Wait-Pos), WAIT_TOUCHES (accesses of earlier answers that it could show)
  *   WRITE, LOCAL  NEW ─▶ QUEUED (lane) ─▶ COMMITTED ─▶ QUORUM ∥ ASIDE ─▶ DONE
  *                 E_AGAIN: the slice is committed, the call queues again behind the others; one quorum wait, for the
- *                 last. A write that found nothing to do waits for what it saw: an earlier attempt may still travel
+ *                 last. A write that found its work done waits for what did it (quorum.c): an earlier attempt, of
+ *                 this life or another, may still travel
  *
  * The ids a TOUCH noted are queued for the lane when it is answered; the answer does not wait (touch.c). The submitter
  * fills the call (op, args, caller, options), submits, and gets done exactly once; then it frees it by call_free. Loop

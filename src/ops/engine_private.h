@@ -56,6 +56,11 @@ struct call_private {
     bool ran, sliced;    /* run was called; it returned E_AGAIN last */
     uint64_t made_seq;   /* position after that run; 0: it made nothing */
     struct stamp saw;    /* the last op of this life when the last run had ended */
+    /* quorum.c: beside its own op it waits for these; everywhere: every member has what it stands on */
+    struct stamp *stand;
+    size_t stands, stands_met;
+    bool everywhere, own_waited, acked;
+    struct err afterwards; /* what reply.afterwards says */
     bool committed_some; /* an earlier slice is on disk */
     bool run_ok;         /* the last run succeeded: a failure now is the commit's */
     bool late;           /* its deadline passed before its batch */
@@ -117,6 +122,13 @@ void engine_finish(struct call_private *p, int status);
 void engine_arm(struct engine *e);
 void engine_read(struct call_private *p); /* starts a read that waited */
 void engine_settled(struct engine *e);    /* tells drained when nothing is left */
+void engine_settle(struct call_private *p); /* SETTLING: answers once nothing is waited for */
+/* quorum.c */
+unsigned quorum_need(const struct call_private *p);
+/* In the lane, at the end of a run that succeeded: notes what it stands on; `made`: it made ops. */
+int quorum_stand(struct call_private *p, struct op_ctx *ctx, bool made);
+bool quorum_stands(const struct call_private *p); /* do W nodes have that already? */
+void quorum_start(struct call_private *p);        /* engine_settle is called once W have all of it */
 /* touch.c */
 void touch_init(struct engine *e);
 void touch_release(struct engine *e);

@@ -239,6 +239,7 @@ int op_import(struct op_ctx *c, const void *args, struct reply *r)
     }
     if (rc) return rc;
     if (*c->progress < total) return E_AGAIN;
+    r->wait_all = a->links.count > 0; /* those that were there make no op */
     json_decref(r->doc);
     r->doc = json_incref(doc);
     return 0;

@@ -183,6 +183,7 @@ static int forget_reply(struct op_ctx *c, bool dry, struct reply *r)
 {
     json_int_t deleted = carry_number(c, "deleted"), denied = carry_number(c, "denied");
     r->no_quorum = dry;
+    r->wait_all = true; /* an earlier attempt may have removed others */
     if (dry) return reply_set(r, "{s:b, s:I}", "dry_run", 1, "would_delete", deleted);
     if (deleted == 0 && denied > 0) return E_DENIED; /* with the last row's reason */
     int rc = reply_set(r, "{s:I, s:b}", "deleted", deleted, "archived", keeps_copies(c));

@@ -9,6 +9,8 @@
 #include "ops/table.h"
 #include "store/change.h"
 
+#define TWINS_MAX 256 /* newest open requests among which an earlier attempt is looked for */
+
 enum level { LEVEL_ANY, LEVEL_REGISTERED, LEVEL_OWNER, LEVEL_APPROVE, LEVEL_UNREADABLE };
 
 static const char *const verb[] = { "store", "update", "delete", "promote" };
@@ -161,10 +163,46 @@ static int reply_queued(const char *id, const char *action, const char *ns, cons
     return rc;
 }
 
+/* The same request but for what each attempt draws anew. */
+static bool same_payload(const struct guard *g, const char *waiting, const char *now)
+{
+    static const char *const drawn[] = { "id", "created_at", "updated_at", "expires_at" };
+    json_t *mine = payload_of(g, now), *theirs = json_parse(waiting, strlen(waiting), NULL, 0, NULL);
+    for (size_t i = 0; g->action == GUARD_STORE && i < sizeof(drawn) / sizeof(drawn[0]); i++) {
+        json_object_del(mine, drawn[i]);
+        json_object_del(theirs, drawn[i]);
+    }
+    bool same = json_equal(mine, theirs);
+    json_decref(mine);
+    json_decref(theirs);
+    return same;
+}
+
+/* An earlier attempt of the same agent that waits already: it is asked for once. E_NOT_FOUND. */
+static int queued_before(struct op_ctx *c, const struct guard *g, const char *now, struct reply *r)
+{
+    struct pending_rows rows;
+    struct side_row side;
+    const char *memory_id = g->action == GUARD_STORE ? NULL : g->memory->id;
+    int rc = c->tx->v->pending_list(c->tx, "pending", TWINS_MAX, c->env->limits.page_bytes_max, c->arena, &rows);
+    for (size_t i = 0; rc == 0 && i < rows.count; i++) {
+        const struct pending *p = &rows.item[i];
+        if (strcmp(p->action, verb[g->action]) != 0 || strcmp(p->ns, g->ns) != 0) continue;
+        if (strcmp(p->requested_by, g->agent_id) != 0 || !same_payload(g, p->payload, now)) continue;
+        rc = c->tx->v->side_get(c->tx, SIDE_PENDING, p->id, c->arena, &side);
+        if (rc) return rc;
+        r->wait_for = side.stamp;
+        return reply_queued(p->id, p->action, p->ns, memory_id, r);
+    }
+    return rc ? rc : E_NOT_FOUND;
+}
+
 static int queue(struct op_ctx *c, const struct guard *g, struct reply *r)
 {
     char now[TIME_TEXT];
     time_print(now, c->now_us);
+    int before = queued_before(c, g, now, r);
+    if (before != E_NOT_FOUND) return before ? before : E_PENDING;
     const char *id = arena_strdup(c->arena, ids_next(c->ids));
     const char *memory_id = g->action == GUARD_STORE ? NULL : g->memory->id;
     json_t *body = json_pack("{s:s, s:s, s:s?, s:s, s:o, s:s, s:s, s:s, s:[]}", "id", id, "action_type",

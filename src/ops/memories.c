@@ -20,6 +20,7 @@
     }
 
 #define PREFIX_MIN 4
+#define GONE_MAX 256 /* deleted ids of one prefix looked at */
 
 const struct arg none_arg[] = { { 0 } };
 const struct arg id_arg[] = { ID_ARG(id_args), { 0 } };
@@ -147,6 +148,29 @@ int delete_kept(struct op_ctx *c, const struct row *row, const char *reason)
 }
 
 /* ---- delete ------------------------------------------------------------------------------------------------------ */
+static int reply_deleted(struct reply *r, const char *id)
+{
+    return reply_set(r, "{s:b, s:s}", "deleted", 1, "id", id);
+}
+
+/* What is not here may be what an earlier attempt removed: of a prefix, the one that was removed last. */
+static int deleted_before(struct op_ctx *c, const struct str *id, bool prefix, struct reply *r)
+{
+    struct side_row one, *found = &one;
+    size_t count = 1, last = 0;
+    int rc = c->tx->v->side_get(c->tx, SIDE_TOMBSTONE, id->s, c->arena, &one);
+    if (rc == E_NOT_FOUND && prefix && id->len > 0) {
+        rc = c->tx->v->side_scan(c->tx, SIDE_TOMBSTONE, id->s, NULL, GONE_MAX, c->arena, &found, &count);
+        if (rc == 0 && count == 0) rc = E_NOT_FOUND;
+    }
+    if (rc) return rc;
+    for (size_t i = 1; i < count; i++)
+        if (found[i].stamp.ver > found[last].stamp.ver) last = i;
+    r->wait_for = found[last].stamp;
+    r->afterwards = E_NOT_FOUND;
+    return reply_deleted(r, found[last].id);
+}
+
 int op_delete(struct op_ctx *c, const void *args, struct reply *r)
 {
     const struct delete_args *a = args;
@@ -154,20 +178,21 @@ int op_delete(struct op_ctx *c, const void *args, struct reply *r)
     const char *agent;
     bool prefix = c->caller->door != DOOR_MCP || a->id.len >= PREFIX_MIN; /* a tool may not delete by a guess */
     int rc = memory_find(c, &a->id, prefix, &row);
+    if (rc == E_NOT_FOUND) return deleted_before(c, &a->id, prefix, r);
     if (rc == 0) rc = op_agent(c, &a->agent_id, &agent);
     if (rc) return rc;
     struct guard g = { .action = GUARD_DELETE, .ns = row.m.ns, .agent_id = agent, .memory = &row.m };
     rc = guard_check(c, &g, r);
     if (rc) return rc == E_PENDING ? 0 : rc;
     rc = change_delete(c->change, &row);
-    return rc ? rc : reply_set(r, "{s:b, s:s}", "deleted", 1, "id", row.m.id);
+    return rc ? rc : reply_deleted(r, row.m.id);
 }
 
 int op_delete_again(struct op_ctx *c, const void *args, struct reply *r)
 {
     const struct delete_args *a = args;
     (void)c;
-    return reply_set(r, "{s:b, s:s}", "deleted", 1, "id", a->id.s);
+    return reply_deleted(r, a->id.s);
 }
 
 /* ---- promote ----------------------------------------------------------------------------------------------------- */

@@ -32,10 +32,7 @@ struct str {
     const char *s;
     size_t len;
 }; /* may hold U+0000: rules refuse it; s NUL-terminated; NULL: absent */
-struct strs {
-    struct str *item;
-    size_t count;
-};
+struct strs { struct str *item; size_t count; };
 struct items {
     void *item;
     size_t count;
@@ -121,9 +118,7 @@ struct caller {
     bool quorum_on;         /* federation is on: create tells quorum_acks in its body */
 };
 
-struct seen {
-    const char *agent, *peer, *at;
-}; /* in the call's arena; agent NULL: none */
+struct seen { const char *agent, *peer, *at; }; /* in the call's arena; agent NULL: none */
 
 /* One JSON document with every fact some door wants; doors reshape it where they must. */
 struct reply {
@@ -133,6 +128,10 @@ struct reply {
     bool no_quorum;        /* answered after the local commit whatever W (sync/push, dry runs) */
     struct seen seen;      /* TOUCH: how far a peer has read, to be remembered (sync_state) with the next touches */
     struct stamp wait_for; /* a retry: answer once W have the first attempt's op (stream 0: none) */
+    bool wait_all;         /* parts may have been done before: W must have all that is here, too */
+    /* Not 0: the work was done already, by the op wait_for: perhaps an earlier attempt. While W lack that op, the
+     * answer is doc, as that attempt's would have been; afterwards it is this error, texts in err. */
+    int afterwards;
 };
 int reply_set(struct reply *r, const char *fmt, ...); /* json_pack format; replaces doc; E_INTERNAL on a bad format */
 

@@ -4,6 +4,7 @@
  * one and undo nothing done since. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
@@ -234,12 +235,31 @@ static int check_approver(struct op_ctx *c, const struct approver *who, const ch
     return err_set(c->err, E_DENIED, "approve rejected: consensus voter '%s' is not a registered agent", agent);
 }
 
+/* An earlier attempt of the same agent may have decided so. E_NOT_FOUND: it was not that. */
+static int decided_before(struct op_ctx *c, const struct pending *p, const char *status, const char *agent,
+                          struct reply *r)
+{
+    struct side_row side;
+    bool same = strcmp(p->status, status) == 0 && p->decided_by && strcasecmp(p->decided_by, agent) == 0;
+    int rc = same ? c->tx->v->side_get(c->tx, SIDE_PENDING, p->id, c->arena, &side) : E_NOT_FOUND;
+    if (rc == 0) r->wait_for = side.stamp;
+    return rc;
+}
+
 static int find_open(struct op_ctx *c, const char *id, struct pending *ret)
 {
     int rc = c->tx->v->pending_get(c->tx, id, c->arena, ret);
     if (rc == E_NOT_FOUND) return err_arg(c->err, rc, "id", "approve rejected: pending action not found: %s", id);
     if (rc || waits(ret)) return rc;
     return err_arg(c->err, E_CONFLICT, "id", "approve rejected: already decided: status=%s", ret->status);
+}
+
+static int reply_decided(const struct pending *p, struct reply *r)
+{
+    char made[UUID_TEXT];
+    made_id(p->id, made);
+    return reply_approved(r, p->id, p->decided_by ? p->decided_by : "",
+                          strcmp(p->action, "store") == 0 ? made : p->memory_id);
 }
 
 int op_approve(struct op_ctx *c, const void *args, struct reply *r)
@@ -256,6 +276,10 @@ int op_approve(struct op_ctx *c, const void *args, struct reply *r)
         rc = named; /* a bad name is told first, a missing one last */
     else
         *c->err = found;
+    if (rc == E_CONFLICT && named == 0 && decided_before(c, &p, "approved", agent, r) == 0) {
+        r->afterwards = rc;
+        return reply_decided(&p, r);
+    }
     if (rc == 0) rc = guard_approver(c, p.ns, &who);
     if (rc == 0) rc = check_approver(c, &who, agent);
     if (rc) return rc;
@@ -276,10 +300,7 @@ int op_approve_again(struct op_ctx *c, const void *args, struct reply *r)
     int rc = c->tx->v->pending_get(c->tx, a->id.s, c->arena, &p);
     if (rc) return rc;
     if (waits(&p)) return reply_votes(r, p.id, 0, 0);
-    char made[UUID_TEXT];
-    made_id(p.id, made);
-    return reply_approved(r, p.id, p.decided_by ? p.decided_by : "",
-                          strcmp(p.action, "store") == 0 ? made : p.memory_id);
+    return reply_decided(&p, r);
 }
 
 static int reply_rejected(struct reply *r, const char *id, const char *agent)
@@ -293,11 +314,16 @@ int op_reject(struct op_ctx *c, const void *args, struct reply *r)
     struct pending p;
     const char *agent = NULL;
     int rc = c->tx->v->pending_get(c->tx, a->id.s, c->arena, &p);
-    bool open = rc == 0 && waits(&p);
+    bool found = rc == 0, open = found && waits(&p);
     if (rc && rc != E_NOT_FOUND) return rc;
     rc = decider(c, a, "reject", &agent);
-    if (rc != E_INVALID && !open)
-        return err_arg(c->err, E_NOT_FOUND, "id", "pending action not found or already decided: %s", a->id.s);
+    if (rc != E_INVALID && !open) {
+        bool before = rc == 0 && found && decided_before(c, &p, "rejected", agent, r) == 0;
+        rc = err_arg(c->err, E_NOT_FOUND, "id", "pending action not found or already decided: %s", a->id.s);
+        if (!before) return rc;
+        r->afterwards = rc;
+        return reply_rejected(r, p.id, agent);
+    }
     if (rc == 0) rc = write_decision(c, &p, "rejected", agent, now_text(c));
     return rc ? rc : reply_rejected(r, p.id, agent);
 }

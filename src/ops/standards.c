@@ -131,6 +131,7 @@ int op_standard_set(struct op_ctx *c, const void *args, struct reply *r)
         if (rc == 0) rc = end;
     }
     json_decref(policy);
+    if (rc == 0 && !fresh && a->governance == NULL) r->wait_for = row.stamp; /* an earlier attempt may have made it */
     return rc ? rc : reply_standard(r, a, row.m.id);
 }
 

@@ -254,10 +254,10 @@ static void mark(struct repl_core *core, struct tracker *k, uint32_t peer)
     if (k->doomed || got(k) >= k->need) judge(core, k);
 }
 
-/* ---- events -------------------------------------------------------------------------------------------------- */
-static void fill_known(struct repl_core *core, struct tracker *k)
+/* ---- what is known of an op -------------------------------------------------------------------------------------- */
+static void fill_known(const struct repl_core *core, struct tracker *k)
 {
-    bool own_stream = k->stream == core_own(core)->stream;
+    bool own_stream = k->stream == core->v.entry[0].stream;
     uint32_t slot = own_stream ? 0 : core_vector_find(core, k->stream);
     if (slot == NONE) return;
     k->own = core->v.entry[slot].pos >= k->seq;
@@ -268,12 +268,33 @@ static void fill_known(struct repl_core *core, struct tracker *k)
     }
 }
 
+/* Of another stream than this life's, nodes of the original tell nothing: nobody waits for them in vain. */
+static unsigned needed(const struct repl_core *core, uint64_t stream, unsigned need)
+{
+    unsigned can = 1;
+    for (unsigned p = 0; p < core->c.peers; p++) can += !core->link[p].original;
+    if (need == 0) need = core->c.writes;
+    return stream != core->v.entry[0].stream && can < need ? can : need;
+}
+
+bool repl_holds(const struct repl_core *core, uint64_t stream, uint64_t pos, unsigned need)
+{
+    struct tracker trial = { .stream = stream, .seq = pos };
+    fill_known(core, &trial);
+    unsigned passed = 0; /* by a node of the original: more about it can never be known */
+    for (unsigned p = 0; p < core->c.peers && stream == core->v.entry[0].stream; p++)
+        passed += core->link[p].original && core->link[p].acked >= pos;
+    return got(&trial) + passed >= needed(core, stream, need);
+}
+
+/* ---- events -------------------------------------------------------------------------------------------------- */
 void core_tracker_add(struct repl_core *core, const struct repl_event *e)
 {
     struct trackers *t = &core->t;
     bool foreign = e->entry.stream != core_own(core)->stream;
     struct tracker trial = { .tag = e->tag, .stream = e->entry.stream, .seq = e->entry.pos };
-    trial.need = (uint8_t)(e->need == 0 ? core->c.writes : e->need < 255 ? e->need : 255);
+    unsigned need = needed(core, e->entry.stream, e->need);
+    trial.need = (uint8_t)(need < 255 ? need : 255);
     fill_known(core, &trial);
     enum repl_result at_once = got(&trial) >= trial.need        ? REPL_MET
                                : core->stopping                 ? REPL_STOPPED

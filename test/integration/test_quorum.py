@@ -118,6 +118,53 @@ class Levels(unittest.TestCase):
             again = n.post('/api/v1/links', link)
             self.assertEqual((again.status, again.headers['x-durability']), (201, 'quorum'), again)
 
+    def test_a_repeated_delete_is_answered_as_the_first_one_until_two_have_it(self):
+        with Mesh(writes=2) as m:
+            n = m.nodes[0]
+            ids = [n.create(t).json['id'] for t in ('stays', 'goes')]
+            path = '/api/v1/memories/' + ids[1]
+            m.nodes[1].kill()
+            m.nodes[2].kill()
+            first = n.request('DELETE', path)
+            self.assertEqual((first.status, first.json['outcome']), (503, 'pending'), first)
+            again = n.request('DELETE', path)
+            self.assertEqual((again.status, again.headers['x-pos']), (503, first.headers['x-pos']), again)
+            n.kill()  # the next life's stream knows nothing of it: what peers have of this one's counts
+            n.start()
+            again = n.request('DELETE', path)
+            self.assertEqual((again.status, again.headers['x-pos']), (503, first.headers['x-pos']), again)
+            self.assertEqual(n.request('DELETE', '/api/v1/memories/' + 'f' * 36).status, 404)
+            m.nodes[1].start()
+            m.linked([n, m.nodes[1]])
+            again = n.request('DELETE', path)
+            if again.status != 404:  # it came there before this request did
+                self.assertEqual(
+                    (again.status, again.json, again.headers['x-durability']),
+                    (200, {'deleted': True, 'id': ids[1]}, 'quorum'),
+                    again,
+                )
+            self.assertNotIn(ids[1], m.nodes[1].ids('t'))
+            self.assertEqual(n.request('DELETE', path).status, 404)
+
+    def test_a_write_that_was_done_in_an_earlier_life_waits_for_that_one(self):
+        with Mesh(writes=2) as m:
+            n = m.nodes[0]
+            ends = [n.create(t).json['id'] for t in ('source', 'target')]
+            link = {'source_id': ends[0], 'target_id': ends[1], 'relation': 'supersedes'}
+            m.nodes[1].kill()
+            m.nodes[2].kill()
+            first = n.post('/api/v1/links', link)
+            self.assertEqual(first.status, 503, first)
+            n.kill()
+            n.start()
+            again = n.post('/api/v1/links', link)
+            self.assertEqual((again.status, again.json['outcome']), (503, 'pending'), again)
+            m.nodes[1].start()
+            m.linked([n, m.nodes[1]])
+            again = n.post('/api/v1/links', link)
+            self.assertEqual((again.status, again.headers['x-durability']), (201, 'quorum'), again)
+            self.assertEqual(len(m.nodes[1].get('/api/v1/links/' + ends[0]).json['links']), 1)
+
 
 class Probes(unittest.TestCase):
     def test_peers_down_and_back(self):

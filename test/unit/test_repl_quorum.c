@@ -344,6 +344,57 @@ static void two_cores_do_not_know_each_other(void **state)
     rig_close(&b);
 }
 
+/* What a restart left behind: an op of another life's stream, known by the vectors that peers tell. */
+static void who_holds_an_op_of_an_earlier_life(void **state)
+{
+    (void)state;
+    struct rig r;
+    const struct repl_entry old = { .stream = 77, .node = OWN_NODE, .pos = 5, .chain = 9, .ended = true };
+    rig_open(&r, 2, 2);
+    struct repl_event e = { .type = REPL_APPLIED, .entry = old };
+    rig_step(&r, e);
+    assert_false(repl_holds(r.core, 77, 5, 0));
+    assert_true(repl_holds(r.core, 77, 5, 1));
+    rig_track(&r, 1, 77, 5, 0);
+    rig_hello(&r, 0, 2, 0, NULL, 0);
+    assert_false(repl_holds(r.core, 77, 5, 0));
+    assert_int_equal(r.answers, 0);
+    rig_hello(&r, 1, 3, 0, &old, 1);
+    assert_true(repl_holds(r.core, 77, 5, 0));
+    assert_false(repl_holds(r.core, 77, 6, 0));
+    assert_false(repl_holds(r.core, 77, 5, 3));
+    assert_answer(&r, 0, 1, REPL_MET, 2);
+    rig_commit(&r, 1);
+    assert_false(repl_holds(r.core, OWN_STREAM, 1, 0));
+    rig_close(&r);
+}
+
+/* A node of the original tells nothing of other streams than this life's: nobody waits for it. */
+static void originals_are_not_waited_for_in_vain(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, 2);
+    struct repl_event e = { .type = REPL_APPLIED, .entry = { .stream = 77, .node = OWN_NODE, .pos = 5, .chain = 9 } };
+    rig_step(&r, e);
+    assert_false(repl_holds(r.core, 77, 5, 0)); /* nobody knows yet what it is */
+    rig_step(&r, rig_event(&r, REPL_CONNECTED, 0));
+    e = rig_event(&r, REPL_HELLO_ORIGINAL, 0);
+    e.node = 9;
+    rig_step(&r, e);
+    assert_true(repl_holds(r.core, 77, 5, 0));
+    rig_track(&r, 1, 77, 5, 0);
+    assert_answer(&r, 0, 1, REPL_MET, 1);
+    rig_commit(&r, 1);
+    rig_sent(&r, 0, 1, 1);
+    assert_false(repl_holds(r.core, OWN_STREAM, 1, 0));
+    e = rig_event(&r, REPL_ACK, 0);
+    e.entry.pos = 1; /* a delete, say: it went by */
+    rig_step(&r, e);
+    assert_true(repl_holds(r.core, OWN_STREAM, 1, 0));
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +412,8 @@ int main(void)
         cmocka_unit_test(a_process_that_stood_still_is_not_certain),
         cmocka_unit_test(deadlines_in_any_order),
         cmocka_unit_test(two_cores_do_not_know_each_other),
+        cmocka_unit_test(who_holds_an_op_of_an_earlier_life),
+        cmocka_unit_test(originals_are_not_waited_for_in_vain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
