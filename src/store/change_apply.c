@@ -312,6 +312,7 @@ static int keep_loser(struct change *c, const struct row *loser, const struct ro
 {
     char seed[256], at[TIME_TEXT], id[UUID_TEXT];
     uint8_t hash[32];
+    struct side_row record;
     struct row kept = *loser;
     c->unseen++;
     if (winner_lives && text_same(loser->m.title, winner->m.title) && text_same(loser->m.content, winner->m.content))
@@ -320,6 +321,8 @@ static int keep_loser(struct change *c, const struct row *loser, const struct ro
                      (unsigned long long)loser->stamp.ver, (unsigned long long)loser->stamp.stream);
     sha256(seed, (size_t)n, hash);
     uuid_from_hash(id, hash);
+    int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, id, &c->priv->work, &record);
+    if (rc != E_NOT_FOUND) return rc; /* it was taken out where it was found earlier */
     kept.m.id = id;
     time_print(at, stamp_us(loser->stamp.ver > winner->stamp.ver ? loser->stamp.ver : winner->stamp.ver));
     return c->tx->v->archive_put(c->tx, &kept, at, "merge_loser");

@@ -20,10 +20,12 @@ static int copy_apply(struct change *c, const struct page_record *r)
 {
     struct arena *a = &c->priv->work;
     struct archived there;
+    struct side_row record;
     struct reader in;
     struct row row;
     arena_release(a);
     int rc = c->tx->v->archive_get(c->tx, r->id, a, &there);
+    if (rc == E_NOT_FOUND) rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, r->id, a, &record); /* taken out again */
     if (rc != E_NOT_FOUND) return rc;
     reader_init(&in, r->body, r->body_len);
     if (row_read(&in, a, &row) != 0 || strcmp(row.m.id, r->id) != 0) return E_PROTOCOL;

@@ -258,6 +258,40 @@ static void a_sweep_leaves_the_copy_that_all_have(void **state)
     node_close(&b);
 }
 
+/* Two edits of one row, neither of which saw the other; the text of the lesser is found, and taken out, at one node
+ * before another hears of it. */
+static void a_replaced_text_taken_out_does_not_come_back(void **state)
+{
+    (void)state;
+    struct node a, b, c;
+    const char **ids;
+    size_t count;
+    struct archived kept;
+    char id[64];
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_open(&c, 3);
+    node_store(&a, "m", "t", "first");
+    node_sync(&b, &a);
+    node_store(&a, "m", "t", "lesser");
+    b.now_us += 1000000;
+    node_store(&b, "m", "t", "greater");
+    node_sync(&a, &b);
+    node_begin(&a);
+    assert_int_equal(a.tx->v->archive_older(a.tx, INT64_MAX, 9, &a.arena, &ids, &count), 0);
+    assert_int_equal(count, 1);
+    snprintf(id, sizeof(id), "%s", ids[0]);
+    assert_int_equal(change_unarchive(&a.c, id), 0);
+    node_commit(&a);
+    node_pull(&c, &a, a.c.origin.stream, 0, 9);
+    node_pull(&c, &b, b.c.origin.stream, 0, 9);
+    assert_int_equal(c.c.unseen, 1);
+    assert_false(archived(&c, id, &kept));
+    node_close(&a);
+    node_close(&b);
+    node_close(&c);
+}
+
 static bool shadow_kept(struct node *n, const char *id, const char *content)
 {
     struct archived kept;
@@ -437,6 +471,7 @@ int main(void)
         cmocka_unit_test(a_copy_travels_and_leaves_everywhere),
         cmocka_unit_test(a_swept_row_leaves_a_copy_until_it_is_back),
         cmocka_unit_test(a_sweep_leaves_the_copy_that_all_have),
+        cmocka_unit_test(a_replaced_text_taken_out_does_not_come_back),
         cmocka_unit_test(a_text_that_rests_is_in_the_archive),
         cmocka_unit_test(a_text_that_surfaces_leaves_the_archive),
         cmocka_unit_test(a_resting_text_taken_out_of_the_archive_stays_out),
