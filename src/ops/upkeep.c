@@ -5,6 +5,7 @@
  *   HELD    ops stored by an older program that could not apply them are tried again; once through
  *   COUNTS  every COUNTS_MS: accesses counted here leave as one op
  *   VOTES   with them: actions whose votes, of several nodes, have come to be enough are carried out
+ *   LOSERS  with them: texts found to be replaced unseen are told of, so that all archives have them
  *   SWEEP   every SWEEP_TICKS of these: expired rows leave the memories of this node, rows that lie in its archive
  *           longer than the settings say leave that; without an op */
 #include <string.h>
@@ -19,7 +20,7 @@
 #define SWEEP_TICKS 600 /* half an hour */
 #define DAY_US (86400ll * 1000000)
 
-enum { ADOPT, HELD, COUNTS, VOTES, SWEEP };
+enum { ADOPT, HELD, COUNTS, VOTES, LOSERS, SWEEP };
 
 struct node_job {
     struct lane_item item;
@@ -61,7 +62,9 @@ static int run(struct lane_item *item, struct change *c, struct err *err)
     if (j->kind == HELD) return run_held(j, c);
     if (j->kind == SWEEP) return run_sweep(j->node, c);
     if (j->kind == VOTES) return pending_settle(&j->node->env, c, SLICE, &j->after);
-    int rc = j->kind == ADOPT ? change_adopt(c, SLICE, &more) : change_touch_flush(c, &more);
+    int rc = j->kind == ADOPT    ? change_adopt(c, SLICE, &more)
+             : j->kind == LOSERS ? change_losers(c, SLICE, &more)
+                                 : change_touch_flush(c, &more);
     return rc == 0 && more ? E_AGAIN : rc;
 }
 
@@ -99,6 +102,7 @@ static void tick(uv_timer_t *t)
     struct node *n = t->data;
     start(n, COUNTS);
     start(n, VOTES);
+    start(n, LOSERS);
     if (++n->ticks % SWEEP_TICKS == 0) node_sweep(n);
 }
 

@@ -118,6 +118,9 @@ int change_standard(struct change *c, const char *ns, const char *memory_id, con
 /* A copy into the archive, here and at the replicas; and an id taken out of it everywhere. */
 int change_archive(struct change *c, const struct row *row, const char *archived_at, const char *reason);
 int change_unarchive(struct change *c, const char *id);
+/* An op for each text that was found here to be replaced unseen and lies in the archive of this node alone. *ret_more:
+ * call again. */
+int change_losers(struct change *c, size_t limit, bool *ret_more);
 /* An action that waits for a decision, or what became of it: the whole row as it is now. Votes and decisions made
  * elsewhere join it. */
 int change_pending(struct change *c, const struct pending *p);

@@ -312,7 +312,6 @@ static int keep_loser(struct change *c, const struct row *loser, const struct ro
 {
     char seed[256], at[TIME_TEXT], id[UUID_TEXT];
     uint8_t hash[32];
-    struct side_row record;
     struct row kept = *loser;
     c->unseen++;
     if (winner_lives && text_same(loser->m.title, winner->m.title) && text_same(loser->m.content, winner->m.content))
@@ -321,11 +320,26 @@ static int keep_loser(struct change *c, const struct row *loser, const struct ro
                      (unsigned long long)loser->stamp.ver, (unsigned long long)loser->stamp.stream);
     sha256(seed, (size_t)n, hash);
     uuid_from_hash(id, hash);
-    int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, id, &c->priv->work, &record);
-    if (rc != E_NOT_FOUND) return rc; /* it was taken out where it was found earlier */
     kept.m.id = id;
     time_print(at, stamp_us(loser->stamp.ver > winner->stamp.ver ? loser->stamp.ver : winner->stamp.ver));
-    return c->tx->v->archive_put(c->tx, &kept, at, "merge_loser");
+    return loser_keep(c, &kept, at);
+}
+
+/* The stamp a version was made from says that its maker saw the row that stands here only if it is that row's. A
+ * greater one may be of an edit made beside it, which comes later. Of an edit of this node, whose text nobody else may
+ * have, the worse is assumed. */
+static int beside_own(struct change *c, const struct row *stood, const struct version *v, const struct stamp *s,
+                      bool *ret)
+{
+    struct stream_pos its, own;
+    struct stamp from = { .ver = v->own.base_ver, .stream = v->own.base_stream };
+    *ret = false;
+    if (s->stream == c->origin.stream || stamp_cmp(&from, &stood->stamp) == 0) return 0;
+    int rc = c->tx->v->stream_get(c->tx, stood->stamp.stream, &own);
+    if (rc != 0 || own.node != c->origin.node) return rc == E_NOT_FOUND ? 0 : rc;
+    rc = c->tx->v->stream_get(c->tx, s->stream, &its);
+    *ret = rc == E_NOT_FOUND || (rc == 0 && its.node != c->origin.node);
+    return rc == E_NOT_FOUND ? 0 : rc;
 }
 
 static int memory_apply(struct change *c, const struct version *v, const struct stamp *s, struct arena *a)
@@ -335,7 +349,10 @@ static int memory_apply(struct change *c, const struct version *v, const struct 
     struct row *fresh = c->priv->fresh;
     int rc = fresh ? 0 : known_load(c, v->m.id, false, a, &k);
     if (rc != 0) return rc;
+    bool lived = k.merged.known && !k.merged.deleted;
     int won = merge_version(&k.merged, v, s, &unseen);
+    if (won == 1 && lived && !unseen) rc = beside_own(c, &k.stored, v, s, &unseen);
+    if (rc != 0) return rc;
     if (unseen) {
         const struct row from_wire = { .m = v->m, .own = v->own, .stamp = *s };
         rc = keep_loser(c, won == 1 ? &k.stored : &from_wire, &k.merged.row, !k.merged.deleted);

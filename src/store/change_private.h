@@ -122,6 +122,8 @@ int standards_refresh(struct change *c, const char *id);          /* those namin
 
 /* ---- keyed rows (change_side.c) */
 int side_apply(struct change *c, const struct version *v, const struct stamp *s, uint16_t kind, struct arena *a);
+/* A text that was replaced unseen goes into the archive, and is marked to be told of. */
+int loser_keep(struct change *c, const struct row *kept, const char *at);
 bool archive_gone(const struct side_row *side);                   /* SIDE_ARCHIVE: taken out of the archive */
 
 /* ---- times of others (change_foreign.c) */

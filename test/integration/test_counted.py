@@ -99,6 +99,11 @@ class Counted(unittest.TestCase):
             until('it is counted', lambda: sum(n.status()['unseen_edits'] for n in m.nodes) >= 1, 5)
             self.assertGreaterEqual(sum(metric(n, 'replication_unseen_edits_total') for n in m.nodes), 1)
 
+            def kept(node):
+                return [r['content'] for r in node.get('/api/v1/archive').json['archived']]
+
+            until('its text is in both archives, once', lambda: all(kept(n) == ['by a'] for n in m.nodes), 15)
+
     def test_ops_that_are_held(self):
         with Mesh(count=2, writes=1) as m:
             unknown = b'\x01' + struct.pack('<HHI', 1, 999, 4) + b'\xde\xad\xbe\xef'

@@ -583,7 +583,7 @@ static void dump_side(struct buf *b, const struct entry *e, struct arena *a)
     uint16_t kind = (uint16_t)((uint8_t)e->key->data[0] << 8 | (uint8_t)e->key->data[1]);
     struct side_row side;
     side_of(kind, e->key->data + 2, e->key->len - 2, e->value, a, &side);
-    if (kind == SIDE_HELD) return;
+    if (kind == SIDE_HELD || kind == SIDE_LOSER) return; /* what a node has yet to do */
     if (kind == SIDE_SHADOW) {
         struct reader r;
         struct row row;
