@@ -153,7 +153,7 @@ struct store_verbs {
     /* id ascending; ids starting with prefix (NULL: all) */
     int (*side_scan)(struct store_tx *, uint16_t kind, const char *prefix, const char *after_id, size_t limit,
                      struct arena *, struct side_row **ret, size_t *ret_count);
-    /* log and vector */
+    /* log and vector. An op appended is where its stream stands then; one not known before has node 0 */
     int (*op_append)(struct store_tx *, uint64_t stream, const struct log_op *);
     /* at least one if there is one */
     int (*op_page)(struct store_tx *, uint64_t stream, uint64_t from_seq, size_t count_max, size_t bytes_max,

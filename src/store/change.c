@@ -391,15 +391,6 @@ int change_finish(struct change *c)
     CHECK(c->priv->depth == 0 && !c->priv->now.group);
     int rc = change_op_flush(c);
     if (rc != 0) return rc;
-    if (c->origin.seq != c->priv->begin.origin.seq) {
-        struct stream_pos pos;
-        rc = c->tx->v->stream_get(c->tx, c->origin.stream, &pos); /* `trimmed` moves without us */
-        if (rc != 0) return rc == E_NOT_FOUND ? E_CORRUPT : rc;
-        pos.pos = c->origin.seq;
-        pos.chain = c->origin.chain;
-        rc = c->tx->v->stream_put(c->tx, &pos);
-        if (rc != 0) return rc;
-    }
     return clock_persist(c);
 }
 

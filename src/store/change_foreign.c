@@ -166,6 +166,7 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
     bool known = rc == 0;
     if (rc == E_NOT_FOUND) *ret_pos = (struct stream_pos){ .stream = f->stream, .node = f->node };
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
+    struct stream_pos before = *ret_pos;
     if (ret_pos->node == 0) ret_pos->node = f->node;
     rc = compare_chains(c, f, ret_pos, ret, &from);
     if (rc != 0 || *ret != FOREIGN_APPLIED || (from == f->count && known)) return rc;
@@ -176,7 +177,8 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
     /* what fails in an item without a savepoint fails the batch, which runs again with them */
     rc = change_is_bare(c) ? apply_ops(c, f, from, ret_pos, false) : apply_undoably(c, f, from, ret_pos);
     if (rc == 0) rc = stream_check_end(c, ret_pos);
-    return rc == 0 ? c->tx->v->stream_put(c->tx, ret_pos) : rc;
+    bool moved_only = known && before.node == ret_pos->node && before.ended == ret_pos->ended && !before.left;
+    return rc != 0 || moved_only ? rc : c->tx->v->stream_put(c->tx, ret_pos);
 }
 
 int held_take(struct change *c, const struct stamp *s, const void *body, size_t len)

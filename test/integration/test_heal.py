@@ -24,9 +24,12 @@ def trim(node):
     """What a server does once every member has the log: it begins behind each stream's last op. Of a stopped node."""
     db = sqlite3.connect(node.db)
     with db:
-        db.execute('UPDATE repl_stream SET trimmed = pos')
         db.execute(
-            'DELETE FROM repl_op WHERE seq < (SELECT trimmed FROM repl_stream s WHERE s.stream = repl_op.stream)'
+            'UPDATE repl_stream SET trimmed = seq FROM'
+            ' (SELECT at >> 40 AS n, max(at) & 1099511627775 AS seq FROM repl_log GROUP BY 1) WHERE number = n'
+        )
+        db.execute(
+            'DELETE FROM repl_log WHERE at < (SELECT number << 40 | trimmed FROM repl_stream WHERE number = at >> 40)'
         )
     db.close()
 
@@ -41,7 +44,7 @@ def rows(node, sql, *args):
 
 
 def log_ops(node):
-    return rows(node, 'SELECT count(*) FROM repl_op')[0][0]
+    return rows(node, 'SELECT count(*) FROM repl_log')[0][0]
 
 
 def tombstones(node):
@@ -254,8 +257,8 @@ class Trimming(unittest.TestCase):
             self.assertEqual(
                 rows(
                     a,
-                    'SELECT count(*) FROM repl_op WHERE stream IN (SELECT stream FROM repl_stream WHERE ended = 2) '
-                    'AND seq < (SELECT pos FROM repl_stream s WHERE s.stream = repl_op.stream)',
+                    'SELECT count(*) FROM repl_log WHERE at >> 40 NOT IN '
+                    '(SELECT number FROM repl_stream WHERE ended < 2 AND number IS NOT NULL)',
                 )[0][0],
                 0,
             )

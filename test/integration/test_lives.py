@@ -62,13 +62,15 @@ def append_op(node, stream, body, ver):
     """An op more in a stream of a stopped node's file, as if its writer had made it; the rows do not know of it."""
     db = sqlite3.connect(node.db)
     with db:
-        pos, chain = db.execute('SELECT pos, chain FROM repl_stream WHERE stream = ?', (stream,)).fetchone()
-        chain = chain_next(chain, body)
+        at, chain = db.execute(
+            'SELECT at, chain FROM repl_log WHERE at >> 40 = (SELECT number FROM repl_stream WHERE stream = ?)'
+            ' ORDER BY at DESC LIMIT 1',
+            (stream,),
+        ).fetchone()
         db.execute(
-            'INSERT INTO repl_op (stream, seq, ver, chain, body) VALUES (?, ?, ?, ?, ?)',
-            (stream, pos + 1, ver, chain, body),
+            'INSERT INTO repl_log (at, ver, chain, body) VALUES (?, ?, ?, ?)',
+            (at + 1, ver, chain_next(chain, body), body),
         )
-        db.execute('UPDATE repl_stream SET pos = ?, chain = ? WHERE stream = ?', (pos + 1, chain, stream))
     db.close()
 
 
@@ -77,7 +79,7 @@ def ops_of_a_stranger(titles):
     with Mesh(count=1, writes=0) as m:
         ids = [m.nodes[0].create(t, 'written in another history').json['id'] for t in titles]
         m.nodes[0].stop()
-        found = rows(m.nodes[0], 'SELECT ver, body FROM repl_op WHERE length(body) > 0 ORDER BY stream, seq')
+        found = rows(m.nodes[0], 'SELECT ver, body FROM repl_log WHERE length(body) > 0 ORDER BY at')
         bodies = {i: (ver, body) for i in ids for ver, body in found if i.encode() in body}
         return [(i,) + bodies[i] for i in ids]
 

@@ -264,26 +264,6 @@ static int ms_side_scan(struct store_tx *tx, uint16_t kind, const char *prefix, 
 
 /* ---- log and vector -------------------------------------------------------------------------------------------- */
 
-static int ms_op_append(struct store_tx *tx, uint64_t stream, const struct log_op *op)
-{
-    CALL(tx);
-    struct buf k, v;
-    CHECK(ms_lookup(tx, T_OP, (ms_key_u64(&k, stream, &op->seq), &k)) == NULL); /* a position is never used twice */
-    buf_init(&v, BYTES_MAX);
-    buf_u64(&v, op->ver);
-    buf_u64(&v, op->chain);
-    buf_blob(&v, op->body, op->body_len);
-    ms_set(tx, T_OP, (ms_key_u64(&k, stream, &op->seq), &k), &v);
-    return 0;
-}
-
-static uint64_t be64(const char *p)
-{
-    uint64_t n = 0;
-    for (int i = 0; i < 8; i++) n = n << 8 | (uint8_t)p[i];
-    return n;
-}
-
 static void stream_of(const struct blob *b, struct stream_pos *ret)
 {
     struct reader r;
@@ -296,6 +276,46 @@ static void stream_of(const struct blob *b, struct stream_pos *ret)
     uint8_t ended = read_u8(&r);
     ret->ended = ended != 0;
     ret->left = ended == 2;
+}
+
+static void stream_set(struct store_tx *tx, const struct stream_pos *pos)
+{
+    struct buf k, v;
+    buf_init(&v, 64);
+    buf_u64(&v, pos->stream);
+    buf_u64(&v, pos->node);
+    buf_u64(&v, pos->pos);
+    buf_u64(&v, pos->chain);
+    buf_u64(&v, pos->trimmed);
+    buf_u8(&v, pos->left ? 2 : pos->ended);
+    ms_set(tx, T_STREAM, (ms_key_u64(&k, pos->stream, NULL), &k), &v);
+}
+
+static int ms_op_append(struct store_tx *tx, uint64_t stream, const struct log_op *op)
+{
+    CALL(tx);
+    struct buf k, v;
+    CHECK(ms_lookup(tx, T_OP, (ms_key_u64(&k, stream, &op->seq), &k)) == NULL); /* a position is never used twice */
+    buf_init(&v, BYTES_MAX);
+    buf_u64(&v, op->ver);
+    buf_u64(&v, op->chain);
+    buf_blob(&v, op->body, op->body_len);
+    ms_set(tx, T_OP, (ms_key_u64(&k, stream, &op->seq), &k), &v);
+    struct stream_pos pos = { .stream = stream };
+    const struct blob *b = ms_lookup(tx, T_STREAM, (ms_key_u64(&k, stream, NULL), &k));
+    if (b != NULL) stream_of(b, &pos);
+    if (pos.pos >= op->seq) return 0;
+    pos.pos = op->seq;
+    pos.chain = op->chain;
+    stream_set(tx, &pos);
+    return 0;
+}
+
+static uint64_t be64(const char *p)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < 8; i++) n = n << 8 | (uint8_t)p[i];
+    return n;
 }
 
 static int ms_op_page(struct store_tx *tx, uint64_t stream, uint64_t from_seq, size_t count_max, size_t bytes_max,
@@ -359,15 +379,8 @@ static int ms_stream_get(struct store_tx *tx, uint64_t stream, struct stream_pos
 static int ms_stream_put(struct store_tx *tx, const struct stream_pos *pos)
 {
     CALL(tx);
-    struct buf k, v;
-    buf_init(&v, 64);
-    buf_u64(&v, pos->stream);
-    buf_u64(&v, pos->node);
-    buf_u64(&v, pos->pos);
-    buf_u64(&v, pos->chain);
-    buf_u64(&v, pos->trimmed);
-    buf_u8(&v, pos->left ? 2 : pos->ended);
-    ms_set(tx, T_STREAM, (ms_key_u64(&k, pos->stream, NULL), &k), &v);
+    struct buf k;
+    stream_set(tx, pos);
     for (uint64_t seq = pos->trimmed - (pos->trimmed > 0); seq > 0; seq--) { /* the log below goes with it */
         if (ms_lookup(tx, T_OP, (ms_key_u64(&k, pos->stream, &seq), &k)) == NULL) break;
         ms_drop_key(tx, T_OP, (ms_key_u64(&k, pos->stream, &seq), &k));

@@ -182,6 +182,37 @@ static void the_log_pages_and_trims(void **state)
     kit_commit(k);
 }
 
+static void a_stream_stands_where_its_log_ends(void **state)
+{
+    struct kit *k = *state;
+    struct stream_pos got;
+    struct store_tx *tx = kit_begin(k);
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        kit_ok(tx->v->op_append(tx, 77, &(struct log_op){ seq, seq * 10, seq * 5, "x", 1 }), tx->err);
+    kit_ok(tx->v->stream_get(tx, 77, &got), tx->err);
+    assert_int_equal(got.node, 0);
+    assert_int_equal(got.pos, 3);
+    assert_int_equal(got.chain, 15);
+    kit_ok(tx->v->savepoint(tx, NULL), tx->err);
+    kit_ok(tx->v->op_append(tx, 77, &(struct log_op){ 4, 40, 20, "x", 1 }), tx->err);
+    kit_ok(tx->v->op_append(tx, 78, &(struct log_op){ 1, 40, 20, "x", 1 }), tx->err);
+    kit_ok(tx->v->savepoint_end(tx, false, NULL), tx->err);
+    kit_ok(tx->v->stream_get(tx, 77, &got), tx->err);
+    assert_int_equal(got.pos, 3);
+    assert_int_equal(tx->v->stream_get(tx, 78, &got), E_NOT_FOUND);
+    /* a snapshot put it beyond, and it goes on from there */
+    kit_ok(tx->v->stream_put(tx, &(struct stream_pos){ .stream = 77, .pos = 50, .chain = 9, .trimmed = 50 }), tx->err);
+    kit_ok(tx->v->stream_get(tx, 77, &got), tx->err);
+    assert_int_equal(got.pos, 50);
+    assert_int_equal(got.chain, 9);
+    kit_ok(tx->v->op_append(tx, 77, &(struct log_op){ 51, 60, 30, "x", 1 }), tx->err);
+    kit_ok(tx->v->stream_get(tx, 77, &got), tx->err);
+    assert_int_equal(got.pos, 51);
+    assert_int_equal(got.chain, 30);
+    assert_int_equal(got.trimmed, 50);
+    kit_commit(k);
+}
+
 static void keys_of_whole_tables(void **state)
 {
     struct kit *k = *state;
@@ -257,8 +288,9 @@ static void local_values_and_keys(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    KIT_TEST(links_show_both_ends),    KIT_TEST(standards_and_sync_times), KIT_TEST(side_rows),
-    KIT_TEST(the_log_pages_and_trims), KIT_TEST(local_values_and_keys),    KIT_TEST(keys_of_whole_tables),
+    KIT_TEST(links_show_both_ends),    KIT_TEST(standards_and_sync_times),           KIT_TEST(side_rows),
+    KIT_TEST(the_log_pages_and_trims), KIT_TEST(a_stream_stands_where_its_log_ends), KIT_TEST(local_values_and_keys),
+    KIT_TEST(keys_of_whole_tables),
 };
 
 int main(int argc, char **argv)

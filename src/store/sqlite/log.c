@@ -1,12 +1,46 @@
-/* log.c - the op log and the vector. The op at `trimmed` itself stays: its chain is where the rest begins. */
+/* log.c - the op log and the vector. The op at `trimmed` itself stays: its chain is where the rest begins. Streams have
+ * small numbers in the file, see schema.c. */
 #include "store/sqlite/sq.h"
 
 #include "base/alloc.h"
+
+#define SEQ_END (1ull << 40)
+#define NUMBER_MAX ((1 << 22) - 1)
+
+static int one_number(struct store_conn *c, enum sq_stmt which, int64_t *ret)
+{
+    int rc;
+    sqlite3_stmt *s = sq_stmt(c, which, &rc);
+    if (s == NULL) return rc;
+    rc = sq_step(c, s);
+    if (rc == 1) *ret = sqlite3_column_int64(s, 0);
+    sq_done(s);
+    return rc < 0 ? rc : 0;
+}
+
+/* The stream's first op here: the number behind the last one, so that the newest streams grow at the end of the tree;
+ * when these are used up, one that a stream gave free. */
+static int give_number(struct store_conn *c, uint64_t stream)
+{
+    int64_t number = 0;
+    int rc = one_number(c, SQ_NUMBER_LAST, &number);
+    if (rc == 0 && ++number > NUMBER_MAX) rc = one_number(c, SQ_NUMBER_FREE, &number);
+    if (rc != 0) return rc;
+    if (number > NUMBER_MAX) return err_set(c->tx.err, E_DISK_FULL, "%s: there are too many streams", c->file->path);
+    sqlite3_stmt *s = sq_stmt(c, SQ_STREAM_NUMBER, &rc);
+    if (s == NULL) return rc;
+    sq_int(s, 1, (int64_t)stream);
+    sq_int(s, 2, number);
+    return sq_run(c, s);
+}
 
 int sq_op_append(struct store_tx *tx, uint64_t stream, const struct log_op *op)
 {
     struct store_conn *c = sq_of(tx);
     int rc;
+    if (op->seq == 0 || op->seq >= SEQ_END)
+        return err_set(c->tx.err, E_INVALID, "%s: no place %llu in a stream", c->file->path,
+                       (unsigned long long)op->seq);
     sqlite3_stmt *s = sq_stmt(c, SQ_OP_APPEND, &rc);
     if (s == NULL) return rc;
     sq_int(s, 1, (int64_t)stream);
@@ -14,7 +48,10 @@ int sq_op_append(struct store_tx *tx, uint64_t stream, const struct log_op *op)
     sq_int(s, 3, (int64_t)op->ver);
     sq_int(s, 4, (int64_t)op->chain);
     sq_blob(s, 5, op->body, op->body_len);
-    return sq_run(c, s);
+    rc = sq_run(c, s);
+    if (rc != 0 || sqlite3_changes(c->db) == 1) return rc;
+    rc = give_number(c, stream);
+    return rc ? rc : sq_run(c, s);
 }
 
 int sq_op_page(struct store_tx *tx, uint64_t stream, uint64_t from_seq, size_t count_max, size_t bytes_max,
@@ -25,6 +62,7 @@ int sq_op_page(struct store_tx *tx, uint64_t stream, uint64_t from_seq, size_t c
     int rc;
     *ret = NULL;
     *ret_count = 0;
+    if (from_seq >= SEQ_END) return 0;
     sqlite3_stmt *s = sq_stmt(c, SQ_OP_PAGE, &rc);
     if (s == NULL) return rc;
     sq_int(s, 1, (int64_t)stream);
@@ -61,7 +99,7 @@ int sq_op_chain(struct store_tx *tx, uint64_t stream, uint64_t seq, uint64_t *re
     if (s == NULL) return rc;
     sq_int(s, 1, (int64_t)stream);
     sq_int(s, 2, (int64_t)seq);
-    rc = sq_step(c, s);
+    rc = seq < SEQ_END ? sq_step(c, s) : 0;
     if (rc == 1) *ret_chain = (uint64_t)sqlite3_column_int64(s, 0);
     sq_done(s);
     if (rc != 0) return rc < 0 ? rc : 0;
@@ -101,7 +139,16 @@ int sq_stream_put(struct store_tx *tx, const struct stream_pos *pos)
 {
     struct store_conn *c = sq_of(tx);
     int rc;
-    sqlite3_stmt *s = sq_stmt(c, SQ_STREAM_PUT, &rc);
+    sqlite3_stmt *s;
+    if (pos->trimmed > 0) {
+        s = sq_stmt(c, SQ_OP_TRIM, &rc);
+        if (s == NULL) return rc;
+        sq_int(s, 1, (int64_t)pos->stream);
+        sq_int(s, 2, (int64_t)(pos->left || pos->trimmed > SEQ_END ? SEQ_END : pos->trimmed));
+        rc = sq_run(c, s);
+        if (rc != 0) return rc;
+    }
+    s = sq_stmt(c, SQ_STREAM_PUT, &rc);
     if (s == NULL) return rc;
     sq_int(s, 1, (int64_t)pos->stream);
     sq_int(s, 2, (int64_t)pos->node);
@@ -109,12 +156,6 @@ int sq_stream_put(struct store_tx *tx, const struct stream_pos *pos)
     sq_int(s, 4, (int64_t)pos->chain);
     sq_int(s, 5, (int64_t)pos->trimmed);
     sq_int(s, 6, pos->left ? 2 : pos->ended);
-    rc = sq_run(c, s);
-    if (rc != 0 || pos->trimmed == 0) return rc;
-    s = sq_stmt(c, SQ_OP_TRIM, &rc);
-    if (s == NULL) return rc;
-    sq_int(s, 1, (int64_t)pos->stream);
-    sq_int(s, 2, (int64_t)pos->trimmed);
     return sq_run(c, s);
 }
 

@@ -88,15 +88,16 @@ const char sq_ddl_original_indexes[] =
     "CREATE INDEX IF NOT EXISTS idx_sync_state_agent ON sync_state(agent_id);"
     "CREATE INDEX IF NOT EXISTS idx_subscriptions_url ON subscriptions(url);";
 
-/* repl_op has a rowid: its bodies are too long to be keys of a tree, and rows of all streams are then written at one
- * end. */
+/* An op's rowid is the number of its stream in this file, which it has from its first op, times 2^40 and its sequence:
+ * one tree instead of two, and a stream's ops are appended at one place of it. Where a stream stands is its last op;
+ * pos and chain count where a snapshot put it beyond. */
 const char sq_ddl_ours[] =
-    "CREATE TABLE IF NOT EXISTS repl_op ("
-    " stream INTEGER NOT NULL, seq INTEGER NOT NULL, ver INTEGER NOT NULL, chain INTEGER NOT NULL, body BLOB NOT NULL,"
-    " PRIMARY KEY (stream, seq));"
+    "CREATE TABLE IF NOT EXISTS repl_log ("
+    " at INTEGER PRIMARY KEY, ver INTEGER NOT NULL, chain INTEGER NOT NULL, body BLOB NOT NULL);"
     "CREATE TABLE IF NOT EXISTS repl_stream ("
     " stream INTEGER PRIMARY KEY, node INTEGER NOT NULL, pos INTEGER NOT NULL, chain INTEGER NOT NULL,"
-    " trimmed INTEGER NOT NULL, ended INTEGER NOT NULL);"
+    " trimmed INTEGER NOT NULL, ended INTEGER NOT NULL, number INTEGER);"
+    "CREATE UNIQUE INDEX IF NOT EXISTS repl_stream_number ON repl_stream (number) WHERE number IS NOT NULL;"
     "CREATE TABLE IF NOT EXISTS repl_row ("
     " kind INTEGER NOT NULL, id TEXT NOT NULL, ver INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " key INTEGER, body BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;"
@@ -110,13 +111,14 @@ const char sq_ddl_ours[] =
     "CREATE VIRTUAL TABLE IF NOT EXISTS recall_fts USING fts5("
     "title, content, tags, content='', detail=none, columnsize=0, tokenize='unicode61');";
 
-/* Order of pages, with the tier, so that rows of others are not looked at and the index alone counts; rows whose id
- * does not tell their title; when rows are due to expire (a time SQLite cannot read is 0: such rows are looked at each
- * time, they hardly exist); target_id: deleting a memory looks for links to it. */
+/* Order of pages, read backwards, so that new rows are appended; with the tier, so that rows of others are not looked
+ * at and the index alone counts; rows whose id does not tell their title; when rows are due to expire (a time SQLite
+ * cannot read is 0: such rows are looked at each time, they hardly exist); target_id: deleting a memory looks for links
+ * to it. */
 const char sq_ddl_indexes[] =
     "CREATE UNIQUE INDEX IF NOT EXISTS repl_memories_title ON memories (title, namespace) WHERE titled = 0;"
-    "CREATE INDEX IF NOT EXISTS repl_memories_page ON memories (priority DESC, ver DESC, tier);"
-    "CREATE INDEX IF NOT EXISTS repl_memories_space ON memories (namespace, priority DESC, ver DESC, tier);"
+    "CREATE INDEX IF NOT EXISTS repl_memories_page ON memories (priority, ver, tier);"
+    "CREATE INDEX IF NOT EXISTS repl_memories_space ON memories (namespace, priority, ver, tier);"
     "CREATE INDEX IF NOT EXISTS repl_memories_due ON memories (" SQ_DUE ") WHERE expires_at IS NOT NULL;"
     "CREATE INDEX IF NOT EXISTS repl_links_target ON memory_links (target_id);";
 

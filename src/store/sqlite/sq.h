@@ -21,7 +21,7 @@
 #define SQ_SCHEMA_MAX 42  /* the newest whose files are known to be readable */
 /* When a row is due to expire, in days as SQLite counts them; the index and what uses it must say it alike. */
 #define SQ_DUE "coalesce(julianday(expires_at), 0)"
-#define SQ_FORMAT 1       /* of our own tables (repl_local, store.format) */
+#define SQ_FORMAT 2       /* of our own tables (repl_local, store.format) */
 #define SQ_WORDS_FORMAT 1 /* of the word index (recall_stat.format) */
 #define SQ_SAVEPOINTS_MAX 8
 #define SQ_VFS "aim" /* of writers; see wal.c */

@@ -19,6 +19,13 @@
     " AND NOT (m.priority = ?3 AND m.ver = ?4 AND m.id <= ?5) AND " SQ_KEEP \
     " ORDER BY m.priority DESC, m.ver DESC, m.id LIMIT ?6 OFFSET ?7"
 
+/* A stream stands where its log ends, or where a snapshot put it. */
+#define SQ_SEQ_MASK "1099511627775"
+#define SQ_POS \
+    "SELECT s.stream, s.node, coalesce(o.at & " SQ_SEQ_MASK ", s.pos), coalesce(o.chain, s.chain), s.trimmed," \
+    " s.ended FROM repl_stream s LEFT JOIN repl_log o ON o.at = (SELECT at FROM repl_log" \
+    " WHERE at > (s.number << 40 | s.pos) AND at < (s.number + 1) << 40 ORDER BY at DESC LIMIT 1)"
+
 /* Rows that may have expired at ?1, a moment; ?4: that moment and a second, in days as SQLite counts them. */
 #define SQ_EXPIRED_ROWS \
     "FROM memories m INDEXED BY repl_memories_due WHERE expires_at IS NOT NULL AND " SQ_DUE " < ?4" \
@@ -153,17 +160,31 @@
       "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND +id > ?2 AND id >= ?4" \
       " AND id < ?5 ORDER BY id LIMIT ?3") \
     /* log and vector */ \
-    X(OP_APPEND, "INSERT INTO repl_op (stream, seq, ver, chain, body) VALUES (?1, ?2, ?3, ?4, ?5)") \
-    X(OP_PAGE, "SELECT seq, ver, chain, body FROM repl_op WHERE stream = ?1 AND seq >= ?2" \
-               " AND seq > coalesce((SELECT trimmed FROM repl_stream WHERE stream = ?1), 0) ORDER BY seq LIMIT ?3") \
-    X(OP_CHAIN, "SELECT chain FROM repl_op WHERE stream = ?1 AND seq = ?2") \
-    X(OP_TRIM, "DELETE FROM repl_op WHERE stream = ?1 AND seq < ?2") \
-    X(STREAM_GET, "SELECT stream, node, pos, chain, trimmed, ended FROM repl_stream WHERE stream = ?1") \
+    X(OP_APPEND, "INSERT INTO repl_log (at, ver, chain, body) SELECT number << 40 | ?2, ?3, ?4, ?5 FROM repl_stream" \
+                 " WHERE stream = ?1 AND number IS NOT NULL") \
+    X(OP_PAGE, \
+      "SELECT at & " SQ_SEQ_MASK ", ver, chain, body FROM repl_log WHERE at >=" \
+      " (SELECT number << 40 | max(?2, trimmed + 1) FROM repl_stream WHERE stream = ?1)" \
+      " AND at < (SELECT (number + 1) << 40 FROM repl_stream WHERE stream = ?1) ORDER BY at LIMIT ?3") \
+    X(OP_CHAIN, "SELECT chain FROM repl_log" \
+                " WHERE at = (SELECT number << 40 | ?2 FROM repl_stream WHERE stream = ?1)") \
+    X(OP_TRIM, "DELETE FROM repl_log WHERE at > (SELECT number << 40 FROM repl_stream WHERE stream = ?1)" \
+               " AND at < (SELECT (number << 40) + ?2 FROM repl_stream WHERE stream = ?1)") \
+    X(STREAM_GET, SQ_POS " WHERE s.stream = ?1") \
+    /* one that left has no ops and gives its number free */ \
     X(STREAM_PUT, \
       "INSERT INTO repl_stream (stream, node, pos, chain, trimmed, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6)" \
       " ON CONFLICT (stream) DO UPDATE SET node = excluded.node, pos = excluded.pos, chain = excluded.chain," \
-      " trimmed = excluded.trimmed, ended = excluded.ended") \
-    X(STREAMS, "SELECT stream, node, pos, chain, trimmed, ended FROM repl_stream WHERE ended < 2 ORDER BY stream") \
+      " trimmed = excluded.trimmed, ended = excluded.ended," \
+      " number = CASE WHEN excluded.ended < 2 THEN number END") \
+    X(STREAM_NUMBER, \
+      "INSERT INTO repl_stream (stream, node, pos, chain, trimmed, ended, number) VALUES (?1, 0, 0, 0, 0, 0, ?2)" \
+      " ON CONFLICT (stream) DO UPDATE SET number = excluded.number") \
+    X(NUMBER_LAST, "SELECT coalesce(max(number), 0) FROM repl_stream WHERE number IS NOT NULL") \
+    X(NUMBER_FREE, \
+      "SELECT min(n) FROM (SELECT 1 AS n UNION ALL SELECT number + 1 FROM repl_stream WHERE number IS NOT NULL)" \
+      " WHERE n NOT IN (SELECT number FROM repl_stream WHERE number IS NOT NULL)") \
+    X(STREAMS, SQ_POS " WHERE s.ended < 2 ORDER BY s.stream") \
     X(LOCAL_GET, "SELECT value FROM repl_local WHERE key = ?1") \
     X(LOCAL_PUT, \
       "INSERT INTO repl_local (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value") \

@@ -11,7 +11,7 @@
 
 struct look { /* what is in the file */
     int64_t objects, version, format, words_format;
-    bool memories, traces, columns, indexes;
+    bool memories, traces, columns, indexes, first_log;
 };
 
 /* First number of a query; `missing` when it has no row or cannot be prepared (no such table). Errors of the file
@@ -32,7 +32,7 @@ static int number(struct store_conn *c, const char *sql, int64_t missing, int64_
 
 static int look_at(struct store_conn *c, struct look *l)
 {
-    int64_t memories, traces, columns, indexes;
+    int64_t memories, traces, columns, indexes, first_log;
     const struct {
         const char *sql;
         int64_t missing, *to;
@@ -50,6 +50,7 @@ static int look_at(struct store_conn *c, struct look *l)
         { "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name IN ('repl_memories_page', "
           "'repl_memories_space', 'repl_memories_due')",
           0, &indexes },
+        { "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'repl_op'", 0, &first_log },
     };
     for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
         int rc = number(c, asks[i].sql, asks[i].missing, asks[i].to);
@@ -59,6 +60,7 @@ static int look_at(struct store_conn *c, struct look *l)
     l->traces = traces > 0;
     l->columns = columns == 4;
     l->indexes = indexes == 3;
+    l->first_log = first_log > 0;
     return 0;
 }
 
@@ -209,6 +211,17 @@ static int part_duplicates(struct store_conn *c)
            "DROP TABLE twice;");
 }
 
+/* From format 1: an index beside the log, and pages that grew at their beginnings. */
+static const char format_2[] =
+    "UPDATE repl_stream SET number = n FROM (SELECT stream AS s, row_number() OVER (ORDER BY stream) AS n"
+    " FROM (SELECT DISTINCT stream FROM repl_op)) WHERE stream = s AND ended < 2;"
+    "INSERT INTO repl_log (at, ver, chain, body) SELECT s.number << 40 | o.seq, o.ver, o.chain, o.body"
+    " FROM repl_stream s CROSS JOIN repl_op o ON o.stream = s.stream WHERE s.number IS NOT NULL"
+    " ORDER BY s.number, o.seq;"
+    "DROP TABLE repl_op;"
+    "DROP INDEX IF EXISTS repl_memories_page;"
+    "DROP INDEX IF EXISTS repl_memories_space;";
+
 static int climb(struct store_conn *c, const struct look *l)
 {
     char numbers[320];
@@ -222,7 +235,9 @@ static int climb(struct store_conn *c, const struct look *l)
     if (rc == 0) rc = part_duplicates(c);
     if (rc == 0) rc = sq_exec(c, sq_ddl_drop);
     if (rc == 0) rc = sq_exec(c, sq_ddl_original_indexes);
+    if (rc == 0 && l->first_log) rc = sq_exec(c, "ALTER TABLE repl_stream ADD COLUMN number INTEGER");
     if (rc == 0) rc = sq_exec(c, sq_ddl_ours);
+    if (rc == 0 && l->first_log) rc = sq_exec(c, format_2);
     /* the original may have given a row another title */
     if (rc == 0)
         rc = sq_exec(c, "UPDATE memories SET titled = aim_titled(id, title, namespace)"
@@ -234,6 +249,14 @@ static int climb(struct store_conn *c, const struct look *l)
     return rc ? rc : sq_words_rebuild(c);
 }
 
+/* A server of an earlier program could not go on writing. */
+static int refuse_beside_server(struct store_conn *c, const struct look *l)
+{
+    if (l->format == 0 || l->format == SQ_FORMAT || c->file->o.serving || !sq_lock_held(c->turn_fd, 0)) return 0;
+    return err_set(c->tx.err, E_LOCKED, "%s: must be upgraded, but the server of an earlier program has it open",
+                   c->file->path);
+}
+
 static int upgrade(struct store_conn *c, struct err *err)
 {
     struct look l = { 0 };
@@ -243,7 +266,8 @@ static int upgrade(struct store_conn *c, struct err *err)
     rc = look_at(c, &l); /* again: another process may have done it meanwhile */
     if (rc == 0) rc = refuse_unknown(c, &l);
     if (rc == 0 && !is_current(&l)) {
-        if (l.objects > 0 && l.format == 0) rc = copy_before(c);
+        rc = refuse_beside_server(c, &l);
+        if (rc == 0 && l.objects > 0 && l.format == 0) rc = copy_before(c);
         if (rc == 0) rc = climb(c, &l);
     }
     if (rc != 0) {
