@@ -203,13 +203,19 @@ static void end_pos_wait(struct cluster *c, struct pos_wait *w, int status)
     mem_free(w);
 }
 
-/* stream 0: all waits are looked at (deadlines). */
+/* A stream that left did so because everybody has all of it. */
+static bool has_arrived(const struct cluster *c, uint64_t stream, uint64_t seq)
+{
+    return position_of(c, stream) >= seq || (members_left(c, stream) && !c->snapshot_wanted);
+}
+
+/* stream 0: all waits are looked at (deadlines, streams that left meanwhile). */
 static void check_pos_waits(struct cluster *c, uint64_t stream, uint64_t pos)
 {
     int64_t now = clock_mono_ms();
     list_each_safe (it, tmp, &c->pos_waits) {
         struct pos_wait *w = container_of(it, struct pos_wait, link);
-        if (w->stream == stream && pos >= w->seq)
+        if ((w->stream == stream && pos >= w->seq) || (stream == 0 && has_arrived(c, w->stream, w->seq)))
             end_pos_wait(c, w, 0);
         else if (stream == 0 && now >= w->deadline_ms)
             end_pos_wait(c, w, E_TIMEOUT);
@@ -220,8 +226,7 @@ int cluster_wait_pos(struct cluster *c, uint64_t stream, uint64_t seq, int64_t d
                      void (*cb)(void *data, int status), void *data)
 {
     if (c->closing) return E_STOPPING;
-    if (position_of(c, stream) >= seq) return 1;
-    if (members_left(c, stream) && !c->snapshot_wanted) return 1; /* it left because everybody has all of it */
+    if (has_arrived(c, stream, seq)) return 1;
     if (c->pos_waits_count == POS_WAITS_MAX) return E_BUSY;
     struct pos_wait *w = mem_alloc(sizeof *w);
     *w = (struct pos_wait){ .stream = stream, .seq = seq, .deadline_ms = deadline_mono_ms, .cb = cb, .data = data };
