@@ -233,7 +233,8 @@ uint64_t version_of_time(struct change *c, const char *text)
 {
     int64_t us, latest = c->now_us + (int64_t)HLC_AHEAD_MAX_MS * 1000;
     if (text == NULL || time_parse(text, strlen(text), &us) != 0) return 0;
-    return hlc_of_us(us < latest ? us : latest);
+    uint64_t ver = hlc_of_us(us < latest ? us : latest);
+    return ver > 0 ? ver : 1; /* before 1970: the first there is */
 }
 
 /* Fills v from a row the original wrote: its counts are a base, but for what we counted ourselves. */

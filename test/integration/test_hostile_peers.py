@@ -136,6 +136,12 @@ class Pushes(unittest.TestCase):
             stamp = self.node.get('/api/v1/memories/' + now).json['memory']['updated_at']
             self.assertLess(stamp[:4], '2200')
 
+    def test_times_before_all_clocks(self):
+        with Watch(self.node, stores_nothing=False):
+            for i, at in enumerate(('0000-01-01T00:00:00Z', '0001-01-01T00:00:00Z', '1969-12-31T23:59:59Z')):
+                a = self.push(memory(id='44444444-4444-4444-8444-44444444444%d' % i, title=at, updated_at=at))
+                self.assertEqual((a.status, a.json['applied']), (200, 1), a)
+
     def test_a_replayed_push_changes_nothing(self):
         rows = [memory(id='3333333%d-3333-4333-8333-333333333333' % i, title='row %d' % i) for i in range(8)]
         self.assertEqual(self.push(*rows).json['applied'], 8)

@@ -462,6 +462,14 @@ static void pushes_of_the_original_merge(void **state)
     assert_int_equal(original(&n, &m), 0); /* the same again, though its time would be later now */
     m.content = "other";
     assert_int_equal(original(&n, &m), 1);
+    m = kit_memory("c", "ancient", "x"); /* before all versions: the first there is */
+    m.updated_at = "0001-01-01T00:00:00Z";
+    assert_int_equal(original(&n, &m), 1);
+    assert_true(node_get(&n, "c", &row));
+    assert_int_equal(row.stamp.ver, 1);
+    assert_int_equal(original(&n, &m), 0);
+    row = node_store(&n, "c", "ancient", "edited");
+    assert_string_equal(row.m.content, "edited");
     node_close(&n);
 }
 
