@@ -133,10 +133,10 @@ const char *tls_why(const struct tls *t)
 }
 
 /* ---- failing ---------------------------------------------------------------------------------------------------- */
-/* The first error that OpenSSL queued is the cause, those behind it say where it passed. */
+/* The last error that OpenSSL queued is that of TLS; those before it are of its tools. */
 static int fail(struct tls *t)
 {
-    unsigned long e = ERR_peek_error();
+    unsigned long e = ERR_peek_last_error();
     int reason = ERR_GET_REASON(e);
     long verified = SSL_get_verify_result(t->ssl);
     const char *text = ERR_reason_error_string(e);

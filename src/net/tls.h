@@ -23,7 +23,7 @@ struct tls_context;
 
 struct tls_files {
     const char *cert, *key;              /* PEM, the chain behind the certificate; a client may have none (both NULL) */
-    const char *allowlist;               /* server: clients' fingerprints, one a line; NULL: no certificate is asked for */
+    const char *allowlist;               /* server: clients' fingerprints, one a line; NULL: none is asked for */
     const char *ca;                      /* client: PEM, trusted instead of the system's store; NULL: the system's */
 };
 

@@ -1,5 +1,6 @@
 /* The outbound connection against our server and against a puppet that says what the test tells it. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -105,11 +106,12 @@ static void start(struct kit *k, struct seen *s, const char *host, uint16_t port
                                 .connect_timeout_ms = connect_ms,
                                 .nodelay = true,
                                 .keepalive = true,
-                                .outstanding_max = 50 };
+                                .outstanding_max = 50,
+                                .tls = k->tls_client };
     struct client_url url;
     char text[128];
     memset(s, 0, sizeof *s);
-    snprintf(text, sizeof text, "http://%s:%u/pre/", host, port);
+    snprintf(text, sizeof text, "%s://%s:%u/pre/", k->secure ? "https" : "http", host, port);
     assert_int_equal(client_url_parse(text, &url, NULL), 0);
     s->client = client_new(&k->loop, &o);
     client_connect(s->client, &url, connected_cb, closed_cb, s);
@@ -211,8 +213,9 @@ static void tells_what_was_not_taken_yet(void **state)
     struct seen s;
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof a;
-    int small = 16384, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     (void)state;
+    if (getenv("KIT_TLS") != NULL) skip(); /* nobody at the other end who could shake hands */
+    int small = 16384, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     kit_start(&k, large_cap);
     setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     assert_int_equal(bind(listener, (struct sockaddr *)&a, len), 0);
@@ -360,7 +363,7 @@ static void ends_so(const char *text, bool hang_up, int first, int second, int c
     dial(&k, &s, p.port);
     assert_int_equal(ask(&s, 0, "GET", "/", 2000), 0);
     assert_int_equal(ask(&s, 1, "GET", "/", 500), 0);
-    KIT_UNTIL(&k, p.accepted == 1);
+    KIT_UNTIL(&k, p.in.len > 0);
     puppet_puts(&p, text);
     if (hang_up) puppet_hang_up(&p);
     KIT_UNTIL(&k, s.closes == 1);
