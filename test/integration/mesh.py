@@ -3,7 +3,7 @@
 Every wait is a condition with a deadline; every process and file is gone after Mesh.close()."""
 
 import concurrent.futures, hashlib, http.client, json, os, random, shutil, signal
-import socket, subprocess, sys, tempfile, threading, time
+import socket, ssl, subprocess, sys, tempfile, threading, time
 
 BIN = os.environ.get('AI_MEMORY_BIN') or os.path.join(os.path.dirname(__file__), '../../build/release/ai-memory')
 
@@ -30,6 +30,63 @@ def free_ports(count):
     return ports
 
 
+class Certs:
+    """An authority and what it signs, in a directory of files NAME.pem and NAME.key; `allow` lists fingerprints."""
+
+    def __init__(self, where):
+        self.dir = where
+        os.makedirs(where, exist_ok=True)
+        self._openssl('req -x509 -nodes -days 30 -subj /CN=authority -keyout ca.key -out ca.pem ' + self.NEW)
+
+    NEW = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1'
+
+    def _openssl(self, arguments):
+        run = subprocess.run(['openssl'] + arguments.split(), cwd=self.dir, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def make(self, name, san='IP:127.0.0.1,DNS:localhost', days=30):
+        """A certificate of the authority's; days -1: it has expired."""
+        with open(self.path(name + '.ext'), 'w') as f:
+            f.write('subjectAltName=%s\n' % san)
+        self._openssl('req -nodes -subj /CN=%s -keyout %s.key -out %s.csr %s' % (name, name, name, self.NEW))
+        self._openssl(
+            'x509 -req -in %s.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days %d -extfile %s.ext -out %s.pem'
+            % (name, days, name, name)
+        )
+
+    def fingerprint(self, name):
+        with open(self.path(name + '.pem')) as f:
+            return hashlib.sha256(ssl.PEM_cert_to_DER_cert(f.read())).hexdigest()
+
+    def allow(self, names):
+        with open(self.path('allow'), 'w') as f:
+            f.write('# who may call\n' + ''.join('%s\n' % self.fingerprint(n) for n in names))
+
+    def serve(self, name):
+        """Flags of a node that shows this certificate and wants one of the list."""
+        return ['--tls-cert', self.path(name + '.pem'), '--tls-key', self.path(name + '.key')] + [
+            '--mtls-allowlist',
+            self.path('allow'),
+        ]
+
+    def call(self, name):
+        """Flags of a node that calls its peers with this certificate."""
+        return ['--quorum-client-cert', self.path(name + '.pem'), '--quorum-client-key', self.path(name + '.key')] + [
+            '--quorum-ca-cert',
+            self.path('ca.pem'),
+        ]
+
+    def context(self, name=None):
+        """A client's: it shows this certificate (None: none) and trusts the authority."""
+        c = ssl.create_default_context(cafile=self.path('ca.pem'))
+        if name is not None:
+            c.load_cert_chain(self.path(name + '.pem'), self.path(name + '.key'))
+        return c
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.raw = status, headers, body
@@ -46,6 +103,8 @@ class Node:
     def __init__(self, mesh, name, port, serve, env=None):
         self.mesh, self.name, self.port, self.serve_args, self.env = mesh, name, port, list(serve), dict(env or {})
         self.url = 'http://127.0.0.1:%d' % port
+        self.tls = None  # an ssl.SSLContext: it is asked by https
+        self.host = '127.0.0.1'
         self.db = os.path.join(mesh.dir, name + '.db')
         self.log = os.path.join(mesh.dir, name + '.log')
         self.proc = None
@@ -53,7 +112,7 @@ class Node:
         self.life = 0
 
     def start(self, wait=True):
-        argv = [BIN, '--db', self.db, 'serve', '--host', '127.0.0.1', '--port', str(self.port)] + self.serve_args
+        argv = [BIN, '--db', self.db, 'serve', '--host', self.host, '--port', str(self.port)] + self.serve_args
         env = {**os.environ, 'AI_MEMORY_NO_CONFIG': '1', 'HOME': self.mesh.dir, **self.env}
         env = {name: value for name, value in env.items() if value is not None}
         self.proc = subprocess.Popen(
@@ -104,11 +163,16 @@ class Node:
     def go_on(self):
         self.proc.send_signal(signal.SIGCONT)
 
+    def connection(self, timeout):
+        if self.tls is None:
+            return http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout)
+        return http.client.HTTPSConnection('127.0.0.1', self.port, timeout=timeout, context=self.tls)
+
     def request(self, method, path, body=None, headers=None, timeout=30):
         """One request on this thread's kept connection; a connection of an earlier life is not used."""
         held = getattr(self.local, 'held', None)
         if held is None or held[1] != self.life:
-            held = (http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout), self.life)
+            held = (self.connection(timeout), self.life)
             self.local.held = held
         connection = held[0]
         headers = dict(headers or {})
@@ -185,13 +249,17 @@ class Node:
 
 
 class Mesh:
-    """count nodes that all know each other. `serve` are more flags for each, `node` those of one (by index)."""
+    """count nodes that all know each other. `serve` are more flags for each. secure: each has a certificate, n0 and so
+    on, and takes calls from those of the others (and from `me`) only."""
 
-    def __init__(self, count=3, writes=2, timeout_ms=2000, serve=(), env=None, peers=None, start=True):
+    def __init__(self, count=3, writes=2, timeout_ms=2000, serve=(), env=None, peers=None, start=True, secure=False):
         self.dir = tempfile.mkdtemp(prefix='ai-memory-mesh.')
+        self.certs = None
         self.nodes, self.extra = [], []
         ports = free_ports(count)
-        urls = ['http://127.0.0.1:%d' % p for p in ports]
+        urls = ['%s://127.0.0.1:%d' % ('https' if secure else 'http', p) for p in ports]
+        if secure:
+            self._certify(count)
         for i in range(count):
             known = peers(i, urls) if peers else [u for j, u in enumerate(urls) if j != i]
             flags = ['--quorum-writes', str(writes), '--quorum-timeout-ms', str(timeout_ms)]
@@ -210,6 +278,9 @@ class Mesh:
                     ),
                 )
             )
+        for n in self.nodes if secure else []:
+            n.url, n.tls = urls[self.nodes.index(n)], self.certs.context('me')
+            n.serve_args += self.certs.serve(n.name) + self.certs.call(n.name)
         if start:
             try:
                 for n in self.nodes:
@@ -220,6 +291,13 @@ class Mesh:
             except BaseException:
                 self.close()
                 raise
+
+    def _certify(self, count):
+        names = ['n%d' % i for i in range(count)] + ['me']
+        self.certs = Certs(os.path.join(self.dir, 'certs'))
+        for name in names:
+            self.certs.make(name)
+        self.certs.allow(names)
 
     def linked(self, nodes=None, seconds=10):
         """Until every live node is connected with every other one."""
