@@ -266,6 +266,7 @@ void sq_conn_free(struct store_conn *c)
     if (c->db) CHECK(sqlite3_close(c->db) == SQLITE_OK);
     if (c->turn_fd >= 0) sq_locks_close(c->turn_fd);
     buf_release(&c->words.todo);
+    sq_tail_free(c->words.tail);
     sq_files_forget(c);
     mem_free(c);
 }
@@ -336,6 +337,7 @@ void sq_rollback(struct store_conn *c)
     if (c->cleared) c->seen_begin = -1; /* it is all there again */
     c->cleared = false;
     c->lost = c->depth = 0;
+    sq_words_undone(c);
     sq_words_forget(c);
     sq_turn_give(c);
     c->tx.err = &c->err;
@@ -367,6 +369,7 @@ int sq_savepoint_end(struct store_tx *tx, bool keep, struct err *err)
         return rc;
     }
     if (!keep) {
+        sq_words_undone(c);
         /* What was in the index already when the savepoint began is there still; all since was undone with it. */
         c->words.todo.len = m->len;
         if (c->words.applied > m->applied) c->words.applied = m->applied;

@@ -309,6 +309,25 @@ int sq_each_row(struct store_tx *tx, const int64_t *rowid, size_t count, size_t 
     return rc;
 }
 
+int sq_rows_beyond(struct store_conn *c, int64_t rowid, size_t rows_max, size_t bytes_max, lent_cb cb, void *data)
+{
+    size_t rows = 0, bytes = 0;
+    int rc;
+    sqlite3_stmt *s = sq_stmt(c, SQ_BEYOND, &rc);
+    if (s == NULL) return rc;
+    sq_int(s, 1, rowid);
+    while ((rc = sq_step(c, s)) == 1) {
+        struct row r;
+        lent_row(s, &r);
+        bool strange = !sq_stamp_fits(r.stamp.ver, r.m.updated_at);
+        rc = strange ? strange_row(c, r.rowid, cb, data) : cb(data, &r);
+        bytes += sq_row_bytes(&r);
+        if (rc != 0 || (rows_max && ++rows >= rows_max) || (bytes_max && bytes >= bytes_max)) break;
+    }
+    sq_done(s);
+    return rc < 0 ? rc : 0;
+}
+
 /* ---- writing */
 static bool same(const char *a, const char *b)
 {

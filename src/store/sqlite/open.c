@@ -149,6 +149,7 @@ static int after_foreign(struct store_conn *c)
     bool found = false;
     int rc = data_version(c, &now);
     if (rc != 0 || now == c->seen_begin) return rc;
+    c->words.tail_bytes_known = false;
     rc = strangers(c, &found);
     if (rc == 0 && found) {
         rc = sq_traces_clear(c);

@@ -107,7 +107,8 @@ const char sq_ddl_ours[] =
     " key TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, ver INTEGER NOT NULL, stream INTEGER NOT NULL,"
     " seq INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS repl_idem_expires ON repl_idem (expires);"
-    "CREATE TABLE IF NOT EXISTS recall_stat (rows INTEGER NOT NULL, words INTEGER NOT NULL, format INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS recall_stat (rows INTEGER NOT NULL, words INTEGER NOT NULL, format INTEGER NOT NULL,"
+    " mark INTEGER NOT NULL DEFAULT 0, edits INTEGER NOT NULL DEFAULT 0);"
     "CREATE VIRTUAL TABLE IF NOT EXISTS recall_fts USING fts5("
     "title, content, tags, content='', detail=none, columnsize=0, tokenize='unicode61');";
 

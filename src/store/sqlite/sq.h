@@ -16,13 +16,13 @@
 #include "store/sqlite/sqlite.h"
 #include "store/sqlite/statements.h"
 #include "store/sqlite/statements_beside.h"
+#include "store/sqlite/words.h"
 
 #define SQ_SCHEMA 13      /* the original's version that we write */
 #define SQ_SCHEMA_MAX 42  /* the newest whose files are known to be readable */
 /* When a row is due to expire, in days as SQLite counts them; the index and what uses it must say it alike. */
 #define SQ_DUE "coalesce(julianday(expires_at), 0)"
 #define SQ_FORMAT 2       /* of our own tables (repl_local, store.format) */
-#define SQ_WORDS_FORMAT 1 /* of the word index (recall_stat.format) */
 #define SQ_SAVEPOINTS_MAX 8
 #define SQ_VFS "aim" /* of writers; see wal.c */
 
@@ -54,23 +54,6 @@ struct sq_files {
     bool known, saved; /* noted; the log was dealt with */
     int64_t looked_ms; /* when all were looked at */
     struct err why;    /* code 0: they are as they were */
-};
-
-struct sq_totals {
-    int64_t rows, words;
-};
-
-/* Word changes of the transaction, kept back until its end: FTS5 would write a segment at every savepoint. */
-struct sq_words {
-    struct buf todo; /* entries one after the other; see words.c */
-    size_t applied;  /* those before are in the index */
-    struct sq_totals totals;
-    bool loaded, changed; /* totals: read in this transaction; to be written */
-};
-struct sq_mark {
-    size_t len, applied;
-    struct sq_totals totals;
-    bool loaded, changed;
 };
 
 struct store_conn {
@@ -182,14 +165,8 @@ size_t sq_row_bytes(const struct row *r);
 void sq_guard_row(struct memory *m); /* what cannot be read in a row of others counts as empty */
 int sq_counts(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct counts *ret);
 int sq_rows(struct store_conn *c, sqlite3_stmt *s, size_t limit, size_t bytes_max, struct arena *a, struct rows *ret);
-
-/* ---- words (words.c) */
-int sq_words_change(struct store_conn *c, int64_t rowid, const struct memory *before, const struct memory *after);
-int sq_words_flush(struct store_conn *c);                 /* what is kept back goes into the index */
-int sq_words_finish(struct store_conn *c);                /* the same, and the totals: before commit */
-void sq_words_forget(struct store_conn *c);               /* end of the transaction */
-int sq_words_rebuild(struct store_conn *c);               /* inside a write transaction */
-int sq_words_merge(struct store_conn *c, bool *ret_more); /* one small step */
+/* Lends the rows beyond a rowid one by one, ascending; ends where rows_max or bytes_max (0: none) are reached. */
+int sq_rows_beyond(struct store_conn *c, int64_t rowid, size_t rows_max, size_t bytes_max, lent_cb cb, void *data);
 
 /* ---- verbs */
 int sq_get(struct store_tx *, const char *, struct arena *, struct row *);

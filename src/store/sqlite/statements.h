@@ -10,6 +10,11 @@
     " m.ver, m.stream, m.seq, o.body" \
     " FROM memories m LEFT JOIN repl_row o ON o.kind = 3 AND o.id = m.id"
 
+/* What is lent (memories.c), in this order. */
+#define SQ_LENT \
+    "SELECT m.ver, m.id, m.tier, m.namespace, m.title, m.content, m.tags, m.priority, m.confidence," \
+    " m.access_count, m.created_at, m.updated_at, m.expires_at, m.metadata, m.rowid"
+
 /* aim_keep(filter, ...) is the whole filter in C; what an index can do is said in SQL besides. */
 #define SQ_KEEP "aim_keep(?1, m.namespace, m.tier, m.priority, m.created_at, m.expires_at, m.tags, m.metadata)"
 /* ?9: a tier's name or NULL for all; what is none of them counts as mid. */
@@ -49,10 +54,8 @@
                 " UNION ALL " SQ_ROW " WHERE m.titled = 0 AND m.title = ?1 AND m.namespace = ?2") \
     X(BY_ROWID, SQ_ROW " WHERE m.rowid = ?1") \
     /* what ranking looks at; ?1: a JSON array of rowids, whose order the rows have */ \
-    X(EACH_ROW, \
-      "SELECT m.ver, m.id, m.tier, m.namespace, m.title, m.content, m.tags, m.priority, m.confidence," \
-      " m.access_count, m.created_at, m.updated_at, m.expires_at, m.metadata, m.rowid, j.key" \
-      " FROM json_each(?1) j CROSS JOIN memories m WHERE m.rowid = j.value") \
+    X(EACH_ROW, SQ_LENT ", j.key FROM json_each(?1) j CROSS JOIN memories m WHERE m.rowid = j.value") \
+    X(BEYOND, SQ_LENT " FROM memories m WHERE m.rowid > ?1 ORDER BY m.rowid") \
     X(BY_PREFIX, \
       "SELECT id FROM memories WHERE id >= ?1 AND id < ?2 AND substr(id, 1, length(?3)) = ?3 COLLATE NOCASE") \
     X(LIST, SQ_ROW " WHERE 1" SQ_PAGE) \
@@ -95,14 +98,16 @@
     X(TOP, "SELECT rowid FROM memories ORDER BY priority DESC, ver DESC LIMIT ?1") \
     X(MAX_ROWID, "SELECT max(rowid) FROM memories") \
     /* words */ \
-    X(STAT_GET, "SELECT rows, words FROM recall_stat") \
-    X(STAT_PUT, "UPDATE recall_stat SET rows = ?1, words = ?2") \
+    X(STAT_GET, "SELECT rows, words, mark, edits FROM recall_stat") \
+    X(STAT_PUT, "UPDATE recall_stat SET rows = ?1, words = ?2, mark = ?3, edits = ?4") \
+    X(TAIL_TEXT, \
+      "SELECT sum(length(CAST(title AS BLOB)) + length(CAST(content AS BLOB)) + length(CAST(tags AS BLOB)))" \
+      " FROM memories WHERE rowid > ?1") \
     X(WORDS_ADD, "INSERT INTO recall_fts (rowid, title, content, tags) VALUES (?1, ?2, ?3, ?4)") \
     X(WORDS_DROP, \
       "INSERT INTO recall_fts (recall_fts, rowid, title, content, tags) VALUES ('delete', ?1, ?2, ?3, ?4)") \
     X(WORDS_MERGE, "INSERT INTO recall_fts (recall_fts, rank) VALUES ('merge', ?1)") \
     X(WORDS_SCAN, "SELECT rowid FROM recall_fts WHERE recall_fts MATCH ?1 ORDER BY rowid DESC") \
-    X(ALL_ROWS, SQ_ROW " WHERE m.rowid > ?1 ORDER BY m.rowid LIMIT 256") \
     /* links as shown */ \
     X(LINKS_OF, \
       "SELECT source_id, target_id, relation, created_at FROM memory_links WHERE source_id = ?1 OR target_id = ?1" \

@@ -222,6 +222,13 @@ static const char format_2[] =
     "DROP INDEX IF EXISTS repl_memories_page;"
     "DROP INDEX IF EXISTS repl_memories_space;";
 
+/* Of the words, from format 1; they are built anew. */
+static int add_mark(struct store_conn *c)
+{
+    int rc = add_column(c, "recall_stat", "mark", "INTEGER NOT NULL DEFAULT 0");
+    return rc ? rc : add_column(c, "recall_stat", "edits", "INTEGER NOT NULL DEFAULT 0");
+}
+
 static int climb(struct store_conn *c, const struct look *l)
 {
     char numbers[320];
@@ -238,6 +245,7 @@ static int climb(struct store_conn *c, const struct look *l)
     if (rc == 0 && l->first_log) rc = sq_exec(c, "ALTER TABLE repl_stream ADD COLUMN number INTEGER");
     if (rc == 0) rc = sq_exec(c, sq_ddl_ours);
     if (rc == 0 && l->first_log) rc = sq_exec(c, format_2);
+    if (rc == 0) rc = add_mark(c);
     /* the original may have given a row another title */
     if (rc == 0)
         rc = sq_exec(c, "UPDATE memories SET titled = aim_titled(id, title, namespace)"

@@ -1,6 +1,6 @@
-/* upkeep.c - checkpoints, merging of index segments, old idempotency keys. Only the writer's connection comes here,
- * between its transactions and inside the turnstile, so that no other checkpoint and no commit of ours runs beside
- * it. */
+/* upkeep.c - checkpoints, the word index's tail and its segments, old idempotency keys. Only the writer's connection
+ * comes here, between its transactions and inside the turnstile, so that no other checkpoint and no commit of ours runs
+ * beside it. */
 #include "store/sqlite/sq.h"
 
 #include "base/clock.h"
@@ -33,11 +33,23 @@ static int expire_keys(struct store_conn *c)
     return sq_run(c, s);
 }
 
-/* A transaction of small chores; not durable by itself, the next commit or checkpoint makes it so. */
+static int index_tail(struct store_conn *c, struct err *err)
+{
+    int rc = sq_begin_write(c, err);
+    if (rc != 0) return rc;
+    c->tx.err = err;
+    rc = sq_words_index_tail(c);
+    if (rc == 0) return sq_commit(c, false, err);
+    sq_rollback(c);
+    return rc;
+}
+
+/* Transactions of small chores; not durable by themselves, the next commit or checkpoint makes them so. */
 static int chores(struct store_conn *c, struct err *err)
 {
     bool more = true;
-    int rc = sq_begin_write(c, err);
+    int rc = index_tail(c, err); /* FTS5 merges what was committed */
+    if (rc == 0) rc = sq_begin_write(c, err);
     if (rc != 0) return rc;
     c->tx.err = err;
     for (int i = 0; i < MERGE_STEPS && more && rc == 0; i++) rc = sq_words_merge(c, &more);
@@ -77,6 +89,7 @@ int sq_upkeep(struct store_conn *c, bool idle, bool closing, struct err *err)
     }
     if (closing) {
         if (!may_close_log(c)) return 0;
+        if (c->file->o.serving && c->chores_due) (void)index_tail(c, NULL); /* at rest, a file has no tail */
         rc = sq_checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE, err);
         return rc == E_BUSY ? 0 : rc; /* a reader of another process: the log stays, nothing is lost */
     }

@@ -1,4 +1,14 @@
-/* words.c - the word index recall_fts and its totals (recall_stat).
+/* words.c - the word index recall_fts, its totals and its mark (recall_stat).
+ *
+ * A row that was just written is not in the index yet: FTS5 writes a segment for every transaction that adds words, and
+ * merges them later. The index holds the rows up to the mark; those beyond it, the tail, are read by who asks (tail.c).
+ *
+ *   rowids:  1 ........... mark | mark + 1 ........ greatest
+ *            in the index        the tail: SQ_TAIL_ROWS, SQ_TAIL_BYTES at most when a transaction has ended
+ *
+ * Which it is depends on the rowid only, so a rowid used again needs no care. The tail goes into the index, and the
+ * mark behind it, in the transaction that makes it too long, or when the writer rests. Within one mark a tail only
+ * grows, unless `edits` says otherwise: what a connection read of it stays good.
  *
  * The index is contentless: to take a row out, FTS5 must be told the very words that went in. So changes are lines
  * of words (old and new), kept back in `todo` until the transaction ends or the index is asked, because FTS5 writes
@@ -23,10 +33,12 @@ static int load_totals(struct store_conn *c)
     if (s == NULL) return rc;
     rc = sq_step(c, s);
     if (rc < 0) return rc;
-    if (rc == 1) c->words.totals = (struct sq_totals){ sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1) };
+    if (rc == 1)
+        c->words.totals = (struct sq_totals){ sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1),
+                                              sqlite3_column_int64(s, 2), sqlite3_column_int64(s, 3) };
     sq_done(s);
     if (rc == 0) return err_set(c->tx.err, E_CORRUPT, "%s: recall_stat is empty", c->file->path);
-    c->words.loaded = c->writer;
+    c->words.loaded = true;
     return 0;
 }
 
@@ -64,29 +76,6 @@ static bool same_words(const struct memory *a, const struct memory *b)
            strcmp(a->ns, b->ns) == 0;
 }
 
-int sq_words_change(struct store_conn *c, int64_t rowid, const struct memory *before, const struct memory *after)
-{
-    struct sq_words *w = &c->words;
-    if (before && after && same_words(before, after)) return 0;
-    int rc = load_totals(c);
-    if (rc != 0) return rc;
-    size_t start = w->todo.len;
-    if (before) w->totals.words -= put_entry(&w->todo, false, rowid, before);
-    if (after) w->totals.words += put_entry(&w->todo, true, rowid, after);
-    w->totals.rows += (after != NULL) - (before != NULL);
-    w->changed = true;
-    if (w->todo.failed) {
-        w->todo.len = start;
-        w->todo.failed = false;
-        return err_set(c->tx.err, E_TOO_LARGE, "%s: too much text in one transaction", c->file->path);
-    }
-    if (w->todo.len > TODO_CLEAR_BYTES && c->depth == 0) {
-        rc = sq_words_flush(c);
-        w->todo.len = w->applied = 0;
-    }
-    return rc;
-}
-
 static void bind_words(sqlite3_stmt *s, int at, struct reader *r)
 {
     size_t len;
@@ -94,7 +83,8 @@ static void bind_words(sqlite3_stmt *s, int at, struct reader *r)
     sqlite3_bind_text(s, at, words ? words : "", (int)len, SQLITE_STATIC);
 }
 
-int sq_words_flush(struct store_conn *c)
+/* What is kept back goes into the index. */
+static int flush(struct store_conn *c)
 {
     struct sq_words *w = &c->words;
     while (w->applied < w->todo.len) {
@@ -114,21 +104,118 @@ int sq_words_flush(struct store_conn *c)
     return 0;
 }
 
+static int note_change(struct store_conn *c, int64_t rowid, const struct memory *before, const struct memory *after)
+{
+    struct sq_words *w = &c->words;
+    size_t start = w->todo.len;
+    if (before) w->totals.words -= put_entry(&w->todo, false, rowid, before);
+    if (after) w->totals.words += put_entry(&w->todo, true, rowid, after);
+    w->totals.rows += (after != NULL) - (before != NULL);
+    w->changed = true;
+    if (w->todo.failed) {
+        w->todo.len = start;
+        w->todo.failed = false;
+        return err_set(c->tx.err, E_TOO_LARGE, "%s: too much text in one transaction", c->file->path);
+    }
+    if (w->todo.len <= TODO_CLEAR_BYTES || c->depth > 0) return 0;
+    int rc = flush(c);
+    w->todo.len = w->applied = 0;
+    return rc;
+}
+
+static void note_tail(struct sq_words *w, int64_t rowid, const struct memory *before, const struct memory *after)
+{
+    if (before) {
+        w->totals.edits++;
+        w->changed = true;
+    }
+    if (after) {
+        w->tail_bytes += (int64_t)(strlen(after->title) + strlen(after->content) + strlen(after->tags));
+        if (rowid > w->top) w->top = rowid;
+    }
+}
+
+int sq_words_change(struct store_conn *c, int64_t rowid, const struct memory *before, const struct memory *after)
+{
+    if (before && after && same_words(before, after)) return 0;
+    int rc = load_totals(c);
+    if (rc != 0) return rc;
+    if (rowid <= c->words.totals.mark) return note_change(c, rowid, before, after);
+    note_tail(&c->words, rowid, before, after);
+    return 0;
+}
+
+/* ---- the tail goes into the index */
+static int move_row(void *data, const struct row *r)
+{
+    struct store_conn *c = data;
+    c->words.totals.mark = r->rowid;
+    return note_change(c, r->rowid, NULL, &r->m);
+}
+
+int sq_words_index_tail(struct store_conn *c)
+{
+    int rc = load_totals(c);
+    if (rc == 0) rc = sq_rows_beyond(c, c->words.totals.mark, 0, 0, move_row, c);
+    if (rc == 0) rc = flush(c);
+    c->words.tail_bytes = 0;
+    c->words.tail_bytes_known = rc == 0;
+    return rc;
+}
+
+static int count_tail_bytes(struct store_conn *c)
+{
+    int rc;
+    sqlite3_stmt *s = sq_stmt(c, SQ_TAIL_TEXT, &rc);
+    if (s == NULL) return rc;
+    sq_int(s, 1, c->words.totals.mark);
+    rc = sq_step(c, s);
+    if (rc < 0) return rc;
+    c->words.tail_bytes = sqlite3_column_int64(s, 0);
+    c->words.tail_bytes_known = true;
+    sq_done(s);
+    return 0;
+}
+
+/* Keeps the bound, when this transaction put rows into the tail. */
+static int bound_tail(struct store_conn *c)
+{
+    struct sq_words *w = &c->words;
+    int rc = 0;
+    if (w->top <= w->totals.mark) return 0;
+    c->chores_due = true;
+    bool full = w->top - w->totals.mark >= SQ_TAIL_ROWS;
+    if (!full && !w->tail_bytes_known) rc = count_tail_bytes(c);
+    full = full || w->tail_bytes >= SQ_TAIL_BYTES;
+    return rc == 0 && full ? sq_words_index_tail(c) : rc;
+}
+
 int sq_words_finish(struct store_conn *c)
 {
-    int rc = sq_words_flush(c);
+    int rc = bound_tail(c);
+    if (rc == 0) rc = flush(c);
     if (rc != 0 || !c->words.changed) return rc;
     sqlite3_stmt *s = sq_stmt(c, SQ_STAT_PUT, &rc);
     if (s == NULL) return rc;
     sq_int(s, 1, c->words.totals.rows);
     sq_int(s, 2, c->words.totals.words);
+    sq_int(s, 3, c->words.totals.mark);
+    sq_int(s, 4, c->words.totals.edits);
     return sq_run(c, s);
+}
+
+void sq_words_undone(struct store_conn *c)
+{
+    if (!c->writer) return;
+    if (c->words.tail_read) sq_tail_drop(c->words.tail);
+    c->words.tail_bytes_known = false;
 }
 
 void sq_words_forget(struct store_conn *c)
 {
     c->words.applied = 0;
-    c->words.loaded = c->words.changed = false;
+    c->words.loaded = c->words.changed = c->words.tail_read = false;
+    c->words.top = 0;
     if (c->words.todo.cap > 1u << 20)
         buf_release(&c->words.todo);
     else
@@ -138,31 +225,26 @@ void sq_words_forget(struct store_conn *c)
 /* ---- maintenance */
 int sq_words_rebuild(struct store_conn *c)
 {
-    struct arena a;
-    struct rows page;
-    int64_t last = INT64_MIN;
+    char stat[400];
+    struct sq_words *w = &c->words;
+    sqlite3_snprintf(sizeof stat, stat,
+                     "INSERT INTO recall_stat (rows, words, format, mark, edits)"
+                     " SELECT 0, 0, %d, 0, coalesce(max(edits), 0) + 1 FROM recall_stat;"
+                     "DELETE FROM recall_stat WHERE rowid < (SELECT max(rowid) FROM recall_stat);",
+                     SQ_WORDS_FORMAT);
     int rc = sq_exec(c, "INSERT INTO recall_fts (recall_fts) VALUES ('delete-all');"
                         "INSERT INTO recall_fts (recall_fts, rank) VALUES ('automerge', 8);"
                         "INSERT INTO recall_fts (recall_fts, rank) VALUES ('usermerge', 2);"
-                        "INSERT INTO recall_fts (recall_fts, rank) VALUES ('pgsz', 4000);"
-                        "DELETE FROM recall_stat;");
-    char stat[128];
-    sqlite3_snprintf(sizeof stat, stat, "INSERT INTO recall_stat (rows, words, format) VALUES (0, 0, %d)",
-                     SQ_WORDS_FORMAT);
+                        "INSERT INTO recall_fts (recall_fts, rank) VALUES ('pgsz', 4000);");
     if (rc == 0) rc = sq_exec(c, stat);
-    sq_words_forget(c);
-    arena_init(&a, 64u << 20);
-    do {
-        sqlite3_stmt *s = sq_stmt(c, SQ_ALL_ROWS, &rc);
-        if (s == NULL) break;
-        sq_int(s, 1, last);
-        rc = sq_rows(c, s, 256, 0, &a, &page);
-        for (size_t i = 0; i < page.count && rc == 0; i++)
-            rc = sq_words_change(c, page.item[i].rowid, NULL, &page.item[i].m);
-        if (page.count > 0) last = page.item[page.count - 1].rowid;
-        arena_release(&a);
-    } while (rc == 0 && page.count > 0);
-    arena_release(&a);
+    w->applied = w->todo.len; /* what was kept back is among all rows */
+    w->loaded = false;
+    if (rc == 0) rc = load_totals(c);
+    if (rc != 0) return rc;
+    w->totals.mark = INT64_MIN;
+    w->changed = true;
+    rc = sq_words_index_tail(c);
+    if (w->totals.mark < 0) w->totals.mark = 0;
     return rc ? rc : sq_words_finish(c);
 }
 
@@ -179,13 +261,22 @@ int sq_words_merge(struct store_conn *c, bool *ret_more)
 }
 
 /* ---- verbs */
+/* The tail as the transaction sees it. */
+static int read_tail(struct store_conn *c)
+{
+    int rc = load_totals(c);
+    if (rc == 0 && c->writer) rc = bound_tail(c);
+    return rc ? rc : sq_tail_read(c);
+}
+
 int sq_words_stat(struct store_tx *tx, int64_t *ret_rows, int64_t *ret_words, int64_t *ret_max_rowid)
 {
     struct store_conn *c = sq_of(tx);
-    int rc = load_totals(c);
+    int rc = read_tail(c);
     if (rc != 0) return rc;
-    *ret_rows = c->words.totals.rows;
-    *ret_words = c->words.totals.words;
+    sq_tail_count(c->words.tail, ret_rows, ret_words);
+    *ret_rows += c->words.totals.rows;
+    *ret_words += c->words.totals.words;
     sqlite3_stmt *s = sq_stmt(c, SQ_MAX_ROWID, &rc);
     if (s == NULL) return rc;
     rc = sq_step(c, s);
@@ -237,8 +328,7 @@ static int scan(struct store_conn *c, sqlite3_stmt *s, int64_t limit, rowid_cb c
 
 static int scan_match(struct store_conn *c, struct buf *match, int64_t limit, rowid_cb cb, void *data)
 {
-    int rc = match->failed ? sq_too_large(c) : sq_words_flush(c);
-    if (rc != 0 || match->len == 0) return rc;
+    int rc;
     sqlite3_stmt *s = sq_stmt(c, SQ_WORDS_SCAN, &rc);
     if (s == NULL) return rc;
     sqlite3_bind_text(s, 1, match->data, (int)match->len, SQLITE_STATIC);
@@ -251,10 +341,14 @@ static int scan_match(struct store_conn *c, struct buf *match, int64_t limit, ro
 int sq_words_scan(struct store_tx *tx, const char *const *all_of, const char *const *any_of_ns, bool prefix_last,
                   int64_t limit, rowid_cb cb, void *data)
 {
+    struct store_conn *c = sq_of(tx);
     struct buf match;
     buf_init(&match, 1u << 20);
     put_match(&match, all_of, any_of_ns, prefix_last);
-    int rc = scan_match(sq_of(tx), &match, limit, cb, data);
+    int rc = match.failed ? sq_too_large(c) : read_tail(c);
+    if (rc == 0) rc = flush(c);
+    if (rc == 0 && match.len > 0 && !sq_tail_scan(c->words.tail, all_of, any_of_ns, prefix_last, &limit, cb, data))
+        rc = scan_match(c, &match, limit, cb, data);
     buf_release(&match);
     return rc;
 }
