@@ -23,6 +23,7 @@ void peer_error(struct peer *p, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    p->errors++;
     if (strcmp(text, p->last_error) == 0) return;
     memcpy(p->last_error, text, sizeof text);
     log_info("cluster", "peer %s: %s", p->url, text);

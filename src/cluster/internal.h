@@ -67,6 +67,7 @@ struct peer {
     int64_t last_ok_ms;
     uint64_t sent_ops;
     int64_t stalls;                  /* as last told in last_error */
+    uint64_t errors;
     char last_error[200];
 };
 

@@ -31,6 +31,7 @@ static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
     json_object_set_new(o, "last_success_ms_ago", p->last_ok_ms == 0 ? json_null() : json_integer(now - p->last_ok_ms));
     if (c->core != NULL && (v.original || p->original_state->remembered))
         json_object_set_new(o, "exchange", original_status(p));
+    json_object_set_new(o, "errors", json_integer((json_int_t)p->errors));
     json_object_set_new(o, "last_error", p->last_error[0] == 0 ? json_null() : json_string(p->last_error));
     return o;
 }

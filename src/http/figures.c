@@ -78,7 +78,9 @@ static const double cycle_buckets[] = { 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 
     X(PEER_LAG, "replication_peer_lag", "Ops of this node the peer has not acknowledged", METRIC_GAUGE, "peer", NULL)  \
     X(PEER_RTT, "replication_peer_rtt_seconds", "Smoothed round trip to the peer", METRIC_GAUGE, "peer", NULL)         \
     X(PEER_STALLS, "replication_peer_stalls_total", "Times the link to the peer made no progress", METRIC_COUNTER,     \
-      "peer", NULL)
+      "peer", NULL)                                                                                                    \
+    X(PEER_ERRORS, "replication_peer_errors_total",                                                                    \
+      "Times something went wrong with the peer; which is in sync/status", METRIC_COUNTER, "peer", NULL)
 
 enum figure {
 #define X(id, name, help, kind, labels, buckets) FIGURE_##id,
@@ -153,6 +155,7 @@ static void read_peer(struct metrics *m, const json_t *peer)
     metrics_set(m, FIGURE_PEER_LAG, label, fact(peer, "lag"));
     metrics_set(m, FIGURE_PEER_RTT, label, fact(peer, "rtt_us") / 1e6);
     metrics_set(m, FIGURE_PEER_STALLS, label, fact(peer, "stalls"));
+    metrics_set(m, FIGURE_PEER_ERRORS, label, fact(peer, "errors"));
     const json_t *exchange = json_object_get(peer, "exchange"), *age = json_object_get(peer, "last_success_ms_ago");
     if (json_is_integer(age)) metrics_set(m, FIGURE_PEER_AGE, label, json_number_value(age) / 1e3);
     if (exchange == NULL) {
