@@ -63,6 +63,9 @@ enum side_kind {                      /* on disk: never reused */
 };
 struct stream_pos { uint64_t stream, node, pos, chain, trimmed; bool ended, left; };   /* left: out of the vector */
 struct log_op { uint64_t seq, ver, chain; const void *body; size_t body_len; };   /* chain: after this op */
+/* An idempotency key: the request's fingerprint, then the answer in the operations' form; bound to the op `stamp`. */
+#define IDEM_PRINT 32
+struct idem_row { const void *body; size_t body_len; struct stamp stamp; int64_t expires_us; };
 struct local_value { const void *data; size_t len; };
 
 typedef int (*rowid_cb)(void *data, int64_t rowid);                /* non-zero stops the scan without error */
@@ -166,10 +169,8 @@ struct store_verbs {
     int (*streams)(struct store_tx *, struct arena *, struct stream_pos **ret, size_t *ret_count);
     int (*local_get)(struct store_tx *, const char *key, struct arena *, struct local_value *ret);
     int (*local_put)(struct store_tx *, const char *key, const void *data, size_t len);
-    int (*idem_get)(struct store_tx *, const char *key, uint8_t ret_fingerprint[32], struct stamp *ret,
-                    int64_t *ret_expires_us);
-    int (*idem_put)(struct store_tx *, const char *key, const uint8_t fingerprint[32], const struct stamp *,
-                    int64_t expires_us);
+    int (*idem_get)(struct store_tx *, const char *key, struct arena *, struct idem_row *ret);     /* E_NOT_FOUND */
+    int (*idem_put)(struct store_tx *, const char *key, const struct idem_row *);
     /* keys of whole tables, ascending, beyond `after` (NULL: from the beginning). ids: all visible, SIDE_SHADOW
      * or SIDE_TOMBSTONE, each once */
     int (*ids_after)(struct store_tx *, const char *after, size_t limit, struct arena *, const char ***ret,

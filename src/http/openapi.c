@@ -93,7 +93,7 @@ static const struct {
     unsigned effects; /* bits of op_effect */
 } ask_headers[] = {
     { "X-Write-Quorum", "integer", "Nodes that must have this write; default: the server's setting", 1u << OP_WRITE },
-    { "Idempotency-Key", "string", "Sent again with the same request, it has one effect", 1u << OP_WRITE },
+    { "Idempotency-Key", "string", "Sent again with the same request: one effect, the first answer", 1u << OP_WRITE },
     { "X-Wait-Pos", "string", "An answer's X-Pos: read when this node has it", 1u << OP_READ | 1u << OP_TOUCH },
     { "X-Wait-Ms", "integer", "Longest wait for X-Wait-Pos; then 504", 1u << OP_READ | 1u << OP_TOUCH },
 };

@@ -134,10 +134,9 @@ void outcome_json(struct ask *a, int status, json_t *doc)
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------ */
-/* A retry made no op: it answers with the position of the first attempt's. */
 static void position_header(const struct call *c, struct headers *h)
 {
-    const struct stamp *pos = c->pos.seq ? &c->pos : &c->reply.wait_for;
+    const struct stamp *pos = &c->pos;
     if (pos->seq == 0) return;
     snprintf(add_header(h, "x-pos"), HEADER_BYTES, "%llu:%llu", (unsigned long long)pos->stream,
              (unsigned long long)pos->seq);

@@ -146,13 +146,6 @@ int op_archive_restore(struct op_ctx *c, const void *args, struct reply *r)
     return reply_restored(r, kept.row.m.id);
 }
 
-int op_archive_restore_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct id_args *a = args;
-    (void)c;
-    return reply_restored(r, a->id.s);
-}
-
 /* ---- purge ------------------------------------------------------------------------------------------------------- */
 /* Where it would be easy to say it by mistake, emptying the archive wants to be said. */
 static int purge_before(struct op_ctx *c, const struct purge_args *a, int64_t *ret)
@@ -182,12 +175,5 @@ int op_archive_purge(struct op_ctx *c, const void *args, struct reply *r)
     ++*c->progress;
     if (count == PURGE_SLICE) return E_AGAIN;
     r->wait_all = true; /* an earlier attempt may have removed others */
-    return reply_set(r, "{s:I}", "purged", carry_number(c, "purged"));
-}
-
-/* What was archived since the first attempt stays. */
-int op_archive_purge_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    (void)args;
     return reply_set(r, "{s:I}", "purged", carry_number(c, "purged"));
 }

@@ -43,7 +43,6 @@ struct gc_args {
 };
 extern const struct arg forget_arg[], gc_arg[];
 int op_forget(struct op_ctx *c, const void *args, struct reply *r);
-int op_forget_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_gc(struct op_ctx *c, const void *args, struct reply *r);
 
 /* ---- consolidate (consolidate.c) --------------------------------------------------------------------------------- */
@@ -54,7 +53,6 @@ struct consolidate_args {
 };
 extern const struct arg consolidate_arg[];
 int op_consolidate(struct op_ctx *c, const void *args, struct reply *r);
-int op_consolidate_again(struct op_ctx *c, const void *args, struct reply *r);
 
 /* ---- export, import (exchange.c) --------------------------------------------------------------------------------- */
 struct export_args {
@@ -70,7 +68,6 @@ struct import_args {
 extern const struct arg export_arg[], import_arg[];
 int op_export(struct op_ctx *c, const void *args, struct reply *r);
 int op_import(struct op_ctx *c, const void *args, struct reply *r);
-int op_import_again(struct op_ctx *c, const void *args, struct reply *r);
 
 /* ---- the archive (archive.c) ------------------------------------------------------------------------------------- */
 struct archive_list_args {
@@ -86,9 +83,7 @@ struct purge_args {
 extern const struct arg archive_list_arg[], purge_arg[];
 int op_archive_list(struct op_ctx *c, const void *args, struct reply *r);
 int op_archive_restore(struct op_ctx *c, const void *args, struct reply *r);
-int op_archive_restore_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_archive_purge(struct op_ctx *c, const void *args, struct reply *r);
-int op_archive_purge_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_archive_stats(struct op_ctx *c, const void *args, struct reply *r);
 
 /* ---- agents (agents.c) ------------------------------------------------------------------------------------------- */
@@ -114,9 +109,7 @@ struct decide_args {
 extern const struct arg pending_list_arg[], decide_arg[];
 int op_pending_list(struct op_ctx *c, const void *args, struct reply *r);
 int op_approve(struct op_ctx *c, const void *args, struct reply *r);
-int op_approve_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_reject(struct op_ctx *c, const void *args, struct reply *r);
-int op_reject_again(struct op_ctx *c, const void *args, struct reply *r);
 /* Lane: carries out actions whose votes are enough, `limit` looked at beyond *after (owned, replaced as it goes on).
  * E_AGAIN: there are more. */
 int pending_settle(const struct op_env *env, struct change *change, size_t limit, char **after);

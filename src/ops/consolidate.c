@@ -222,9 +222,3 @@ int op_consolidate(struct op_ctx *c, const void *args, struct reply *r)
     if (rc || end) return rc ? rc : end;
     return reply_merged(r, g.m.id, g.count);
 }
-
-int op_consolidate_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct consolidate_args *a = args;
-    return reply_merged(r, ids_next(c->ids), a->ids.count);
-}

@@ -204,27 +204,6 @@ int op_create(struct op_ctx *c, const void *args, struct reply *r)
     return reply_made(c, &made.row, made.existed, r);
 }
 
-int op_create_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct create_args *a = args;
-    struct row row;
-    bool found;
-    int rc = find_title(c, a->title.s, namespace_of(c, a), &row, &found);
-    if (rc == 0 && !found) { /* renamed or moved since: the id the first attempt drew tells */
-        c->ids->used = 0;
-        rc = change_find(c->tx, id_of_title(c, a->title.s, namespace_of(c, a)), false, c->arena, &row, c->err);
-    }
-    if (rc == E_NOT_FOUND) {
-        c->ids->used = 1;
-        rc = guard_queued(c, ids_next(c->ids), r);
-        if (rc != E_NOT_FOUND) return rc;
-        /* deleted since: the answer is what was asked for */
-        return reply_set(r, "{s:s, s:s, s:s, s:s, s:s?}", "id", c->ids->id[0], "title", a->title.s, "namespace",
-                         namespace_of(c, a), "tier", a->tier.s, "agent_id", c->caller->agent_id);
-    }
-    return rc ? rc : reply_made(c, &row, false, r);
-}
-
 int op_create_aside(struct op_ctx *c, const void *args, struct reply *r)
 {
     const struct create_args *a = args;
@@ -303,26 +282,6 @@ int op_bulk(struct op_ctx *c, const void *args, struct reply *r)
     }
     if (*c->progress < list->count) return E_AGAIN;
     json_decref(r->doc);
-    r->doc = json_incref(doc);
-    return 0;
-}
-
-int op_bulk_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct items *list = &((const struct bulk_args *)args)->items;
-    json_t *doc = bulk_doc(c);
-    for (size_t i = 0; i < list->count; i++) {
-        const struct create_args *a = (const void *)((const char *)list->item + i * list->item_size);
-        struct made made = { 0 };
-        bool found = false;
-        if (list->error[i]) {
-            bulk_error(doc, a, list->error[i]);
-            continue;
-        }
-        int rc = find_title(c, a->title.s, namespace_of(c, a), &made.row, &found);
-        if (rc) return rc;
-        if (found) bulk_made(doc, &made, NULL);
-    }
     r->doc = json_incref(doc);
     return 0;
 }

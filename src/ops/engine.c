@@ -285,22 +285,6 @@ static void slice_begin(struct call_private *p, const struct change *ch)
     p->ids.used = 0;
 }
 
-/* 0: not known. 1: a retry, reply.wait_for says what it waits for. E_MISMATCH. */
-static int key_known(struct call *c, struct op_ctx *ctx)
-{
-    uint8_t fingerprint[32];
-    struct stamp stamp;
-    int64_t expires;
-    if (c->idempotency_key == NULL) return 0;
-    int rc = ctx->tx->v->idem_get(ctx->tx, c->idempotency_key, fingerprint, &stamp, &expires);
-    if (rc == E_NOT_FOUND || (rc == 0 && expires <= ctx->now_us)) return 0;
-    if (rc) return rc;
-    if (memcmp(fingerprint, c->fingerprint, sizeof(fingerprint)) != 0)
-        return err_set(ctx->err, E_MISMATCH, "the Idempotency-Key was used for another request");
-    c->reply.wait_for = stamp;
-    return 1;
-}
-
 static int write_run(struct lane_item *item, struct change *ch, struct err *err)
 {
     struct call_private *p = of_item(item);
@@ -313,15 +297,12 @@ static int write_run(struct lane_item *item, struct change *ch, struct err *err)
         return err_set(err, E_TIMEOUT, "deadline passed before the write began");
     }
     context(p, ch->tx, ch, ch->now_us, err, &ctx);
-    int known = p->committed_some ? 0 : key_known(c, &ctx);
-    if (known < 0) return said(known, &ctx);
-    struct stamp wait_for = c->reply.wait_for;
-    int rc = known && c->op->again ? c->op->again(&ctx, c->args, &c->reply) : c->op->run(&ctx, c->args, &c->reply);
-    if (known) c->reply.wait_for = wait_for;
-    if (rc == 0) rc = quorum_stand(p, &ctx, change_position(ch).seq != 0);
-    /* under a key even an attempt that changed nothing is remembered: what comes later is not undone by a retry */
-    if (rc == 0 && !known && c->idempotency_key && !c->reply.no_quorum && c->reply.afterwards == 0)
-        rc = change_idem(ch, c->idempotency_key, c->fingerprint);
+    int rc = p->committed_some ? 0 : keys_known(c, &ctx);
+    bool replay = rc > 0 && c->reply.doc != NULL;
+    if (rc >= 0) rc = replay ? 0 : c->op->run(&ctx, c->args, &c->reply);
+    bool did = change_position(ch).seq != 0;
+    if (rc == 0) rc = quorum_stand(p, &ctx, did);
+    if (rc == 0 && !replay) rc = keys_bind(p, &ctx, did);
     struct stamp made = change_position(ch);
     p->sliced = rc == E_AGAIN;
     p->run_ok = rc == 0 || rc == E_AGAIN;

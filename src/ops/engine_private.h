@@ -123,6 +123,9 @@ void engine_arm(struct engine *e);
 void engine_read(struct call_private *p); /* starts a read that waited */
 void engine_settled(struct engine *e);    /* tells drained when nothing is left */
 void engine_settle(struct call_private *p); /* SETTLING: answers once nothing is waited for */
+/* keys.c. In the lane */
+int keys_known(struct call *c, struct op_ctx *ctx); /* 1: a retry, the reply is the first attempt's; 0; E_MISMATCH */
+int keys_bind(struct call_private *p, struct op_ctx *ctx, bool made); /* after the run that ends the call's work */
 /* quorum.c */
 unsigned quorum_need(const struct call_private *p);
 /* In the lane, at the end of a run that succeeded: notes what it stands on; `made`: it made ops. */

@@ -244,24 +244,3 @@ int op_import(struct op_ctx *c, const void *args, struct reply *r)
     r->doc = json_incref(doc);
     return 0;
 }
-
-int op_import_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct import_args *a = args;
-    json_t *doc = import_doc(c, a);
-    for (size_t i = 0; i < a->memories.count; i++) {
-        const struct memory_args *one = (const void *)((const char *)a->memories.item + i * a->memories.item_size);
-        struct row row;
-        int rc =
-            a->memories.error[i] ? E_NOT_FOUND : c->tx->v->by_title(c->tx, one->title.s, one->ns.s, c->arena, &row);
-        if (rc && rc != E_NOT_FOUND) return rc;
-        if (a->memories.error[i])
-            json_array_append_new(json_object_get(doc, "errors"),
-                                  json_sprintf("%s: %s", one->id.s, a->memories.error[i]));
-        if (rc) continue;
-        count_up(doc, "imported");
-        json_array_append_new(json_object_get(doc, "ids"), json_string(row.m.id));
-    }
-    r->doc = json_incref(doc);
-    return 0;
-}

@@ -205,13 +205,6 @@ int op_forget(struct op_ctx *c, const void *args, struct reply *r)
     return more ? E_AGAIN : forget_reply(c, a->dry_run, r);
 }
 
-/* What was stored since the first attempt is not meant: nothing more is removed. */
-int op_forget_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    (void)args;
-    return forget_reply(c, false, r);
-}
-
 /* ---- the sweep --------------------------------------------------------------------------------------------------- */
 static int sweep_due(struct op_ctx *c, bool *ret)
 {

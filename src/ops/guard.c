@@ -217,20 +217,6 @@ static int queue(struct op_ctx *c, const struct guard *g, struct reply *r)
     return rc ? rc : E_PENDING;
 }
 
-int guard_queued(struct op_ctx *c, const char *id, struct reply *r)
-{
-    struct side_row side;
-    int rc = c->tx->v->side_get(c->tx, SIDE_PENDING, id, c->arena, &side);
-    if (rc) return rc;
-    json_t *body = json_parse(side.body, side.body_len, NULL, 0, NULL);
-    const char *action = json_string_value(json_object_get(body, "action_type"));
-    const char *ns = json_string_value(json_object_get(body, "namespace"));
-    rc = action && ns ? reply_queued(id, action, ns, json_string_value(json_object_get(body, "memory_id")), r)
-                      : E_NOT_FOUND;
-    json_decref(body);
-    return rc;
-}
-
 /* ---- the check --------------------------------------------------------------------------------------------------- */
 static int ask_approval(struct op_ctx *c, const struct guard *g, struct reply *r)
 {

@@ -20,8 +20,6 @@ struct guard {
  * caller returns 0 without a change of its own. A policy that cannot be read denies; an update cannot be queued, so
  * `approve` denies it. */
 int guard_check(struct op_ctx *c, const struct guard *g, struct reply *r);
-/* The answer to a retry of what was queued under `id`. E_NOT_FOUND: nothing was. */
-int guard_queued(struct op_ctx *c, const char *id, struct reply *r);
 /* Who decides over what waits in a namespace: anybody with a name (agent NULL, votes 0), one agent, or so many. */
 struct approver {
     const char *agent;

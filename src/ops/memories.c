@@ -126,14 +126,6 @@ int op_update(struct op_ctx *c, const void *args, struct reply *r)
     return rc ? rc : reply_updated(r, &after);
 }
 
-int op_update_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct update_args *a = args;
-    struct row row;
-    int rc = memory_find(c, &a->id, true, &row);
-    return rc ? rc : reply_updated(r, &row);
-}
-
 bool keeps_copies(const struct op_ctx *c)
 {
     return c->env->limits.archive_on_gc || c->caller->door == DOOR_CLI;
@@ -186,13 +178,6 @@ int op_delete(struct op_ctx *c, const void *args, struct reply *r)
     if (rc) return rc == E_PENDING ? 0 : rc;
     rc = change_delete(c->change, &row);
     return rc ? rc : reply_deleted(r, row.m.id);
-}
-
-int op_delete_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct delete_args *a = args;
-    (void)c;
-    return reply_deleted(r, a->id.s);
 }
 
 /* ---- promote ----------------------------------------------------------------------------------------------------- */
@@ -282,14 +267,4 @@ int op_promote(struct op_ctx *c, const void *args, struct reply *r)
     int end = change_group_end(c->change);
     if (rc || end) return rc ? rc : end;
     return a->to_ns.s ? reply_raised(r, after.m.id, row.m.id, a->to_ns.s) : reply_promoted(r, row.m.id);
-}
-
-int op_promote_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct promote_args *a = args;
-    struct row row, clone;
-    int rc = memory_find(c, &a->id, true, &row);
-    if (rc == 0 && a->to_ns.s) rc = c->tx->v->by_title(c->tx, row.m.title, a->to_ns.s, c->arena, &clone);
-    if (rc) return rc;
-    return a->to_ns.s ? reply_raised(r, clone.m.id, row.m.id, a->to_ns.s) : reply_promoted(r, row.m.id);
 }

@@ -205,8 +205,6 @@ struct op {
     int (*run)(struct op_ctx *, const void *args, struct reply *);
     /* WRITE: hints on a reader, beside the quorum, adds to reply.doc; capped; may be NULL */
     int (*aside)(struct op_ctx *, const void *args, struct reply *);
-    /* WRITE: answers a retry whose first attempt is here (Idempotency-Key): only reads; NULL: run */
-    int (*again)(struct op_ctx *, const void *args, struct reply *);
     struct http_route http[2];
     struct mcp_tool mcp;
     struct cli_verb cli;

@@ -293,16 +293,6 @@ int op_approve(struct op_ctx *c, const void *args, struct reply *r)
     return rc ? rc : reply_approved(r, p.id, agent, memory_id);
 }
 
-int op_approve_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct decide_args *a = args;
-    struct pending p;
-    int rc = c->tx->v->pending_get(c->tx, a->id.s, c->arena, &p);
-    if (rc) return rc;
-    if (waits(&p)) return reply_votes(r, p.id, 0, 0);
-    return reply_decided(&p, r);
-}
-
 static int reply_rejected(struct reply *r, const char *id, const char *agent)
 {
     return reply_set(r, "{s:b, s:s, s:s}", "rejected", 1, "id", id, "decided_by", agent);
@@ -326,14 +316,6 @@ int op_reject(struct op_ctx *c, const void *args, struct reply *r)
     }
     if (rc == 0) rc = write_decision(c, &p, "rejected", agent, now_text(c));
     return rc ? rc : reply_rejected(r, p.id, agent);
-}
-
-int op_reject_again(struct op_ctx *c, const void *args, struct reply *r)
-{
-    const struct decide_args *a = args;
-    struct pending p;
-    int rc = c->tx->v->pending_get(c->tx, a->id.s, c->arena, &p);
-    return rc ? rc : reply_rejected(r, p.id, p.decided_by ? p.decided_by : "");
 }
 
 /* ---- votes that joined ------------------------------------------------------------------------------------------- */

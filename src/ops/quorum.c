@@ -59,8 +59,9 @@ int quorum_stand(struct call_private *p, struct op_ctx *ctx, bool made)
     p->stands = p->stands_met = 0;
     p->everywhere = p->own_waited = false;
     if (!waits(p)) return 0;
+    if (r->wait_all) return stand_on_all(p, ctx, &ctx->change->origin);
     if (r->wait_for.stream != 0) return stand_on_one(p, ctx);
-    return made && !r->wait_all ? 0 : stand_on_all(p, ctx, &ctx->change->origin);
+    return made ? 0 : stand_on_all(p, ctx, &ctx->change->origin);
 }
 
 /* ---- on the loop ------------------------------------------------------------------------------------------------- */
@@ -136,8 +137,9 @@ void quorum_start(struct call_private *p)
 {
     struct call *c = p->call;
     /* A retry stands where the first attempt stands; one that finds all done, where this life does. */
-    bool writes = c->op->effect == OP_WRITE && !c->reply.no_quorum;
-    if (c->pos.seq == 0 && writes) c->pos = c->reply.wait_for.stream ? c->reply.wait_for : p->saw;
+    bool saw = c->op->effect == OP_WRITE && !c->reply.no_quorum;
+    if (c->pos.seq == 0 && (c->reply.wait_for.stream || saw))
+        c->pos = c->reply.wait_for.stream ? c->reply.wait_for : p->saw;
     if (c->pos.seq == 0) c->pos = (struct stamp){ 0 };
     c->got = 1;
     c->needed = quorum_need(p);

@@ -58,9 +58,7 @@ extern const struct arg create_arg[], bulk_arg[];
 void memory_over(struct memory *m, const struct memory *old);
 int op_create(struct op_ctx *c, const void *args, struct reply *r);
 int op_create_aside(struct op_ctx *c, const void *args, struct reply *r);
-int op_create_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_bulk(struct op_ctx *c, const void *args, struct reply *r);
-int op_bulk_again(struct op_ctx *c, const void *args, struct reply *r);
 
 /* ---- reading one memory (get.c) ---------------------------------------------------------------------------------- */
 struct get_args {
@@ -102,7 +100,6 @@ struct update_args {
 };
 extern const struct arg id_arg[], delete_arg[], promote_arg[], update_arg[];
 int op_update(struct op_ctx *c, const void *args, struct reply *r);
-int op_update_again(struct op_ctx *c, const void *args, struct reply *r);
 /* Does what somebody deletes, forgets or merges go into the archive? On the command line always; elsewhere the setting
  * archive_on_gc says. */
 bool keeps_copies(const struct op_ctx *c);
@@ -111,9 +108,7 @@ int delete_kept(struct op_ctx *c, const struct row *row, const char *reason);
 /* To the long tier, or (to_ns) a copy linked to it in that namespace. Inside a group of the caller's. */
 int promote_row(struct op_ctx *c, const struct row *row, const char *to_ns, struct row *ret);
 int op_delete(struct op_ctx *c, const void *args, struct reply *r);
-int op_delete_again(struct op_ctx *c, const void *args, struct reply *r);
 int op_promote(struct op_ctx *c, const void *args, struct reply *r);
-int op_promote_again(struct op_ctx *c, const void *args, struct reply *r);
 
 /* ---- many memories (lists.c) ------------------------------------------------------------------------------------- */
 enum { LIST_MIN_PRIORITY = 4, SEARCH_MIN_PRIORITY = 4, RECALL_BUDGET = 7 }; /* indices in their descriptors */

@@ -111,8 +111,9 @@ int change_unlink(struct change *c, const struct link *l);                    /*
 int change_touch(struct change *c, const char *id, int64_t now_us, int64_t times);
 /* One op with what was counted since the last flush (4096 rows at most; call again while *ret_more). 0 rows: no op. */
 int change_touch_flush(struct change *c, bool *ret_more);
-/* Binds the key to the op made last in this item: the pair travels in that op. 24 hours. */
-int change_idem(struct change *c, const char *key, const uint8_t fingerprint[32]);
+/* Binds the key, with the request's fingerprint (IDEM_PRINT bytes) and what follows it, to the op made last in this
+ * item, or to one of its own: it travels in that op. 24 hours. */
+int change_idem(struct change *c, const char *key, const void *body, size_t body_len);
 /* The namespace's standard (memory_id NULL: cleared). Shown while the memory is. */
 int change_standard(struct change *c, const char *ns, const char *memory_id, const char *parent);
 /* A copy into the archive, here and at the replicas; and an id taken out of it everywhere. */

@@ -386,16 +386,15 @@ int known_forget(struct change *c, struct known *k, struct arena *a)
 
 /* ---- the rest -------------------------------------------------------------------------------------------------- */
 
-static int idem_apply(struct change *c, const struct version *v, const struct stamp *s)
+static int idem_apply(struct change *c, const struct version *v, const struct stamp *s, struct arena *a)
 {
-    uint8_t fingerprint[32];
-    struct stamp there;
-    int64_t expires;
-    if (v->body_len != 32) return E_INVALID;
-    int rc = c->tx->v->idem_get(c->tx, v->key, fingerprint, &there, &expires);
-    if (rc == 0 && stamp_cmp(&there, s) >= 0) return 0;
+    struct idem_row there;
+    if (v->body_len < IDEM_PRINT) return E_INVALID;
+    int rc = c->tx->v->idem_get(c->tx, v->key, a, &there);
+    if (rc == 0 && stamp_cmp(&there.stamp, s) >= 0) return 0;
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
-    return c->tx->v->idem_put(c->tx, v->key, v->body, s, stamp_us(s->ver) + CHANGE_IDEM_US);
+    struct idem_row row = { v->body, v->body_len, *s, stamp_us(s->ver) + CHANGE_IDEM_US };
+    return c->tx->v->idem_put(c->tx, v->key, &row);
 }
 
 int change_apply(struct change *c, const struct version *v, const struct stamp *s)
@@ -414,7 +413,7 @@ int change_apply(struct change *c, const struct version *v, const struct stamp *
     case KIND_ARCHIVE: rc = side_apply(c, v, s, SIDE_ARCHIVE, a); break;
     case KIND_MEMBER: rc = side_apply(c, v, s, SIDE_MEMBER, a); break;
     case KIND_STREAM: rc = stream_apply(c, v, s, a); break;
-    case KIND_IDEM: rc = idem_apply(c, v, s); break;
+    case KIND_IDEM: rc = idem_apply(c, v, s, a); break;
     }
     return rc;
 }

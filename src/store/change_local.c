@@ -288,9 +288,10 @@ int change_unlink(struct change *c, const struct link *l)
 
 /* ---- keyed rows ------------------------------------------------------------------------------------------------ */
 
-int change_idem(struct change *c, const char *key, const uint8_t fingerprint[32])
+int change_idem(struct change *c, const char *key, const void *body, size_t body_len)
 {
-    struct version v = { .kind = KIND_IDEM, .ver = next_ver(c, 0), .key = key, .body = fingerprint, .body_len = 32 };
+    struct version v = { .kind = KIND_IDEM, .ver = next_ver(c, 0), .key = key, .body = body, .body_len = body_len };
+    CHECK(body_len >= IDEM_PRINT);
     int rc = c->priv->now.open ? 0 : change_op_begin(c);
     return rc == 0 ? change_record(c, &v) : rc;
 }

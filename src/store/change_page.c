@@ -189,13 +189,13 @@ static int put_held(struct page *p, const struct side_row *side)
 
 static int put_key(struct page *p, const char *key)
 {
-    struct stamp s;
-    uint8_t print[32];
-    int64_t expires;
-    int rc = p->tx->v->idem_get(p->tx, key, print, &s, &expires);
+    struct idem_row row;
+    int rc = p->tx->v->idem_get(p->tx, key, p->a, &row);
     if (rc != 0) return rc == E_NOT_FOUND ? 0 : rc;
-    struct version v = { .kind = KIND_IDEM, .ver = s.ver, .key = key, .body = print, .body_len = sizeof(print) };
-    return put_version(p, &v, &s, NULL, KEYS, key);
+    struct version v = {
+        .kind = KIND_IDEM, .ver = row.stamp.ver, .key = key, .body = row.body, .body_len = row.body_len
+    };
+    return put_version(p, &v, &row.stamp, NULL, KEYS, key);
 }
 
 /* Texts that lost to an edit which had not seen them; this node's own sweeps stay its own. */

@@ -58,8 +58,9 @@ class Walk:
         self.turn += 1
         return self.nodes[self.turn % 3]
 
-    def request(self, verb, path, body=None, agent='alice', node=None):
-        return (node or self.node()).request(verb, path, body, {'X-Agent-Id': agent})
+    def request(self, verb, path, body=None, agent='alice', node=None, key=None):
+        headers = {'X-Agent-Id': agent, **({'Idempotency-Key': key} if key else {})}
+        return (node or self.node()).request(verb, path, body, headers)
 
     def need(self, verb, path, body=None, agent='alice'):
         """One request of the arrangement: done, and known to all nodes."""
@@ -190,12 +191,13 @@ class Generated(unittest.TestCase):
 
         return until('after %s all three show the same, and it is new' % what, same, 10)[0]
 
-    def call(self, verb, path, arguments):
+    def call(self, verb, path, arguments, node=None, key=None):
         values, query, body = arguments
-        for key, value in values.items():
-            path = path.replace('{%s}' % key, quote(value, ''))
+        for name, value in values.items():
+            path = path.replace('{%s}' % name, quote(value, ''))
         self.assertNotIn('{', path)
-        return self.walk.request(verb, path + ('?' + urlencode(query) if query else ''), body)
+        path += '?' + urlencode(query) if query else ''
+        return self.walk.request(verb, path, body, node=node, key=key)
 
     def test_every_write_changes_three_nodes_alike(self):
         walked = set()
@@ -213,6 +215,26 @@ class Generated(unittest.TestCase):
                 self.walk.known(a)
                 self.alike(name, but=before)
         self.assertEqual(walked, set(WRITES), 'arguments for an operation that is not there')
+
+    def test_every_write_is_answered_once_under_a_key(self):
+        """The same request under one Idempotency-Key, here and at another node: the first answer, and no other op."""
+        for verb, path, operation in self.walk.operations('write'):
+            name = name_of(operation)
+            with self.subTest(operation=name):
+                arguments = self.make(WRITES, operation)
+                self.alike('what %s needs' % name)
+                here, there = self.walk.nodes[0], self.walk.nodes[1]
+                first = self.call(verb, path, arguments, here, 'key of ' + name)
+                self.assertIn(first.status, (200, 201), '%s: %s' % (name, first))
+                self.walk.known(first)
+                after = self.alike(name)
+                for node in (here, there):
+                    again = self.call(verb, path, arguments, node, 'key of ' + name)
+                    hints = ('potential_contradictions', 'quorum_acks')  # of the moment
+                    bodies = [{k: v for k, v in a.json.items() if k not in hints} for a in (first, again)]
+                    self.assertEqual(bodies[1], bodies[0], name)
+                    self.assertEqual((again.status, again.headers['x-pos']), (first.status, first.headers['x-pos']))
+                self.assertEqual(self.alike(name), after)
 
     def test_every_read_changes_nothing(self):
         w = self.walk

@@ -421,8 +421,7 @@ static int ms_local_put(struct store_tx *tx, const char *key, const void *data, 
     return 0;
 }
 
-static int ms_idem_get(struct store_tx *tx, const char *key, uint8_t ret_fingerprint[32], struct stamp *ret,
-                       int64_t *ret_expires_us)
+static int ms_idem_get(struct store_tx *tx, const char *key, struct arena *a, struct idem_row *ret)
 {
     CALL(tx);
     struct buf k;
@@ -430,25 +429,27 @@ static int ms_idem_get(struct store_tx *tx, const char *key, uint8_t ret_fingerp
     const struct blob *b = ms_lookup(tx, T_IDEM, (ms_key_str(&k, key), &k));
     if (b == NULL) return E_NOT_FOUND;
     reader_init(&r, b->data, b->len);
-    memcpy(ret_fingerprint, read_bytes(&r, 32), 32);
-    ret->ver = read_u64(&r);
-    ret->stream = read_u64(&r);
-    ret->seq = read_u64(&r);
-    *ret_expires_us = (int64_t)read_u64(&r);
+    ret->stamp.ver = read_u64(&r);
+    ret->stamp.stream = read_u64(&r);
+    ret->stamp.seq = read_u64(&r);
+    ret->expires_us = (int64_t)read_u64(&r);
+    ret->body_len = b->len - 32;
+    void *copy = arena_alloc(a, ret->body_len);
+    if (copy == NULL) return E_TOO_LARGE;
+    ret->body = memcpy(copy, read_bytes(&r, ret->body_len), ret->body_len);
     return 0;
 }
 
-static int ms_idem_put(struct store_tx *tx, const char *key, const uint8_t fingerprint[32], const struct stamp *stamp,
-                       int64_t expires_us)
+static int ms_idem_put(struct store_tx *tx, const char *key, const struct idem_row *row)
 {
     CALL(tx);
     struct buf k, v;
-    buf_init(&v, 128);
-    buf_put(&v, fingerprint, 32);
-    buf_u64(&v, stamp->ver);
-    buf_u64(&v, stamp->stream);
-    buf_u64(&v, stamp->seq);
-    buf_u64(&v, (uint64_t)expires_us);
+    buf_init(&v, BYTES_MAX);
+    buf_u64(&v, row->stamp.ver);
+    buf_u64(&v, row->stamp.stream);
+    buf_u64(&v, row->stamp.seq);
+    buf_u64(&v, (uint64_t)row->expires_us);
+    buf_put(&v, row->body, row->body_len);
     ms_set(tx, T_IDEM, (ms_key_str(&k, key), &k), &v);
     return 0;
 }

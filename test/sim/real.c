@@ -206,7 +206,7 @@ static int write_item(struct real *r, struct change *c, uint64_t key, const stru
     char text[32];
     key_text(text, key);
     int rc = edit(c, &r->arena, key, e);
-    if (rc == 0 && change_position(c).seq != 0) rc = change_idem(c, text, print);
+    if (rc == 0 && change_position(c).seq != 0) rc = change_idem(c, text, print, sizeof(print));
     *ret_seq = change_position(c).seq;
     return rc;
 }
@@ -397,15 +397,16 @@ static bool real_key(struct disk *d, uint64_t key, uint64_t *ret_stream, uint64_
 {
     struct real *r = real_of(d);
     struct store_tx *tx = read_begin(r);
-    uint8_t print[32];
-    struct stamp s = { 0 };
-    int64_t expires;
+    struct idem_row row;
+    struct arena a;
     char text[32];
     key_text(text, key);
-    int rc = tx->v->idem_get(tx, text, print, &s, &expires);
+    arena_init(&a, 1u << 20);
+    int rc = tx->v->idem_get(tx, text, &a, &row);
+    arena_release(&a);
     read_end(r);
-    *ret_stream = rc == 0 ? s.stream : 0;
-    *ret_seq = rc == 0 ? s.seq : 0;
+    *ret_stream = rc == 0 ? row.stamp.stream : 0;
+    *ret_seq = rc == 0 ? row.stamp.seq : 0;
     return rc == 0;
 }
 

@@ -230,8 +230,9 @@ static void keys_of_whole_tables(void **state)
         kit_ok(tx->v->side_put(tx, &(struct side_row){ .kind = kind, .id = expected[i], .body = "" }), tx->err);
         kit_ok(tx->v->side_put(tx, &(struct side_row){ .kind = SIDE_OWN + 1, .id = "other", .body = "" }), tx->err);
     }
-    kit_ok(tx->v->idem_put(tx, "k1", print, &(struct stamp){ 1, 1, 1 }, KIT_T0), tx->err);
-    kit_ok(tx->v->idem_put(tx, "k2", print, &(struct stamp){ 1, 1, 1 }, KIT_T0), tx->err);
+    struct idem_row idem = { print, sizeof(print), { 1, 1, 1 }, KIT_T0 };
+    kit_ok(tx->v->idem_put(tx, "k1", &idem), tx->err);
+    kit_ok(tx->v->idem_put(tx, "k2", &idem), tx->err);
     kit_ok(tx->v->archive_put(tx, &a, "2026-01-01T00:00:00Z", "test"), tx->err);
     kit_commit(k);
     tx = kit_read(k);
@@ -260,17 +261,18 @@ static void local_values_and_keys(void **state)
 {
     struct kit *k = *state;
     struct local_value v;
-    uint8_t print[32], back[32];
-    struct stamp at = { 5, (1ull << 62) + 9, 7 }, got;
-    int64_t expires;
+    uint8_t print[50];
+    struct idem_row put = { print, IDEM_PRINT, { 5, (1ull << 62) + 9, 7 }, KIT_T0 }, got;
     memset(print, 0xab, sizeof print);
     struct store_tx *tx = kit_begin(k);
     assert_int_equal(tx->v->local_get(tx, "k", &k->arena, &v), E_NOT_FOUND);
     kit_ok(tx->v->local_put(tx, "k", "one", 3), tx->err);
     kit_ok(tx->v->local_put(tx, "k", "\0two", 4), tx->err);
     kit_ok(tx->v->local_put(tx, "empty", NULL, 0), tx->err);
-    assert_int_equal(tx->v->idem_get(tx, "key", back, &got, &expires), E_NOT_FOUND);
-    kit_ok(tx->v->idem_put(tx, "key", print, &at, KIT_T0), tx->err);
+    assert_int_equal(tx->v->idem_get(tx, "key", &k->arena, &got), E_NOT_FOUND);
+    kit_ok(tx->v->idem_put(tx, "key", &put), tx->err);
+    put.body_len = sizeof(print); /* the key again, with an answer */
+    kit_ok(tx->v->idem_put(tx, "key", &put), tx->err);
     kit_commit(k);
     if (kit_backend->lasts) kit_reopen(k);
     tx = kit_read(k);
@@ -279,11 +281,10 @@ static void local_values_and_keys(void **state)
     assert_memory_equal(v.data, "\0two", 4);
     kit_ok(tx->v->local_get(tx, "empty", &k->arena, &v), tx->err);
     assert_int_equal(v.len, 0);
-    kit_ok(tx->v->idem_get(tx, "key", back, &got, &expires), tx->err);
-    assert_memory_equal(back, print, 32);
-    assert_int_equal(got.stream, at.stream);
-    assert_int_equal(got.seq, 7);
-    assert_true(expires == KIT_T0);
+    kit_ok(tx->v->idem_get(tx, "key", &k->arena, &got), tx->err);
+    assert_int_equal(got.body_len, sizeof(print));
+    assert_memory_equal(got.body, print, sizeof(print));
+    assert_true(got.stamp.stream == put.stamp.stream && got.stamp.seq == 7 && got.expires_us == KIT_T0);
     kit_read_end(k);
 }
 

@@ -137,9 +137,9 @@ static void a_group_is_one_op_and_the_key_is_in_it(void **state)
 {
     (void)state;
     struct node n, other;
-    uint8_t print[32] = { 7 }, got[32];
-    struct stamp pos, bound;
-    int64_t expires;
+    uint8_t print[40] = { 7, [39] = 9 }; /* a fingerprint, and an answer */
+    struct stamp pos;
+    struct idem_row got;
     struct memory a = kit_memory("a", "t", "x"), b = kit_memory("b", "u", "y");
     node_open(&n, 1);
     node_open(&other, 2);
@@ -148,7 +148,7 @@ static void a_group_is_one_op_and_the_key_is_in_it(void **state)
     assert_int_equal(change_memory(&n.c, &a, NULL, NULL), 0);
     assert_int_equal(change_memory(&n.c, &b, NULL, NULL), 0);
     assert_int_equal(change_group_end(&n.c), 0);
-    assert_int_equal(change_idem(&n.c, "key", print), 0);
+    assert_int_equal(change_idem(&n.c, "key", print, sizeof(print)), 0);
     pos = change_position(&n.c);
     assert_int_equal(change_side(&n.c, KIND_MEMBER, "p", "body", 4), 0);
     node_commit(&n);
@@ -156,12 +156,13 @@ static void a_group_is_one_op_and_the_key_is_in_it(void **state)
     assert_int_equal(pos.seq, 1);
     node_sync(&other, &n);
     node_begin(&other);
-    assert_int_equal(other.tx->v->idem_get(other.tx, "key", got, &bound, &expires), 0);
+    assert_int_equal(other.tx->v->idem_get(other.tx, "key", &other.arena, &got), 0);
     node_abort(&other);
-    assert_memory_equal(got, print, 32);
-    assert_int_equal(bound.stream, pos.stream);
-    assert_int_equal(bound.seq, 1);
-    assert_true(expires >= KIT_START + INT64_C(86400000000));
+    assert_int_equal(got.body_len, sizeof(print));
+    assert_memory_equal(got.body, print, sizeof(print));
+    assert_int_equal(got.stamp.stream, pos.stream);
+    assert_int_equal(got.stamp.seq, 1);
+    assert_true(got.expires_us >= KIT_START + INT64_C(86400000000));
     node_close(&other);
     node_close(&n);
 }

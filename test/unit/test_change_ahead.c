@@ -90,7 +90,7 @@ static void work(struct node *n)
     assert_int_equal(change_member(&n->c, &m), 0);
     assert_int_equal(n->tx->v->get(n->tx, "new", &n->arena, &before), 0);
     assert_int_equal(change_memory(&n->c, &before.m, &before, NULL), 0);
-    assert_int_equal(change_idem(&n->c, "key", print), 0);
+    assert_int_equal(change_idem(&n->c, "key", print, sizeof(print)), 0);
     node_commit(n);
 }
 
@@ -99,9 +99,7 @@ static void a_lost_donors_rows_reach_everybody(void **state)
     (void)state;
     struct node lost, one, two;
     struct row row;
-    struct stamp key;
-    uint8_t print[32];
-    int64_t expires;
+    struct idem_row key;
     node_open(&lost, 1);
     node_open(&one, 2);
     node_open(&two, 3);
@@ -129,8 +127,8 @@ static void a_lost_donors_rows_reach_everybody(void **state)
     assert_true(node_get(&two, "new", &row));
     assert_true(row.stamp.stream == one.c.origin.stream);
     node_begin(&two);
-    assert_int_equal(two.tx->v->idem_get(two.tx, "key", print, &key, &expires), 0);
-    assert_true(key.stream == one.c.origin.stream && key.seq > 0);
+    assert_int_equal(two.tx->v->idem_get(two.tx, "key", &two.arena, &key), 0);
+    assert_true(key.stamp.stream == one.c.origin.stream && key.stamp.seq > 0);
     node_abort(&two);
     /* found again, it has nothing to add but its stamps */
     node_sync(&one, &lost);

@@ -152,7 +152,7 @@ static void keyed_one(struct history *h, struct node *n)
     case 0: rc = change_standard(&n->c, pick(h, 2) ? "n" : "m", pick(h, 4) ? pick_id(h) : NULL, NULL); break;
     case 1: rc = decide_one(h, n); break;
     case 3: rc = archive_one(h, n); break;
-    case 2: rc = change_idem(&n->c, pick_id(h), print); break;
+    case 2: rc = change_idem(&n->c, pick_id(h), print, sizeof(print)); break;
     default: rc = change_side(&n->c, KIND_MEMBER, pick_id(h), "member", pick(h, 7)); break;
     }
     end(n, rc);

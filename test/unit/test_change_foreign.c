@@ -533,7 +533,7 @@ static int story(struct node *n)
         ma.title = "renamed";
         rc = change_memory(c, &ma, &a, NULL);
     }
-    if (rc == 0) rc = change_idem(c, "key", print);
+    if (rc == 0) rc = change_idem(c, "key", print, sizeof(print));
     return rc;
 }
 

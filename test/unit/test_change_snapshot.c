@@ -305,18 +305,16 @@ static void the_log_begins_behind_a_snapshot(void **state)
 static void keys_held_ops_and_replaced_texts_travel(void **state)
 {
     (void)state;
-    static const uint8_t print[32] = { 7 };
+    static const uint8_t print[40] = { 7, [39] = 9 };
     struct node a, b, c;
-    uint8_t got[32];
-    struct stamp at;
-    int64_t expires;
+    struct idem_row got;
     node_open(&a, 1);
     node_open(&b, 2);
     node_open(&c, 3);
     struct row row = node_store(&a, "k", "kept", "x");
     node_begin(&a);
     assert_int_equal(change_memory(&a.c, &row.m, &row, NULL), 0);
-    assert_int_equal(change_idem(&a.c, "key 1", print), 0);
+    assert_int_equal(change_idem(&a.c, "key 1", print, sizeof(print)), 0);
     node_commit(&a);
     node_sync(&b, &a);
     node_store(&a, "k", "kept", "edited here");
@@ -337,8 +335,9 @@ static void keys_held_ops_and_replaced_texts_travel(void **state)
     node_commit(&a);
     snapshot(&c, &a, 2);
     node_begin(&c);
-    assert_int_equal(c.tx->v->idem_get(c.tx, "key 1", got, &at, &expires), 0);
-    assert_memory_equal(got, print, 32);
+    assert_int_equal(c.tx->v->idem_get(c.tx, "key 1", &c.arena, &got), 0);
+    assert_int_equal(got.body_len, sizeof(print));
+    assert_memory_equal(got.body, print, sizeof(print));
     struct side_row *side;
     size_t count;
     assert_int_equal(c.tx->v->side_scan(c.tx, SIDE_HELD, NULL, NULL, 9, &c.arena, &side, &count), 0);

@@ -16,14 +16,21 @@ static void next_life(void)
     rig.engine = new_engine(true, NULL);
 }
 
-static struct call *ask(const char *name, const char *args)
+/* key NULL: none. */
+static struct call *ask_keyed(const char *name, const char *args, const char *key)
 {
     int rc;
     enum door door = op_by_name(name)->http[0].verb == HTTP_NONE ? DOOR_CLI : DOOR_HTTP;
     struct call *c = rig_call(name, door, "alice", args, &rc);
     assert_int_equal(rc, 0);
+    c->idempotency_key = key ? arena_strdup(&c->arena, key) : NULL;
     fake.asked = 0;
     return run(c);
+}
+
+static struct call *ask(const char *name, const char *args)
+{
+    return ask_keyed(name, args, NULL);
 }
 
 static void nobody_answers(void)
@@ -110,11 +117,12 @@ static const struct walk {
     { { { "import", ROWS }, { "standard_set", GATE }, { "create", WANTED } },
       { "reject", "{\"id\":\"$P\"}" },
       E_NOT_FOUND },
+    { { { 0 } }, { "sync_push", "{\"sender_agent_id\":\"b\",\"memories\":[" ROW("aaaa-1", "plover") "]}" }, 0 },
     { { { 0 } }, { "agent_register", "{\"agent_id\":\"ann\",\"agent_type\":\"human\"}" }, 0 },
 };
 
-/* One walk: the first attempt gets no quorum; the second, of this life or the next, waits for the first one's op. */
-static void retry(const struct walk *w, bool restart)
+/* What it needs; the arguments, to be freed. */
+static char *arrange(const struct walk *w)
 {
     two_answer();
     for (const struct step *s = w->before; s < w->before + 3 && s->op; s++) {
@@ -122,7 +130,13 @@ static void retry(const struct walk *w, bool restart)
         assert_int_equal(c->status, 0);
         call_free(c);
     }
-    char *args = with_pending(w->it.args);
+    return with_pending(w->it.args);
+}
+
+/* One walk: the first attempt gets no quorum; the second, of this life or the next, waits for the first one's op. */
+static void retry(const struct walk *w, bool restart)
+{
+    char *args = arrange(w);
     nobody_answers();
     struct call *first = ask(w->it.op, args);
     assert_int_equal(first->status, E_QUORUM);
@@ -152,34 +166,94 @@ static void retry(const struct walk *w, bool restart)
     free(args);
 }
 
-static void walk_all(void **state, bool restart)
+/* Under a key: the first answer again, of the first op, and nothing is made; whatever came between. */
+static void replay(const struct walk *w, bool restart)
+{
+    char *args = arrange(w);
+    struct call *first = ask_keyed(w->it.op, args, "key");
+    assert_int_equal(first->status, 0);
+    assert_true(first->pos.seq > 0);
+    call_free(ask(w->it.op, args)); /* whatever it comes to */
+    if (restart) next_life();
+    uint64_t seq = rig.change.origin.seq;
+    nobody_answers();
+    struct call *early = ask_keyed(w->it.op, args, "key");
+    bool waits = strcmp(w->it.op, "sync_push") != 0;
+    assert_int_equal(early->status, waits ? E_QUORUM : 0);
+    two_answer();
+    struct call *again = ask_keyed(w->it.op, args, "key");
+    json_object_del(first->reply.doc, "potential_contradictions"); /* hints are of the moment */
+    json_object_del(again->reply.doc, "potential_contradictions");
+    if (!json_equal(again->reply.doc, first->reply.doc)) fprintf(stderr, "%s: another answer\n", w->it.op);
+    assert_int_equal(again->status, 0);
+    assert_true(json_equal(again->reply.doc, first->reply.doc));
+    assert_int_equal(again->reply.status, first->reply.status);
+    assert_true(again->pos.stream == first->pos.stream && again->pos.seq == first->pos.seq);
+    assert_true(!waits || waited_for(&first->pos));
+    assert_int_equal(rig.change.origin.seq, seq);
+    call_free(first);
+    call_free(early);
+    call_free(again);
+    free(args);
+}
+
+static void walk_all(void **state, void (*one)(const struct walk *w, bool restart), bool restart)
 {
     for (size_t i = 0; i < ARRAY_LEN(walks); i++) {
         close_rig(state);
         open_rig(state);
         rig.env.limits.archive_on_gc = true;
         cluster_of(2, 3);
-        retry(&walks[i], restart);
+        if (one == replay || strcmp(walks[i].it.op, "sync_push") != 0) one(&walks[i], restart);
     }
 }
 
 static void a_retry_waits_for_the_first_attempt(void **state)
 {
-    walk_all(state, false);
+    walk_all(state, retry, false);
 }
 
 static void a_retry_in_the_next_life_waits_for_it_too(void **state)
 {
-    walk_all(state, true);
+    walk_all(state, retry, true);
 }
 
-/* sync_push waits for nobody; member_remove and its member are test_generated.py's. */
+static void a_key_gets_the_first_answer(void **state)
+{
+    walk_all(state, replay, false);
+}
+
+static void a_key_gets_it_in_the_next_life_too(void **state)
+{
+    walk_all(state, replay, true);
+}
+
+/* A key whose request found nothing to do does not do it later. */
+static void what_a_key_did_not_do_it_does_not_do_later(void **state)
+{
+    (void)state;
+    cluster_of(2, 3);
+    two_answer();
+    call_free(ask("import", ROWS));
+    struct call *none = ask_keyed("unlink", LINK, "key");
+    call_free(ask("link", LINK));
+    struct call *again = ask_keyed("unlink", LINK, "key"), *links = ask("links", "{\"id\":\"aaaa-1\"}");
+    assert_int_equal(json_integer_value(json_object_get(again->reply.doc, "removed")), 0);
+    assert_int_equal(json_integer_value(json_object_get(links->reply.doc, "count")), 1);
+    call_free(none);
+    call_free(again);
+    call_free(links);
+    uint64_t seq = rig.change.origin.seq;
+    call_free(ask_keyed("forget", "{\"namespace\":\"n\",\"dry_run\":true}", "dry"));
+    assert_int_equal(rig.change.origin.seq, seq); /* a dry run makes no op, for its key neither */
+}
+
+/* member_remove and its member are test_generated.py's. */
 static void every_write_is_walked(void **state)
 {
     (void)state;
     for (const struct op *op = op_table; op->name; op++) {
-        bool found =
-            op->effect != OP_WRITE || strcmp(op->name, "sync_push") == 0 || strcmp(op->name, "member_remove") == 0;
+        bool found = op->effect != OP_WRITE || strcmp(op->name, "member_remove") == 0;
         for (size_t i = 0; i < ARRAY_LEN(walks); i++) found = found || strcmp(walks[i].it.op, op->name) == 0;
         if (!found) fprintf(stderr, "%s is not walked\n", op->name);
         assert_true(found);
@@ -296,6 +370,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_retry_waits_for_the_first_attempt),
         TEST(a_retry_in_the_next_life_waits_for_it_too),
+        TEST(a_key_gets_the_first_answer),
+        TEST(a_key_gets_it_in_the_next_life_too),
+        TEST(what_a_key_did_not_do_it_does_not_do_later),
         TEST(every_write_is_walked),
         TEST(half_done_by_an_earlier_life),
         TEST(what_is_deleted_by_a_prefix),

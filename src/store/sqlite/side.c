@@ -149,8 +149,7 @@ int sq_local_put(struct store_tx *tx, const char *key, const void *data, size_t 
 }
 
 /* ---- idempotency keys */
-int sq_idem_get(struct store_tx *tx, const char *key, uint8_t ret_fingerprint[32], struct stamp *ret,
-                int64_t *ret_expires_us)
+int sq_idem_get(struct store_tx *tx, const char *key, struct arena *a, struct idem_row *ret)
 {
     struct store_conn *c = sq_of(tx);
     int rc;
@@ -158,32 +157,30 @@ int sq_idem_get(struct store_tx *tx, const char *key, uint8_t ret_fingerprint[32
     if (s == NULL) return rc;
     sq_text(s, 1, key);
     rc = sq_step(c, s);
-    if (rc == 0) return E_NOT_FOUND;
     if (rc == 1) {
-        const void *print = sqlite3_column_blob(s, 0);
-        memset(ret_fingerprint, 0, 32);
-        if (print && sqlite3_column_bytes(s, 0) == 32) memcpy(ret_fingerprint, print, 32);
-        *ret = (struct stamp){ (uint64_t)sqlite3_column_int64(s, 1), (uint64_t)sqlite3_column_int64(s, 2),
-                               (uint64_t)sqlite3_column_int64(s, 3) };
-        *ret_expires_us = sqlite3_column_int64(s, 4);
-        rc = 0;
+        ret->stamp = (struct stamp){ (uint64_t)sqlite3_column_int64(s, 1), (uint64_t)sqlite3_column_int64(s, 2),
+                                     (uint64_t)sqlite3_column_int64(s, 3) };
+        ret->expires_us = sqlite3_column_int64(s, 4);
+        rc = sq_copy_blob(c, s, 0, a, &ret->body, &ret->body_len);
+        if (rc == 0 && ret->body_len < IDEM_PRINT) rc = E_CORRUPT;
+    } else if (rc == 0) {
+        rc = E_NOT_FOUND;
     }
     sq_done(s);
     return rc;
 }
 
-int sq_idem_put(struct store_tx *tx, const char *key, const uint8_t fingerprint[32], const struct stamp *at,
-                int64_t expires_us)
+int sq_idem_put(struct store_tx *tx, const char *key, const struct idem_row *row)
 {
     struct store_conn *c = sq_of(tx);
     int rc;
     sqlite3_stmt *s = sq_stmt(c, SQ_IDEM_PUT, &rc);
     if (s == NULL) return rc;
     sq_text(s, 1, key);
-    sq_blob(s, 2, fingerprint, 32);
-    sq_int(s, 3, (int64_t)at->ver);
-    sq_int(s, 4, (int64_t)at->stream);
-    sq_int(s, 5, (int64_t)at->seq);
-    sq_int(s, 6, expires_us);
+    sq_blob(s, 2, row->body, row->body_len);
+    sq_int(s, 3, (int64_t)row->stamp.ver);
+    sq_int(s, 4, (int64_t)row->stamp.stream);
+    sq_int(s, 5, (int64_t)row->stamp.seq);
+    sq_int(s, 6, row->expires_us);
     return sq_run(c, s);
 }
