@@ -156,6 +156,16 @@ static void fn_titled(sqlite3_context *x, int argc, sqlite3_value **argv)
     sqlite3_result_int(x, id && title && ns && sq_titled(id, title, ns));
 }
 
+/* aim_give(to, rowid): whether it was the last one that is wanted. */
+static void fn_give(sqlite3_context *x, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    struct sq_give *g = sqlite3_value_pointer(argv[0], "aim_give");
+    bool last = g == NULL || g->left-- <= 1;
+    if (g != NULL && g->cb(g->data, sqlite3_value_int64(argv[1])) != 0) last = true;
+    sqlite3_result_int(x, last);
+}
+
 int sq_functions(sqlite3 *db)
 {
     static const struct {
@@ -165,6 +175,7 @@ int sq_functions(sqlite3 *db)
     } list[] = {
         { "aim_keep", 8, fn_keep },     { "aim_us", 1, fn_us },           { "aim_live", 2, fn_live },
         { "aim_row_us", 2, fn_row_us }, { "aim_stamped", 2, fn_stamped }, { "aim_titled", 3, fn_titled },
+        { "aim_give", 2, fn_give },
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         int rc = sqlite3_create_function_v2(db, list[i].name, list[i].args,

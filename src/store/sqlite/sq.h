@@ -106,12 +106,11 @@ void sq_done(sqlite3_stmt *s);                           /* ends a query before 
 void sq_text(sqlite3_stmt *s, int at, const char *text); /* borrowed until the statement is reset; NULL binds NULL */
 void sq_int(sqlite3_stmt *s, int at, int64_t n);
 void sq_blob(sqlite3_stmt *s, int at, const void *data, size_t len);
-int sq_copy(struct store_conn *c, sqlite3_stmt *s, int col, struct arena *a,
-            const char **ret); /* NULL stays NULL; E_TOO_LARGE */
+/* NULL stays NULL; E_TOO_LARGE */
+int sq_copy(struct store_conn *c, sqlite3_stmt *s, int col, struct arena *a, const char **ret);
 int sq_copy_blob(struct store_conn *c, sqlite3_stmt *s, int col, struct arena *a, const void **ret, size_t *ret_len);
 int sq_too_large(struct store_conn *c); /* E_TOO_LARGE: the arena's cap */
-void *sq_grow(struct arena *a, void *old, size_t count, size_t *cap,
-              size_t size); /* array in an arena; NULL: cap reached */
+void *sq_grow(struct arena *a, void *old, size_t count, size_t *cap, size_t size); /* in an arena; NULL: cap reached */
 int sq_savepoint(struct store_tx *tx, struct err *err);
 int sq_savepoint_end(struct store_tx *tx, bool keep, struct err *err);
 
@@ -155,6 +154,7 @@ int sq_checkpoint(struct store_conn *c, int mode, struct err *err); /* inside th
 
 /* ---- SQL functions (functions.c) */
 int sq_functions(sqlite3 *db);
+struct sq_give { rowid_cb cb; void *data; int64_t left; }; /* whom aim_give hands rowids to, all in one step */
 bool sq_titled(const char *id, const char *title, const char *ns); /* the id begins as ids of this title do */
 bool sq_stamp_fits(uint64_t ver, const char *updated_at);
 bool sq_keep(const struct filter *f, const struct memory *m); /* all of the filter */

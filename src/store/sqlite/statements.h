@@ -95,7 +95,7 @@
     X(UPDATE_TOUCH, "UPDATE memories SET tier = ?2, access_count = ?10, last_accessed_at = ?13, expires_at = ?14" \
                     " WHERE id = ?1") \
     X(REMOVE, "DELETE FROM memories WHERE id = ?1") \
-    X(TOP, "SELECT rowid FROM memories ORDER BY priority DESC, ver DESC LIMIT ?1") \
+    X(TOP, "SELECT 1 FROM memories WHERE aim_give(?2, rowid) ORDER BY priority DESC, ver DESC") \
     X(MAX_ROWID, "SELECT max(rowid) FROM memories") \
     /* words */ \
     X(STAT_GET, "SELECT rows, words, mark, edits FROM recall_stat") \
@@ -107,7 +107,7 @@
     X(WORDS_DROP, \
       "INSERT INTO recall_fts (recall_fts, rowid, title, content, tags) VALUES ('delete', ?1, ?2, ?3, ?4)") \
     X(WORDS_MERGE, "INSERT INTO recall_fts (recall_fts, rank) VALUES ('merge', ?1)") \
-    X(WORDS_SCAN, "SELECT rowid FROM recall_fts WHERE recall_fts MATCH ?1 ORDER BY rowid DESC") \
+    X(WORDS_SCAN, "SELECT 1 FROM recall_fts WHERE recall_fts MATCH ?1 AND aim_give(?2, rowid) ORDER BY rowid DESC") \
     /* links as shown */ \
     X(LINKS_OF, \
       "SELECT source_id, target_id, relation, created_at FROM memory_links WHERE source_id = ?1 OR target_id = ?1" \

@@ -313,16 +313,15 @@ static void put_match(struct buf *b, const char *const *all_of, const char *cons
     }
 }
 
-/* Steps through the rowids of a statement; limit 0: all. */
+/* Runs a statement that gives its rowids to aim_give (?2): a row comes out of it when that has enough. limit 0: all. */
 static int scan(struct store_conn *c, sqlite3_stmt *s, int64_t limit, rowid_cb cb, void *data)
 {
-    int rc;
-    int64_t seen = 0;
-    while ((rc = sq_step(c, s)) == 1) {
-        if (cb(data, sqlite3_column_int64(s, 0)) != 0) break;
-        if (limit > 0 && ++seen >= limit) break;
-    }
+    struct sq_give give = { .cb = cb, .data = data, .left = limit > 0 ? limit : INT64_MAX };
+    sqlite3_bind_pointer(s, 2, &give, "aim_give", NULL);
+    int rc = sq_step(c, s);
+    if (rc == E_INTERNAL && sqlite3_errcode(c->db) == SQLITE_ERROR) rc = 0; /* no word, but a phrase: in no row */
     sq_done(s);
+    sqlite3_bind_null(s, 2);
     return rc < 0 ? rc : 0;
 }
 
@@ -333,7 +332,6 @@ static int scan_match(struct store_conn *c, struct buf *match, int64_t limit, ro
     if (s == NULL) return rc;
     sqlite3_bind_text(s, 1, match->data, (int)match->len, SQLITE_STATIC);
     rc = scan(c, s, limit, cb, data);
-    if (rc == E_INTERNAL && sqlite3_errcode(c->db) == SQLITE_ERROR) rc = 0; /* no word, but a phrase: in no row */
     sqlite3_bind_null(s, 1);
     return rc;
 }
@@ -382,6 +380,5 @@ int sq_top_rowids(struct store_tx *tx, int64_t limit, rowid_cb cb, void *data)
     int rc;
     sqlite3_stmt *s = sq_stmt(c, SQ_TOP, &rc);
     if (s == NULL) return rc;
-    sq_int(s, 1, limit);
-    return scan(c, s, 0, cb, data);
+    return scan(c, s, limit, cb, data);
 }
