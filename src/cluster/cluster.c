@@ -447,11 +447,14 @@ static int start_run(struct read_item *item, struct store_tx *tx, struct err *er
     return rc == 0 ? 0 : err_set(err, rc, "reading the replication state: %s", tx->err == NULL ? "" : tx->err->msg);
 }
 
-static void start_done(struct read_item *item, int status)
+/* What was read is durable. */
+static void start_synced(void *data, int status)
 {
-    struct start_job *j = container_of(item, struct start_job, item);
+    struct start_job *j = data;
     struct cluster *c = j->c;
-    if (status != 0) log_error("cluster", "%s", item->err.msg);
+    bool busy = status == E_BUSY || status == E_LOCKED; /* another process writes and writes */
+    if (busy && !c->closing && cluster_synced(c, start_synced, j) == 0) return;
+    if (status != 0) log_error("cluster", "reading the replication state: %s", err_text(status));
     if (!c->closing) {
         core_start(c);
         for (size_t i = 0; i < j->count; i++)
@@ -466,6 +469,15 @@ static void start_done(struct read_item *item, int status)
     }
     arena_release(&j->arena);
     mem_free(j);
+}
+
+static void start_done(struct read_item *item, int status)
+{
+    struct start_job *j = container_of(item, struct start_job, item);
+    struct cluster *c = j->c;
+    if (status != 0) log_error("cluster", "%s", item->err.msg);
+    int rc = c->closing ? E_STOPPING : cluster_synced(c, start_synced, j);
+    if (rc != 0) start_synced(j, rc);
     cluster_job_done(c);
 }
 

@@ -167,6 +167,9 @@ void cluster_feed(struct cluster *c, struct repl_event *e);     /* sets now_ms; 
 void cluster_feed_link(struct peer *p, enum repl_event_type type);
 void cluster_head(const struct cluster *c, struct wire_head *h);
 void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool foreign_process);
+/* Calls back, on the loop, when all that a reader saw up to now is durable (synced.c), and told to the core where the
+ * lane made it. status: the lane's; then it may not be. An error: no callback. */
+int cluster_synced(struct cluster *c, void (*cb)(void *data, int status), void *data);
 /* Our vector without the streams that left: a copy, to mem_free. */
 struct repl_entry *cluster_vector(const struct cluster *c, size_t *ret_count);
 void cluster_lacks(struct cluster *c, bool lacks);

@@ -451,8 +451,9 @@ static void look_done(struct read_item *item, int status)
         return;
     }
     take_members(c, j);
-    for (size_t i = 0; i < j->count; i++) /* ends come by ops: told on in the vector */
-        if (j->pos[i].ended && j->pos[i].stream != c->own.stream) cluster_applied(c, &j->pos[i], false);
+    for (size_t i = 0; i < j->count; i++) /* ends come by ops: told on in the vector, once what they end is durable */
+        if (j->pos[i].ended && j->pos[i].pos <= repl_position(c->core, j->pos[i].stream))
+            cluster_applied(c, &j->pos[i], false);
     plan_members(c, j);
     plan_streams(c, j);
     plan_gone(c, j);

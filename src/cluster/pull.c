@@ -171,28 +171,35 @@ static int look_run(struct read_item *item, struct store_tx *tx, struct err *err
     return tx->v->side_scan(tx, SIDE_HELD, NULL, NULL, HELD_MAX, &j->arena, &side, &j->held_count);
 }
 
-static uint64_t known_pos(const struct cluster *c, uint64_t stream)
+static bool is_news(const struct cluster *c, const struct stream_pos *s)
 {
-    size_t count;
-    const struct repl_entry *v = repl_vector(c->core, &count);
-    for (size_t i = 0; i < count; i++)
-        if (v[i].stream == stream) return v[i].pos;
-    return 0;
+    return s->node == c->own.node && s->stream != c->own.stream && s->pos > repl_position(c->core, s->stream);
+}
+
+static void look_end(struct look_job *j)
+{
+    j->c->polling = false;
+    arena_release(&j->arena);
+    mem_free(j);
+}
+
+/* Not before it is durable: its process may still wait for its fsync. */
+static void look_synced(void *data, int status)
+{
+    struct look_job *j = data;
+    for (size_t i = 0; status == 0 && !j->c->closing && i < j->count; i++)
+        if (is_news(j->c, &j->pos[i])) cluster_applied(j->c, &j->pos[i], true);
+    look_end(j);
 }
 
 static void look_done(struct read_item *item, int status)
 {
     struct look_job *j = container_of(item, struct look_job, item);
     struct cluster *c = j->c;
-    c->polling = false;
+    bool news = false;
     if (status == 0 && j->held) c->held_ops = j->held_count;
-    for (size_t i = 0; status == 0 && !c->closing && i < j->count; i++) {
-        const struct stream_pos *s = &j->pos[i];
-        if (s->node != c->own.node || s->stream == c->own.stream) continue;
-        if (s->pos > known_pos(c, s->stream)) cluster_applied(c, s, true);
-    }
-    arena_release(&j->arena);
-    mem_free(j);
+    for (size_t i = 0; status == 0 && !c->closing && i < j->count; i++) news = news || is_news(c, &j->pos[i]);
+    if (!news || cluster_synced(c, look_synced, j) != 0) look_end(j);
     cluster_job_done(c);
 }
 

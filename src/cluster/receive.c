@@ -312,6 +312,8 @@ static void page_done(struct read_item *item, int status)
     } else if (r != NULL) {
         struct wire_head head;
         struct buf b;
+        uint64_t told = repl_position(c->core, j->stream);
+        while (j->count > 0 && j->op[j->count - 1].seq > told) j->count--; /* not before their fsync */
         struct wire_ops o = { .stream = j->stream,
                               .node = j->pos.node,
                               .first_seq = j->from,
@@ -319,7 +321,7 @@ static void page_done(struct read_item *item, int status)
                               .op = j->op,
                               .count = j->count };
         o.chain_after = j->count == 0 ? j->chain : j->op[j->count - 1].chain;
-        o.more = j->from + j->count <= j->pos.pos;
+        o.more = j->from + j->count <= told;
         cluster_head(c, &head);
         buf_init(&b, WIRE_BODY_MAX);
         wire_put_ops(&b, &head, &o);

@@ -617,13 +617,12 @@ static int give_run(struct read_item *item, struct store_tx *tx, struct err *err
     return rc == 0 ? 0 : err_set(err, rc, "a page of the state cannot be read: %s", err_text(rc));
 }
 
-static void give_done(struct read_item *item, int status)
+static void give_end(struct give_job *j, int status)
 {
-    struct give_job *j = container_of(item, struct give_job, item);
     struct cluster *c = j->c;
     struct cluster_request *r = serve_end(j->serve);
     if (r != NULL && status != 0) {
-        reply_error(r, err_status(status), item->err.msg[0] ? item->err.msg : err_text(status));
+        reply_error(r, err_status(status), j->item.err.msg[0] ? j->item.err.msg : err_text(status));
     } else if (r != NULL) {
         struct wire_head head;
         struct buf b;
@@ -638,6 +637,21 @@ static void give_done(struct read_item *item, int status)
     buf_release(&j->records);
     arena_release(&j->arena);
     mem_free(j);
+}
+
+static void give_synced(void *data, int status)
+{
+    give_end(data, status);
+}
+
+/* A vector goes when it is durable: positions beyond ours would come back to us, and would be a fork if we lost them.
+ * Rows may go before; what the joiner then has beyond the vector of the end it says anew. */
+static void give_done(struct read_item *item, int status)
+{
+    struct give_job *j = container_of(item, struct give_job, item);
+    struct cluster *c = j->c;
+    int rc = status == 0 && j->head ? cluster_synced(c, give_synced, j) : E_AGAIN;
+    if (rc != 0) give_end(j, rc == E_AGAIN ? status : rc);
     cluster_job_done(c);
 }
 

@@ -340,14 +340,41 @@ int fsync(int fd) { return slowly("fsync", fd); }
 """
 
 
+def slow_disk(d):
+    with open(d + '/slow.c', 'w') as f:
+        f.write(SLOW)
+    subprocess.run(['cc', '-shared', '-fPIC', '-o', d + '/slow.so', d + '/slow.c', '-ldl'], check=True)
+    return d + '/slow.on', {'LD_PRELOAD': d + '/slow.so', 'SLOW_DISK': d + '/slow.on'}
+
+
 class SlowDisk(unittest.TestCase):
+    def test_peers_are_given_what_is_durable(self):
+        with tempfile.TemporaryDirectory() as d:
+            flag, env = slow_disk(d)
+            with Mesh(count=2, writes=1, timeout_ms=25000, env={0: env}) as m:
+                n = m.nodes[0]
+                self.assertEqual(n.create('synced').status, 201)
+                at = n.create('synced, too').headers['x-pos'].split(':')
+                path = '/api/v1/sync/ops?stream=%s&from=1&chain=0' % at[0]
+                self.assertIn(b'synced, too', n.get(path).raw)
+                open(flag, 'w').close()
+                answers = []
+                writer = threading.Thread(target=lambda: answers.append(n.create('seen early').status))
+                writer.start()
+                until('it is seen', lambda: 'seen early' in str(n.memories()))
+                early = n.get(path).raw
+                self.assertEqual(answers, [], 'its fsync lasts')
+                self.assertIn(b'synced, too', early)
+                self.assertNotIn(b'seen early', early)
+                os.unlink(flag)
+                writer.join()
+                self.assertEqual(answers, [201])
+                self.assertIn(b'seen early', n.get(path).raw)
+
     def test_a_peer_with_two_seconds_a_sync_is_not_redialled(self):
         with tempfile.TemporaryDirectory() as d:
-            with open(d + '/slow.c', 'w') as f:
-                f.write(SLOW)
-            subprocess.run(['cc', '-shared', '-fPIC', '-o', d + '/slow.so', d + '/slow.c', '-ldl'], check=True)
-            flag = d + '/slow.on'
-            with Mesh(writes=2, timeout_ms=25000, env={2: {'LD_PRELOAD': d + '/slow.so', 'SLOW_DISK': flag}}) as m:
+            flag, env = slow_disk(d)
+            with Mesh(writes=2, timeout_ms=25000, env={2: env}) as m:
                 before = [p for p in m.nodes[0].status()['peers'] if p['url'] == m.nodes[2].url][0]['dials']
                 open(flag, 'w').close()
                 m.nodes[1].kill()

@@ -700,11 +700,33 @@ static void titles_are_found_by_ids(void **state)
     expect_title(k, "Renamed", "other");
 }
 
+/* A process that committed may still wait for its own sync, or die before it: what we tell of it later is durable. */
+static void commits_of_others_are_synced_with_ours(void **state)
+{
+    struct kit *k = *state;
+    struct store_conn *other;
+    struct store_tx *tx;
+    (void)kit_begin(k);
+    kit_commit(k);
+    assert_false(k->writer->unsynced);
+    kit_ok(k->store->b->conn_open(k->store, true, &other, &k->err), &k->err);
+    kit_ok(k->store->b->begin(other, &tx, &k->err), &k->err);
+    kit_ok(tx->v->local_put(tx, "theirs", "x", 1), tx->err);
+    kit_ok(k->store->b->commit(other, false, &k->err), &k->err);
+    (void)kit_begin(k); /* and nothing of our own */
+    kit_ok(k->store->b->commit(k->writer, false, &k->err), &k->err);
+    assert_true(k->writer->unsynced);
+    kit_ok(k->store->b->sync(k->writer, &k->err), &k->err);
+    assert_false(k->writer->unsynced);
+    k->store->b->conn_close(other);
+}
+
 static const struct CMUnitTest tests[] = {
     KIT_TEST(a_full_disk_is_survived),
     KIT_TEST(titles_are_found_by_ids),
     KIT_TEST(a_commit_is_written_in_large_pieces),
     KIT_TEST(one_server_per_file),
+    KIT_TEST(commits_of_others_are_synced_with_ours),
     KIT_TEST(processes_write_in_turn),
     KIT_TEST(a_writer_that_dies_leaves_nothing_behind),
     KIT_TEST(statements_are_prepared_once),

@@ -150,6 +150,7 @@ static int after_foreign(struct store_conn *c)
     int rc = data_version(c, &now);
     if (rc != 0 || now == c->seen_begin) return rc;
     c->words.tail_bytes_known = false;
+    c->unsynced = true; /* theirs may wait for their own sync, and what we tell of them is to be durable, too */
     rc = strangers(c, &found);
     if (rc == 0 && found) {
         rc = sq_traces_clear(c);
