@@ -143,6 +143,7 @@ static void undo_forget(struct memstore *m)
         blob_drop(m->undo[i].key);
         blob_drop(m->undo[i].old);
     }
+    m->undone_before += m->undo_count;
     m->undo_count = m->synced = 0;
 }
 
@@ -487,6 +488,21 @@ void memstore_image_free(struct memstore_image *image)
     if (image == NULL) return;
     for (int t = 0; t < TABLES; t++) map_clear(&image->table[t]);
     mem_free(image);
+}
+
+uint64_t memstore_mark(const struct store *s, bool durable)
+{
+    const struct memstore *m = container_of(s, const struct memstore, base);
+    return m->undone_before + (durable ? 0 : m->undo_count);
+}
+
+void memstore_crash_to(struct store *s, uint64_t mark)
+{
+    struct memstore *m = of(s);
+    CHECK(!m->in_tx && mark >= m->undone_before && mark <= m->undone_before + m->undo_count);
+    undo_to(m, (size_t)(mark - m->undone_before));
+    undo_forget(m);
+    m->tx_start = 0;
 }
 
 void memstore_crash(struct store *s)

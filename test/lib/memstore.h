@@ -36,6 +36,10 @@ void memstore_restore(struct store *s, const struct memstore_image *image);   /*
 void memstore_image_free(struct memstore_image *image);
 /* Power fails: open transactions and commits without fsync are gone. Connections stay valid. */
 void memstore_crash(struct store *s);
+/* The same, but of the commits without fsync those survive that were there at `mark`, as memstore_mark told it after
+ * one of them. */
+uint64_t memstore_mark(const struct store *s, bool durable);   /* durable: of the last durable commit */
+void memstore_crash_to(struct store *s, uint64_t mark);
 uint64_t memstore_fsyncs(const struct store *s);     /* durable commits so far */
 
 /* The original's program writes a row into the file: no stamp on a new one, the old stamp on one that was there. */

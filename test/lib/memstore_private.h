@@ -49,6 +49,7 @@ struct memstore {
     struct undo *undo; size_t undo_count, undo_cap;
     size_t tx_start;               /* undo entries before are commits without fsync */
     size_t synced;                 /* undo entries before are durable all the same */
+    uint64_t undone_before;        /* undo entries that were forgotten since the beginning */
     bool in_tx, upkeep_due;
     size_t mark[16]; unsigned marks;
     uint64_t calls, fail_at, fsyncs;

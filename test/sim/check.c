@@ -23,6 +23,7 @@ void check_disk(struct disk *d)
         if (v[i].pos < from || (v[i].pos == from && v[i].chain != chain))
             sim_fail(s, "node %u: position in %llx went from %llu to %llu", d->index, (unsigned long long)v[i].stream,
                      (unsigned long long)from, (unsigned long long)v[i].pos);
+        if (v[i].pos != from) disk_grew(d, &v[i]);
         if (trimmed > from) from = trimmed;
         if (s->failed || v[i].pos == from) continue;
         size_t want = (size_t)(v[i].pos - from);
@@ -55,7 +56,7 @@ void check_met(struct sim *s, const struct op *op, unsigned disks)
     unsigned have = 0;
     for (unsigned i = 0; i < s->n; i++) {
         const struct node *n = &s->node[i];
-        bool now = disk_has(n->disk, op), once = ghost_has(n, op);
+        bool now = disk_keeps(n->disk, op), once = ghost_has(n, op);
         have += n->ghosts > 0 && n->disk->id != n->ghost_id ? now + once : now || once;
     }
     if (have < disks)
@@ -203,7 +204,7 @@ static void check_client(struct sim *s, const struct client_op *c)
         for (unsigned i = 0; i < s->n; i++) all = all && disk_has(s->node[i].disk, op);
         if (all) s->goal[GOAL_LATER_EVERYWHERE] = true;
     }
-    if (!c->not_applied) return;
+    if (!c->not_applied || c->command) return;
     for (size_t i = 0; i < s->clients; i++)
         if (s->client[i].key == c->key && !s->client[i].not_applied) return;
     uint64_t stream, seq;

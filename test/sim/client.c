@@ -188,9 +188,14 @@ static void issue(struct sim *s)
     if (what >= 75 && s->clients > 0) {
         struct client_op *old = &s->client[pick(s, s->clients)];
         if (old->state == CLIENT_ANSWERED || old->state == CLIENT_GONE) {
-            client_issue(s, node, old->key, &old->edit, need, old->attempt + 1);
+            uint64_t again = client_issue(s, node, old->key, &old->edit, need, old->attempt + 1);
+            s->client[again].command = old->command;
             return;
         }
+    }
+    if (s->stories && what >= 73 && s->command_key != 0) {
+        s->client[client_issue(s, node, s->command_key, &s->command_edit, need, 1)].command = true;
+        return;
     }
     if (what >= 70) {
         struct event e = { .kind = EV_COMMAND, .node = node, .life = n->life, .a = ++s->keys };
@@ -219,6 +224,13 @@ void client_event(struct sim *s, struct event *e)
     s->commands++;
     s->goal[GOAL_FOREIGN_PROCESS] = true;
     sim_log(s, "a command on node %u: stream %llx", n->i, (unsigned long long)stream);
+    if (s->lazy) {
+        int64_t us = n->slow ? 600000 : 40 + (int64_t)pick(s, 40) * 40;
+        uint64_t mark = n->disk->v->mark(n->disk, false);
+        s->command_key = e->a;
+        s->command_edit = edit;
+        sim_at(s, us, (struct event){ .kind = EV_COMMAND_SYNCED, .node = n->i, .life = n->life, .a = mark });
+    }
     sim_at(s, s->trims_tombs ? 0 : (int64_t)pick(s, 100000),
            (struct event){ .kind = EV_NOTICED, .node = n->i, .life = n->life, .a = stream });
 }

@@ -24,6 +24,9 @@ struct model {
     struct {
         uint64_t stream, seq;
     } key[KEYS_MAX + 1];
+    struct log **grown; /* owned; of a lazy disk: which log grew by one op, in order */
+    size_t grown_count, grown_cap;
+    uint64_t grown_before; /* how many were forgotten */
 };
 
 static struct model *model_of(struct disk *d)
@@ -60,6 +63,11 @@ static void append(struct model *m, struct log *l, struct op *op)
     l->op[op->seq - 1] = op;
     l->pos = op->seq;
     l->chain = op->chain;
+    if (m->d.lazy && m->grown_count == m->grown_cap) {
+        m->grown_cap = m->grown_cap == 0 ? 256 : m->grown_cap * 2;
+        m->grown = mem_realloc(m->grown, m->grown_cap * sizeof(struct log *));
+    }
+    if (m->d.lazy) m->grown[m->grown_count++] = l;
     CHECK(op->key <= KEYS_MAX);
     if (m->key[op->key].seq != 0) return;
     m->key[op->key].stream = op->stream;
@@ -197,26 +205,53 @@ static void model_copy(struct disk *d)
     m->copies = m->count;
 }
 
-/* Logs are only ever added and grown, so the older copy is the front part of each. */
-static void model_set_back(struct disk *d)
+static void forget_keys(struct model *m)
 {
-    struct model *m = model_of(d);
-    while (m->count > m->copies) mem_free(m->log[--m->count].op);
-    for (size_t i = 0; i < m->count; i++) {
-        m->log[i].pos = m->copy[i].pos;
-        m->log[i].chain = m->copy[i].chain;
-        m->log[i].ended = m->copy[i].ended;
-    }
     for (size_t k = 0; k <= KEYS_MAX; k++) {
         struct log *l = m->key[k].seq == 0 ? NULL : find(m, m->key[k].stream);
         if (l == NULL || m->key[k].seq > l->pos) m->key[k].seq = 0;
     }
 }
 
+static uint64_t model_mark(struct disk *d, bool durable)
+{
+    const struct model *m = model_of(d);
+    return m->grown_before + (durable ? 0 : m->grown_count);
+}
+
+static void model_power(struct disk *d, uint64_t mark)
+{
+    struct model *m = model_of(d);
+    CHECK(mark >= m->grown_before && mark <= m->grown_before + m->grown_count);
+    while (m->grown_before + m->grown_count > mark) {
+        struct log *l = m->grown[--m->grown_count];
+        l->pos--;
+        l->chain = l->pos == 0 ? 0 : l->op[l->pos - 1]->chain;
+    }
+    forget_keys(m);
+}
+
+/* Logs are only ever added and grown, so the older copy is the front part of each. */
+static void model_set_back(struct disk *d)
+{
+    struct model *m = model_of(d);
+    m->grown_before += m->grown_count;
+    m->grown_count = 0;
+    while (m->count > m->copies) mem_free(m->log[--m->count].op);
+    for (size_t i = 0; i < m->count; i++) {
+        m->log[i].pos = m->copy[i].pos;
+        m->log[i].chain = m->copy[i].chain;
+        m->log[i].ended = m->copy[i].ended;
+    }
+    forget_keys(m);
+}
+
 static void model_close(struct disk *d)
 {
     struct model *m = model_of(d);
     for (size_t i = 0; i < m->count; i++) mem_free(m->log[i].op);
+    mem_free(m->grown);
+    disk_free(d);
     mem_free(m);
 }
 
@@ -234,12 +269,21 @@ struct disk *disk_model(struct sim *s, unsigned index)
         .page = model_page,
         .chain = model_chain,
         .key = model_key,
+        .mark = model_mark,
+        .power = model_power,
     };
     struct model *m = mem_alloc(sizeof(*m));
     m->d.v = &verbs;
     m->d.s = s;
     m->d.index = index;
     return &m->d;
+}
+
+struct disk *disk_new(struct sim *s, unsigned index)
+{
+    struct disk *d = s->real ? disk_real(s, index) : disk_model(s, index);
+    d->lazy = s->lazy;
+    return d;
 }
 
 /* ---- any disk ------------------------------------------------------------------------------------------------ */
@@ -265,4 +309,58 @@ uint64_t disk_pos(struct disk *d, uint64_t stream, uint64_t *ret_chain)
         return v[i].pos;
     }
     return 0;
+}
+
+/* ---- what power cannot take ---------------------------------------------------------------------------------- */
+void disk_grew(struct disk *d, const struct repl_entry *at)
+{
+    if (!d->lazy) return;
+    if (at->stream == d->lost_stream && at->pos > d->lost_pos) d->s->goal[GOAL_LOST_AND_BACK] = true;
+    if (d->kept_count == d->kept_cap) {
+        d->kept_cap = d->kept_cap == 0 ? 256 : d->kept_cap * 2;
+        d->kept = mem_realloc(d->kept, d->kept_cap * sizeof(*d->kept));
+    }
+    d->kept[d->kept_count++] = (struct kept){ .stream = at->stream, .pos = at->pos, .mark = d->v->mark(d, false) };
+}
+
+static uint64_t safe_mark(struct disk *d)
+{
+    uint64_t durable = d->v->mark(d, true);
+    return durable > d->safe ? durable : d->safe;
+}
+
+uint64_t disk_safe_pos(struct disk *d, uint64_t stream)
+{
+    if (!d->lazy) return disk_pos(d, stream, NULL);
+    uint64_t safe = safe_mark(d);
+    for (size_t i = d->kept_count; i > 0; i--)
+        if (d->kept[i - 1].stream == stream && d->kept[i - 1].mark <= safe) return d->kept[i - 1].pos;
+    return 0;
+}
+
+bool disk_keeps(struct disk *d, const struct op *op)
+{
+    return disk_has(d, op) && (!d->lazy || disk_safe_pos(d, op->stream) >= op->seq);
+}
+
+void disk_synced(struct disk *d, uint64_t mark)
+{
+    if (mark > d->safe) d->safe = mark;
+}
+
+void disk_power(struct disk *d, uint64_t mark)
+{
+    uint64_t safe = safe_mark(d);
+    if (mark < safe) mark = safe;
+    d->v->power(d, mark);
+    while (d->kept_count > 0 && d->kept[d->kept_count - 1].mark > mark) d->kept_count--;
+    d->seen_count = d->v->vector(d, d->seen);
+    d->lost_stream = d->stream;
+    d->lost_pos = disk_pos(d, d->stream, NULL);
+    d->clock = 0;
+}
+
+void disk_free(struct disk *d)
+{
+    mem_free(d->kept);
 }

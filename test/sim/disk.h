@@ -58,6 +58,8 @@ struct state_page {
 enum work_result { WORK_DONE, WORK_REWIND, WORK_FORK, WORK_FAILED };
 struct work {                    /* one item of the lane */
     bool foreign;
+    bool look;                   /* what a command wrote into this stream is told after it, when it is durable */
+    struct state_page *head;     /* no transaction of its own: it goes with the vector, when that is durable; owned */
     uint64_t key;                /* a client's write */
     struct edit edit;
     uint64_t stream, node, first, before;   /* foreign: whose, first seq, chain before it */
@@ -93,7 +95,12 @@ struct disk_verbs {
     struct stream_pos *(*head)(struct disk *d, size_t *ret_count);     /* the vector, by stream; mem_free */
     void (*give)(struct disk *d, struct state_page *p, size_t rows);   /* fills in bytes, len, to */
     char *(*dump)(struct disk *d);                                     /* the rows as text, mem_free; NULL: has none */
+    /* of a lazy disk: the moment of the last transaction, or of the last durable one; power fails, and all since that
+     * moment is gone */
+    uint64_t (*mark)(struct disk *d, bool durable);
+    void (*power)(struct disk *d, uint64_t mark);
 };
+struct kept { uint64_t stream, pos, mark; };   /* a position, and the transaction it came with */
 struct disk {
     const struct disk_verbs *v;
     struct sim *s;
@@ -104,13 +111,26 @@ struct disk {
     size_t seen_count;
     bool full, copied;
     uint64_t clock;              /* highest version its clock gave */
+    bool lazy;                   /* transactions are seen before they are durable */
+    uint64_t safe;               /* those up to this moment were synced */
+    uint64_t lost_stream, lost_pos;   /* the last one that was set back with its power */
+    struct kept *kept;           /* owned; of a lazy disk: how its positions grew */
+    size_t kept_count, kept_cap;
 };
 struct disk *disk_model(struct sim *s, unsigned index);
 struct disk *disk_real(struct sim *s, unsigned index);
+struct disk *disk_new(struct sim *s, unsigned index);              /* as the run wants it */
 /* The rows that all ops of these streams come to, one stream after the other; mem_free. */
 char *disk_replay(struct sim *s, const struct repl_entry *v, size_t count);
 uint64_t disk_trimmed(struct disk *d, uint64_t stream);
 bool disk_has(struct disk *d, const struct op *op);
 uint64_t disk_pos(struct disk *d, uint64_t stream, uint64_t *ret_chain);
+/* ---- what power cannot take: all of a disk that is not lazy */
+uint64_t disk_safe_pos(struct disk *d, uint64_t stream);
+bool disk_keeps(struct disk *d, const struct op *op);
+void disk_grew(struct disk *d, const struct repl_entry *at);      /* a position that came with the last transaction */
+void disk_synced(struct disk *d, uint64_t mark);
+void disk_power(struct disk *d, uint64_t mark);                    /* all that came after that moment is gone */
+void disk_free(struct disk *d);
 
 #endif

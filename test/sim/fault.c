@@ -89,6 +89,28 @@ static void trim_log(struct sim *s, struct node *n)
     sim_log(s, "node %u trims its log", n->i);
 }
 
+/* Of one machine, or of all at once. */
+static void power(struct sim *s, struct node *only, bool all)
+{
+    s->goal[GOAL_POWER_LOST] = true;
+    for (unsigned i = 0; i < s->n; i++) {
+        struct node *n = &s->node[i];
+        if (!n->up || (!all && n != only)) continue;
+        n->power = true;
+        node_crash(n, chance(s, 80), LOSS_NONE);
+        later(s, i, BACK_START, span(s, 1500000));
+    }
+}
+
+void fault_sync(struct sim *s, struct node *n)
+{
+    s->goal[GOAL_SYNC_FAILED] = true;
+    sim_log(s, "node %u: a failed fsync", n->i);
+    n->power = true; /* what the system wrote of it, nobody knows */
+    node_crash(n, false, LOSS_NONE);
+    later(s, n->i, BACK_START, span(s, 1500000));
+}
+
 static void machine(struct sim *s, enum fault f)
 {
     unsigned i = (unsigned)pick(s, s->n);
@@ -118,6 +140,8 @@ static void machine(struct sim *s, enum fault f)
         return;
     case UPKEEP_LOG: trim_log(s, n); return;
     case UPKEEP_TOMBS: return;
+    case FAULT_POWER: power(s, n, chance(s, 30)); return;
+    case FAULT_SYNC: n->fails = true; return;
     case FAULT_PAUSE:
         if (n->paused_until > s->now_us) return;
         n->paused_until = s->now_us + span(s, 2500000);
@@ -195,8 +219,8 @@ void fault_event(struct sim *s, struct event *e)
         return;
     }
     if (s->quiet) return;
-    enum fault f = (enum fault)pick(s, FAULT_KINDS);
-    s->faults += s->fault_on[f] && f < UPKEEP_LOG;
+    enum fault f = (enum fault)pick(s, s->stories ? FAULT_KINDS : FAULTS_PLAIN);
+    s->faults += s->fault_on[f] && f != UPKEEP_LOG && f != UPKEEP_TOMBS;
     if (f == UPKEEP_LOG) check_pair(s);
     bool between = f >= FAULT_CUT && f <= FAULT_DISCARD;
     if (s->fault_on[f] && between)
@@ -211,7 +235,7 @@ void fault_heal(struct sim *s)
     sim_log(s, "no more faults");
     for (unsigned i = 0; i < s->n; i++) {
         struct node *n = &s->node[i];
-        n->slow = n->disk->full = n->gone = false;
+        n->slow = n->disk->full = n->gone = n->fails = false;
         for (unsigned j = 0; j < s->n; j++) s->cut[i][j] = 0;
     }
 }

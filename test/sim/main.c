@@ -1,6 +1,6 @@
 /* main.c - ai-memory-sim: seeds in bulk, each twice with equal traces; a failing one is shrunk and told.
  *
- *   ai-memory-sim --seeds N [--from S]      N seeds from S
+ *   ai-memory-sim --seeds N [--from S]      N seeds from S; from 1000001 on they may have stories, too
  *   ai-memory-sim --seed S                  one seed, with all that happens
  *   ai-memory-sim-mutants --mutant NAME|all   a planted bug must be caught within --seeds (3000) seeds
  *   --goals: fail unless every goal was reached; --all: go on behind a seed that failed */
@@ -20,6 +20,7 @@ enum mutant mutant = MUTANT_NONE;
 #endif
 
 static char present[80];
+static bool stories; /* the present seed may have them */
 
 /* A failed assertion ends the process: say with which seed. */
 static void on_abort(int sig)
@@ -68,7 +69,8 @@ static bool run_seed(uint64_t seed, uint32_t *choice, struct totals *t, bool twi
     snprintf(present, sizeof(present), "in seed %llu: ./dev sim --seed %llu\n", (unsigned long long)seed,
              (unsigned long long)seed);
     fill(choice, CHOICES_MAX, seed);
-    bool good = sim_run(&sim, choice, CHOICES_MAX, verbose);
+    stories = seed >= STORIES_FROM;
+    bool good = sim_run(&sim, choice, CHOICES_MAX, stories, verbose);
     t->events += sim.events;
     t->operations += sim.clients + sim.commands;
     t->faults += sim.faults;
@@ -78,7 +80,7 @@ static bool run_seed(uint64_t seed, uint32_t *choice, struct totals *t, bool twi
     for (size_t g = 0; g < GOAL_KINDS; g++) t->goal[g] = t->goal[g] || sim.goal[g];
     if (!good || !twice) return good;
     uint64_t trace = sim.trace;
-    if (!sim_run(&sim, choice, CHOICES_MAX, false) || sim.trace != trace) {
+    if (!sim_run(&sim, choice, CHOICES_MAX, stories, false) || sim.trace != trace) {
         sim_fail(&sim, "the same seed ran otherwise the second time");
         return false;
     }
@@ -88,7 +90,7 @@ static bool run_seed(uint64_t seed, uint32_t *choice, struct totals *t, bool twi
 static bool fails(const uint32_t *choice, size_t used, uint32_t *scratch)
 {
     memcpy(scratch, choice, used * sizeof(*choice));
-    return !sim_run(&sim, scratch, used, false);
+    return !sim_run(&sim, scratch, used, stories, false);
 }
 
 /* Zeroes blocks, large ones first, while it still fails. Returns how many numbers matter. */
@@ -125,7 +127,7 @@ static void report(uint64_t seed, uint32_t *choice, bool verbose)
     size_t used = sim.used;
     size_t left = shrink(choice, used);
     printf("  shrunk to %zu numbers of %zu%s\n", left, used, verbose ? ":" : "");
-    if (verbose) sim_run(&sim, choice, used, true);
+    if (verbose) sim_run(&sim, choice, used, stories, true);
     fflush(stdout);
 }
 
@@ -144,8 +146,8 @@ static int run_seeds(uint64_t from, uint64_t count, uint32_t *choice, bool goals
         report(from + i, choice, false);
         return 1;
     }
-    int reached = 0;
-    for (size_t g = 0; g < GOAL_KINDS; g++) {
+    int reached = 0, kinds = stories ? (int)GOAL_KINDS : (int)GOALS_PLAIN;
+    for (int g = 0; g < kinds; g++) {
         reached += t.goal[g];
         if (!t.goal[g]) printf("  never: %s\n", goal_name((enum goal)g));
     }
@@ -153,9 +155,9 @@ static int run_seeds(uint64_t from, uint64_t count, uint32_t *choice, bool goals
            "%lld virtual seconds, %d of %d goals reached, ",
            (unsigned long long)count, (unsigned long long)t.real, (unsigned long long)t.operations,
            (unsigned long long)t.faults, (unsigned long long)t.events, (long long)(t.virtual_us / 1000000), reached,
-           (int)GOAL_KINDS);
+           kinds);
     printf(failed == 0 ? "no violation\n" : "%llu seeds failed\n", (unsigned long long)failed);
-    return failed > 0 || (goals && reached < GOAL_KINDS);
+    return failed > 0 || (goals && reached < kinds);
 }
 
 static int run_mutant(enum mutant m, const char *name, uint64_t from, uint64_t count, uint32_t *choice)

@@ -3,6 +3,8 @@
 #ifndef AIM_SIM_MUTANT_H
 #define AIM_SIM_MUTANT_H
 
+#define STORIES_FROM 1000001     /* seeds from here on may have stories */
+
 #define MUTANTS(X) \
     X(NONE, 1, "none") \
     X(EARLY_ACK, 1, "a receiver answers before its disk has it") \
@@ -12,7 +14,7 @@
     X(CANCEL_AT_QUORUM, 1, "what W have is not sent to the others any more") \
     X(SEQ_REUSED, 1, "a new life goes on in the old stream from its start") \
     X(TIES_BY_ARRIVAL, 1, "of equal versions the one that came last wins") \
-    X(TIES_BY_NODE, 60001, "of equal versions of one node's streams neither is greater") \
+    X(TIES_BY_NODE, 65001, "of equal versions of one node's streams neither is greater") \
     X(SNAPSHOT_REPLACES, 1, "a snapshot takes the place of what a node has") \
     X(TOMB_BY_TIME, 1, "a tombstone goes when it is old enough") \
     X(TOMB_BY_VECTORS, 1, "a tombstone goes when all have it, whatever of theirs is still on its way") \
@@ -22,7 +24,13 @@
     X(SELF_COUNTS, 1, "our own URL counts") \
     X(NO_PULL, 1, "nobody asks for a dead writer's ops") \
     X(NEVER_CERTAIN, 1, "a dead peer is waited for until the deadline") \
-    X(FORGETFUL_DEADLINE, 1, "a write that waits for a silent peer waits for ever")
+    X(FORGETFUL_DEADLINE, 1, "a write that waits for a silent peer waits for ever") \
+    X(TOLD_EARLY, STORIES_FROM, "a position is told as soon as it is seen, before its fsync") \
+    X(OFFERED_COUNTS, STORIES_FROM, "what was offered to peers counts as on our disk") \
+    X(GIVEN_EARLY, STORIES_FROM, "ops are given before their fsync") \
+    X(NOTICED_EARLY, STORIES_FROM, "what a command wrote is told of before its fsync") \
+    X(START_UNSYNCED, STORIES_FROM, "a starting node believes in its log before it has written it out") \
+    X(SYNC_IGNORED, STORIES_FROM, "an fsync that failed is taken for done")
 enum mutant {
 #define X(name, from, text) MUTANT_##name,
     MUTANTS(X)

@@ -33,6 +33,7 @@ void node_start(struct node *n)
     memset(n->out, 0, sizeof(n->out));
     memset(n->pull, 0, sizeof(n->pull));
     n->disk->v->life(n->disk, node_wall(n));
+    if (!MUTANT(START_UNSYNCED)) disk_synced(n->disk, n->disk->v->mark(n->disk, false)); /* the log was written out */
     struct repl_config c;
     unsigned known = 0;
     while (known < s->members && s->member[known] != n->disk->id) known++;
@@ -63,12 +64,13 @@ static void lose(struct node *n, enum loss loss)
     struct sim *s = n->s;
     memcpy(n->ghost, n->disk->seen, n->disk->seen_count * sizeof(n->ghost[0]));
     n->ghosts = n->disk->seen_count;
+    for (size_t i = 0; i < n->ghosts; i++) n->ghost[i].pos = disk_safe_pos(n->disk, n->ghost[i].stream);
     n->ghost_id = n->disk->id;
     n->lost = true;
     s->goal[loss == LOSS_ALL ? GOAL_DISK_LOST : GOAL_DISK_SET_BACK] = true;
     if (loss == LOSS_ALL) {
         n->disk->v->close(n->disk);
-        n->disk = s->real ? disk_real(s, n->i) : disk_model(s, n->i);
+        n->disk = disk_new(s, n->i);
         return;
     }
     n->disk->v->set_back(n->disk);
@@ -84,7 +86,7 @@ void node_crash(struct node *n, bool silent, enum loss loss)
     lane_crash(n);
     n->up = false;
     n->silent = silent;
-    n->slow = false;
+    n->slow = n->fails = n->power = false;
     n->since_us = s->now_us;
     net_node_down(s, n);
     state_crash(n);
@@ -149,6 +151,7 @@ static void carry_out(struct node *n, const struct repl_effect *f)
     size_t count;
     const struct repl_entry *v = repl_vector(n->core, &count);
     struct event later = { .node = n->i, .life = n->life, .a = f->first, .b = f->entry.pos };
+    if (n->disk->lazy && f->type == REPL_SEND_OPS) later.b = f->first + f->count - 1; /* what was offered, too */
     switch (f->type) {
     case REPL_DIAL: n->out[f->peer] = net_dial(n, f->peer, f->gen, false); return;
     case REPL_CLOSE: close_out(n, f); return;
@@ -219,7 +222,7 @@ static void compose(struct node *n, const struct event *e)
     if (c == NULL || c->gen != (uint32_t)(e->c >> 32)) return;
     if (chance(s, 30)) most = 1 + (unsigned)pick(s, 4);
     uint64_t to = e->a + most - 1;
-    if (to > e->b) to = e->b; /* never what the core does not know to be durable */
+    if (to > e->b) to = e->b; /* never what the core did not name */
     struct msg *m = msg_new(n, M_OPS);
     m->entry = (struct repl_entry){ .stream = n->disk->stream, .node = n->disk->id };
     m->first = e->a;
@@ -231,6 +234,7 @@ static void compose(struct node *n, const struct event *e)
     sim_log(s, "node %u sends %llu..%llu to %u", n->i, (unsigned long long)e->a, (unsigned long long)sent.entry.pos,
             c->b);
     s->transfers += m->count;
+    if (m->count > 0 && sent.entry.pos > disk_safe_pos(n->disk, n->disk->stream)) s->goal[GOAL_SENT_BEFORE_SYNC] = true;
     if (m->count > 0)
         net_send(c, 0, m);
     else
@@ -274,7 +278,12 @@ void node_event(struct node *n, struct event *e)
         net_send(c, 1, msg_new(n, M_BUSY));
         sim_at(n->s, BUSY_US, (struct event){ .kind = EV_BUSY, .node = n->i, .life = n->life, .conn = c, .a = e->a });
         return;
+    case EV_COMMAND_SYNCED: disk_synced(n->disk, e->a); return;
     case EV_NOTICED: {
+        if (n->disk->lazy && !MUTANT(NOTICED_EARLY)) {
+            lane_look(n, e->a);
+            return;
+        }
         struct repl_entry v[STREAMS_MAX];
         size_t count = n->disk->v->vector(n->disk, v);
         out.type = REPL_APPLIED;
@@ -305,6 +314,20 @@ static void heard(struct node *n, const struct msg *m)
     node_feed(n, e);
 }
 
+/* Where it stands, as far as it says so to others: what is durable. */
+static uint64_t told_pos(const struct node *n, uint64_t stream, uint64_t *ret_chain)
+{
+    if (!n->disk->lazy || MUTANT(TOLD_EARLY)) return disk_pos(n->disk, stream, ret_chain);
+    size_t count;
+    const struct repl_entry *v = repl_vector(n->core, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (v[i].stream != stream) continue;
+        *ret_chain = v[i].chain;
+        return v[i].pos;
+    }
+    return 0;
+}
+
 static void serve_ops(struct node *n, struct conn *c, struct msg *m)
 {
     struct sim *s = n->s;
@@ -313,7 +336,7 @@ static void serve_ops(struct node *n, struct conn *c, struct msg *m)
         struct msg *where = msg_new(n, M_ACK);
         where->entry = m->entry;
         where->entry.chain = 0;
-        where->entry.pos = disk_pos(n->disk, m->entry.stream, &where->entry.chain);
+        where->entry.pos = told_pos(n, m->entry.stream, &where->entry.chain);
         c->discards = false;
         net_send(c, 1, where);
         return;
@@ -363,7 +386,9 @@ static void serve_vector(struct node *n, struct conn *c, const struct msg *m)
 static void serve_pull(struct node *n, struct conn *c, const struct msg *m)
 {
     struct msg *a = msg_new(n, M_PULLED);
-    uint64_t pos = disk_pos(n->disk, m->entry.stream, NULL), from = m->entry.pos + 1;
+    uint64_t chain,
+        pos = MUTANT(GIVEN_EARLY) ? disk_pos(n->disk, m->entry.stream, NULL) : told_pos(n, m->entry.stream, &chain);
+    uint64_t from = m->entry.pos + 1;
     uint64_t to = from + 1 + pick(n->s, PULL_OPS_MAX);
     a->entry = m->entry;
     a->first = from;
@@ -383,7 +408,7 @@ void node_request(struct node *n, struct conn *c, struct msg *m)
         size_t count;
         const struct repl_entry *v = repl_vector(n->core, &count);
         struct repl_entry at = { .stream = m->live };
-        at.pos = disk_pos(n->disk, m->live, &at.chain);
+        at.pos = told_pos(n, m->live, &at.chain);
         send_vector(n, M_HELLO_OK, c, 1, v, count, true, &at);
         break;
     }

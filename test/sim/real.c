@@ -302,7 +302,7 @@ static void real_run(struct disk *d, struct work **work, size_t count, int64_t w
     if (b->begin(r->writer, &tx, &err) != 0) sim_fail(d->s, "begin: %s", err.msg);
     change_begin(&r->c, tx, START_US + wall_us);
     for (size_t i = 0; i < count && !d->s->failed; i++) item(r, work[i]);
-    if (change_finish(&r->c) != 0 || b->commit(r->writer, true, &err) != 0) sim_fail(d->s, "commit: %s", err.msg);
+    if (change_finish(&r->c) != 0 || b->commit(r->writer, !d->lazy, &err) != 0) sim_fail(d->s, "commit: %s", err.msg);
     arena_release(&r->arena);
     d->pos = r->c.origin.seq;
     d->chain = r->c.origin.chain;
@@ -330,7 +330,7 @@ static uint64_t real_command(struct disk *d, uint64_t key, const struct edit *e,
     int rc = write_item(r, &c, key, e, &seq);
     if (rc == 0) rc = change_savepoint_end(&c, true, &err);
     if (rc != 0 && change_savepoint_end(&c, false, &err) != 0) sim_fail(d->s, "command: %s", err.msg);
-    if (change_finish(&c) != 0 || b->commit(conn, true, &err) != 0) sim_fail(d->s, "command: %s", err.msg);
+    if (change_finish(&c) != 0 || b->commit(conn, !d->lazy, &err) != 0) sim_fail(d->s, "command: %s", err.msg);
     arena_release(&r->arena);
     uint64_t stream = c.origin.stream;
     change_close(&c);
@@ -485,7 +485,7 @@ static size_t real_trim_tombs(struct disk *d, struct node *n, int64_t wall_us)
         rc = trim_kind(r, tx, &t, &gone);
     }
     if (rc == 0) rc = change_finish(&r->c);
-    if (rc == 0) rc = r->store->b->commit(r->writer, true, &err);
+    if (rc == 0) rc = r->store->b->commit(r->writer, !d->lazy, &err);
     if (rc != 0) sim_fail(d->s, "trimming: %s", err_text(rc));
     arena_release(&r->arena);
     check_clock(r);
@@ -641,9 +641,20 @@ static void real_set_back(struct disk *d)
     memstore_restore(real_of(d)->store, real_of(d)->copy);
 }
 
+static uint64_t real_mark(struct disk *d, bool durable)
+{
+    return memstore_mark(real_of(d)->store, durable);
+}
+
+static void real_power(struct disk *d, uint64_t mark)
+{
+    memstore_crash_to(real_of(d)->store, mark);
+}
+
 static void real_close(struct disk *d)
 {
     struct real *r = real_of(d);
+    disk_free(d);
     real_life_end(d);
     r->store->b->conn_close(r->writer);
     r->store->b->conn_close(r->reader);
@@ -674,6 +685,8 @@ struct disk *disk_real(struct sim *s, unsigned index)
         .head = real_head,
         .give = real_give,
         .dump = real_dump,
+        .mark = real_mark,
+        .power = real_power,
     };
     struct real *r = mem_alloc(sizeof(*r));
     struct err err = { 0 };

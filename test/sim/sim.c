@@ -56,7 +56,7 @@ const char *goal_name(enum goal g)
 {
     static const char *const names[] = {
 #define X(name) #name,
-        GOALS(X)
+        GOALS(X) STORY_GOALS(X)
 #undef X
     };
     return names[g];
@@ -150,6 +150,8 @@ static void handle(struct sim *s, struct event *e)
     case EV_DELIVER:
     case EV_CONNECT: net_event(s, e); return;
     case EV_DURABLE:
+    case EV_OFFERED:
+    case EV_SYNCED:
     case EV_LANE_DONE: lane_event(n, e); return;
     case EV_LATE:
     case EV_COMMAND: client_event(s, e); return;
@@ -209,7 +211,10 @@ static void set_up(struct sim *s)
     if (chance(s, 50)) s->w = 1 + (unsigned)pick(s, s->n);
     s->real = chance(s, 60);
     s->coarse = chance(s, 30);
-    for (unsigned k = 0; k < FAULT_KINDS; k++) s->fault_on[k] = chance(s, 45);
+    for (unsigned k = 0; k < FAULTS_PLAIN; k++) s->fault_on[k] = chance(s, 45);
+    if (s->stories) s->lazy = chance(s, 50);
+    s->fault_on[FAULT_POWER] = s->lazy && chance(s, 70);
+    s->fault_on[FAULT_SYNC] = s->lazy && chance(s, 45);
     /* An older copy that is put back is younger than a tombstone must be to go. */
     s->trims_tombs = s->fault_on[UPKEEP_TOMBS] && s->real;
     if (s->trims_tombs) s->fault_on[FAULT_SET_BACK] = false;
@@ -220,7 +225,7 @@ static void set_up(struct sim *s)
         struct node *n = &s->node[i];
         n->s = s;
         n->i = i;
-        n->disk = s->real ? disk_real(s, i) : disk_model(s, i);
+        n->disk = disk_new(s, i);
         set_targets(s, n);
         set_clock(s, n);
     }
@@ -319,9 +324,10 @@ static bool clients_rest(const struct sim *s)
     return true;
 }
 
-bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool verbose)
+bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool stories, bool verbose)
 {
     memset(s, 0, sizeof(*s));
+    s->stories = stories;
     s->choice = choice;
     s->choices = choices;
     s->verbose = verbose;

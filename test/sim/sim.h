@@ -7,7 +7,10 @@
  *   net.c    connections                            real.c   a disk that is change.c over the store in memory
  *   client.c clients, commands                      check.c  invariants, agreement
  *   state.c  snapshots, what members told           main.c   seeds, shrinking, planted bugs
- *   fault.c  what goes wrong */
+ *   fault.c  what goes wrong
+ *
+ * Seeds from STORIES_FROM on draw more than the first ones, which stay the runs they always were:
+ *   lazy disks   what readers see is durable later; power fails, an fsync fails, the transactions since are gone */
 #ifndef AIM_SIM_H
 #define AIM_SIM_H
 
@@ -19,6 +22,7 @@
 #include "base/check.h"
 #include "base/list.h"
 #include "disk.h"
+#include "goal.h"
 #include "mutant.h"
 #include "repl.h"
 #include "state.h"
@@ -42,7 +46,7 @@ struct msg;
 enum event_kind {
     EV_WAKE, EV_DELIVER, EV_CONNECT, EV_DURABLE, EV_LANE_DONE, EV_CHECK_CHAIN, EV_COMPOSE, EV_PULL_LATE,
     EV_BUSY, EV_STATE, EV_STATE_LATE, EV_AHEAD, EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART,
-    EV_UPKEEP,
+    EV_UPKEEP, EV_OFFERED, EV_SYNCED, EV_COMMAND_SYNCED,
 };
 struct event {
     int64_t us;
@@ -55,6 +59,12 @@ struct event {
 void sim_at(struct sim *s, int64_t delay_us, struct event e);
 
 /* ---- nodes --------------------------------------------------------------------------------------------------- */
+struct batch {
+    struct work *item[LANE_MAX];
+    size_t count;
+    bool ran, told;              /* told: its ops were offered */
+    uint64_t mark, pos, chain;   /* of the disk when it had run */
+};
 struct node {
     struct sim *s;
     unsigned i, life;
@@ -74,10 +84,9 @@ struct node {
     int64_t wake_ms;             /* armed */
     struct work *queue[LANE_MAX];
     size_t queued;
-    struct work *batch[LANE_MAX];
-    size_t batched;
-    bool batch_durable;
+    struct batch run, sync;      /* a batch that runs or ran; the one before it, on its way to a lazy disk */
     bool slow;                   /* its fsync takes seconds now */
+    bool fails, power;           /* its next fsync fails; it dies without power */
     struct fetch fetch;
     struct ahead ahead;
     struct told *told;           /* by member; what each told of its vector in this life */
@@ -94,6 +103,7 @@ void node_closed(struct node *n, struct conn *c);
 bool lane_submit(struct node *n, struct work *w);    /* false: full */
 void lane_event(struct node *n, struct event *e);
 void lane_crash(struct node *n);
+void lane_look(struct node *n, uint64_t stream);
 
 /* ---- connections --------------------------------------------------------------------------------------------- */
 enum msg_kind { M_HELLO, M_OPS, M_VECTOR, M_PULL, M_HELLO_OK, M_ACK, M_BUSY, M_PONG, M_PULLED, M_CLOSE,
@@ -146,6 +156,7 @@ struct client_op {
     int64_t begun_us, deadline_us;
     uint64_t stream, seq;
     bool met, unsure, not_applied;
+    bool command;                 /* a command wrote this key first */
     unsigned attempt;
     uint64_t closes;              /* connections lost so far when it began */
 };
@@ -163,27 +174,14 @@ enum fault {
     FAULT_FULL, FAULT_SLOW, FAULT_GONE, FAULT_LOSE, FAULT_SET_BACK, FAULT_CLOCK,
     FAULT_GIVER,                 /* who gives its state is lost in the middle */
     UPKEEP_LOG, UPKEEP_TOMBS,    /* no faults: the log is trimmed; tombstones are, all the time */
+    FAULTS_PLAIN,                /* the rest: of stories */
+    FAULT_POWER = FAULTS_PLAIN, FAULT_SYNC,
     FAULT_KINDS,
 };
 void fault_event(struct sim *s, struct event *e);
 void fault_giver(struct sim *s, struct node *n);                   /* it gives a page of its state */
+void fault_sync(struct sim *s, struct node *n);                    /* it ends after a failed fsync */
 void fault_heal(struct sim *s);
-
-/* ---- goals: each must be reached in some seed ---------------------------------------------------------------- */
-#define GOALS(X) \
-    X(MET) X(UNREACHABLE) X(TIMED_OUT) X(NOT_APPLIED) X(LATER_EVERYWHERE) X(MET_THROUGH_RECONNECT) \
-    X(RETRY_ELSEWHERE_MET) X(REWIND) X(PULLED_TAIL) X(STALL) X(SUSPECT) X(CHECK_CHAIN) X(SURVIVED_UNTOLD) \
-    X(VANISHED) X(DISK_FULL) X(DISK_LOST) X(DISK_SET_BACK) X(OWN_URL) X(TWIN_URL) X(FOREIGN_PROCESS) X(OLD_BYTES) \
-    X(PAUSED) X(BUSY) X(SUBSET_SURVIVES) X(TITLE_SHARED) X(ROWS_COMPARED) X(ROWS_REPLAYED) X(FAR_FUTURE) X(UNSEEN) \
-    X(CLOCKS_APART) X(LOG_TRIMMED) X(TOMBS_TRIMMED) X(HELD_BACK) X(STATE_MERGED) X(FILLED_AGAIN) X(FORGOTTEN) \
-    X(TORN) X(SAID_ANEW)
-enum goal {
-#define X(name) GOAL_##name,
-    GOALS(X)
-#undef X
-    GOAL_KINDS
-};
-const char *goal_name(enum goal g);
 
 /* ---- the run ------------------------------------------------------------------------------------------------- */
 struct sim {
@@ -198,6 +196,10 @@ struct sim {
     size_t heap_count, heap_cap;
     unsigned n, w;
     bool real, coarse;                          /* coarse: wall clocks move once a second, so that versions tie */
+    bool stories;                               /* more may happen than in the first seeds, which stay as they were */
+    bool lazy;                                  /* disks are: what readers see is not durable yet */
+    uint64_t command_key;                       /* of the last command, and its edit: a client may repeat it */
+    struct edit command_edit;
     struct node node[NODES_MAX];
     int64_t cut[NODES_MAX][NODES_MAX];          /* until when nothing passes from one to the other */
     struct list conns;
@@ -219,7 +221,7 @@ struct sim {
     bool goal[GOAL_KINDS];
 };
 /* Runs one buffer of choices from the start to the end; false: failed, why says how. */
-bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool verbose);
+bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool stories, bool verbose);
 void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_log(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   /* also the trace */
 uint64_t pick(struct sim *s, uint64_t bound);                      /* 0..bound-1 */

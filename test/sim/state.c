@@ -290,7 +290,8 @@ static void done(struct node *n)
     n->fetch.wanted = false;
     net_close(c, true, true);
     for (size_t i = 0; i < count; i++)
-        if (v[i].stream != n->disk->stream) node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = v[i] });
+        if (v[i].stream != n->disk->stream && v[i].pos == disk_safe_pos(n->disk, v[i].stream))
+            node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = v[i] });
     coming(n, NULL, 0);
 }
 
@@ -311,10 +312,19 @@ void state_merged(struct node *n, struct work *w)
 /* ---- giving -------------------------------------------------------------------------------------------------- */
 void state_give(struct node *n, struct conn *c, const struct msg *m)
 {
-    struct msg *a = msg_new(n, M_STATE_IS);
-    struct state_page *p = a->page = state_page_new();
     n->s->transfers++;
     fault_giver(n->s, n);
+    if (n->disk->lazy && !m->page->begun) {
+        struct work *w = mem_alloc(sizeof(*w));
+        *w = (struct work){ .foreign = true, .head = state_page_new(), .conn = c };
+        if (lane_submit(n, w)) return;
+        state_page_free(w->head);
+        mem_free(w);
+        net_close(c, false, false);
+        return;
+    }
+    struct msg *a = msg_new(n, M_STATE_IS);
+    struct state_page *p = a->page = state_page_new();
     p->begun = m->page->begun;
     p->ahead = n->disk->v->ahead(n->disk);
     p->from = m->page->from;
@@ -326,6 +336,21 @@ void state_give(struct node *n, struct conn *c, const struct msg *m)
     mem_free(p->from_after);
     p->from_after = NULL;
     net_send(c, 1, a);
+}
+
+/* A vector is told when it is durable here: a position beyond ours would come back to us. */
+void state_head(struct node *n, struct work *w)
+{
+    struct msg *a = msg_new(n, M_STATE_IS);
+    if (w->result == WORK_FAILED) {
+        msg_free(a);
+        net_close(w->conn, false, false);
+        return;
+    }
+    a->page = w->head;
+    a->page->ahead = n->disk->v->ahead(n->disk);
+    w->head = NULL;
+    net_send(w->conn, 1, a);
 }
 
 /* ---- what members told --------------------------------------------------------------------------------------- */

@@ -46,6 +46,7 @@ void state_closed(struct node *n, struct conn *c);
 void state_crash(struct node *n);
 void state_start(struct node *n);
 bool state_ahead(const struct node *n);   /* its file says so */
+void state_head(struct node *n, struct work *w);   /* the vector it asked for is durable */
 void state_give(struct node *n, struct conn *c, const struct msg *m);
 void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t count);
 void told_forget(struct node *n);
