@@ -147,7 +147,7 @@ static int place_winner(struct change *c, const struct row *row, const struct ro
 {
     if (swept && memory_expired(&row->m, c->now_us)) return hidden_put(c, row, PLACE_SWEPT);
     if (swept) {
-        int rc = hidden_remove(c, row->m.id);
+        int rc = swept_remove(c, row->m.id);
         if (rc != 0) return rc;
     }
     return c->tx->v->put(c->tx, row, before);
@@ -212,8 +212,8 @@ static int take_out(struct change *c, const struct known *k)
     switch (k->place) {
     case PLACE_VISIBLE: return c->tx->v->remove(c->tx, &k->stored);
     case PLACE_SHADOW: return shadow_remove(c, k->merged.row.m.id);
-    case PLACE_AWAITED:
-    case PLACE_SWEPT: return hidden_remove(c, k->merged.row.m.id);
+    case PLACE_SWEPT: return swept_remove(c, k->merged.row.m.id);
+    case PLACE_AWAITED: return hidden_remove(c, k->merged.row.m.id);
     case PLACE_TOMB: return c->tx->v->side_remove(c->tx, SIDE_TOMBSTONE, k->merged.row.m.id);
     case PLACE_NONE: break;
     }
@@ -285,11 +285,6 @@ int known_settle(struct change *c, struct known *k, struct arena *a)
         int rc = k->place == PLACE_TOMB ? 0 : take_out(c, k);
         if (rc == 0) rc = tomb_put(c, m);
         return rc == 0 && was_live ? leave_title(c, k, was_winner, a) : rc;
-    }
-    bool as_it_was = k->place == PLACE_SWEPT && stamp_cmp(&k->stored.stamp, &m->row.stamp) == 0;
-    if (as_it_was && !memory_expired(&m->row.m, c->now_us)) { /* the copy is the row that is here again */
-        int rc = c->tx->v->archive_remove(c->tx, m->row.m.id, "ttl_expired");
-        if (rc != 0) return rc;
     }
     bool moved = was_live && !same_title(&k->stored, &m->row);
     if (was_live && !moved) {

@@ -96,6 +96,12 @@ int shadow_remove(struct change *c, const char *id)
     return rc == 0 ? c->tx->v->archive_remove(c->tx, id, "merge_loser") : rc;
 }
 
+int swept_remove(struct change *c, const char *id)
+{
+    int rc = hidden_remove(c, id);
+    return rc == 0 ? c->tx->v->archive_remove(c->tx, id, "ttl_expired") : rc;
+}
+
 int hidden_put(struct change *c, const struct row *row, enum place place)
 {
     struct buf b;

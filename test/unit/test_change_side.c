@@ -231,6 +231,37 @@ static void a_swept_row_leaves_a_copy_until_it_is_back(void **state)
     node_close(&b);
 }
 
+static void a_copy_of_a_sweep_goes_with_what_became_of_the_row(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct archived kept;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "m", "t", "text");
+    node_store(&a, "gone", "u", "text");
+    node_sync(&b, &a);
+    a.now_us += 8 * DAY_US;
+    sweep(&a, "m");
+    sweep(&a, "gone");
+    assert_true(archived(&a, "m", &kept) && archived(&a, "gone", &kept));
+    b.now_us += 7 * DAY_US - 60000000;
+    struct memory m = kit_memory("m", "t", "edited elsewhere");
+    m.expires_at = "2033-01-01T00:00:00Z";
+    node_begin(&b);
+    assert_int_equal(b.tx->v->get(b.tx, "m", &b.arena, &row), 0);
+    assert_int_equal(change_memory(&b.c, &m, &row, NULL), 0);
+    node_commit(&b);
+    node_delete(&b, "gone");
+    node_sync(&a, &b);
+    assert_true(node_get(&a, "m", &row));
+    assert_false(archived(&a, "m", &kept)); /* b has none, either */
+    assert_false(archived(&a, "gone", &kept));
+    node_close(&a);
+    node_close(&b);
+}
+
 static void a_sweep_leaves_the_copy_that_all_have(void **state)
 {
     (void)state;
@@ -518,6 +549,7 @@ int main(void)
         cmocka_unit_test(bytes_of_another_form_are_held),
         cmocka_unit_test(a_copy_travels_and_leaves_everywhere),
         cmocka_unit_test(a_swept_row_leaves_a_copy_until_it_is_back),
+        cmocka_unit_test(a_copy_of_a_sweep_goes_with_what_became_of_the_row),
         cmocka_unit_test(a_sweep_leaves_the_copy_that_all_have),
         cmocka_unit_test(a_replaced_text_taken_out_does_not_come_back),
         cmocka_unit_test(a_replaced_text_is_told_to_all),
