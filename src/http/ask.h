@@ -21,6 +21,7 @@ struct http_door {
     char *openapi;                       /* owned; made when first asked for */
     size_t openapi_len;
     size_t api_key_len;
+    unsigned needed;                     /* nodes that a write waits for */
 };
 
 /* Lives from the request's headers to its answer; when the client goes first, to the end of its call. */
@@ -53,6 +54,7 @@ void outcome_json(struct ask *a, int status, json_t *doc);               /* doc 
 void outcome_call(struct ask *a, struct call *c);                        /* of a finished or refused call */
 int outcome_render(struct call *c);                                      /* call->render of this door */
 char *outcome_error_body(const char *text, size_t *ret_len);
+char *outcome_crowded_body(const char *text, unsigned needed, size_t *ret_len); /* 503 before the request was read */
 
 /* fixed.c */
 void fixed_health(struct ask *a);

@@ -164,10 +164,10 @@ static void on_gone(void *data, struct http_req *req)
 
 static void on_error(void *data, int status, const char *text, struct http_reply *out)
 {
-    (void)status;
-    (void)data;
+    const struct http_door *d = data;
     out->content_type = JSON_TYPE;
-    out->body_owned = outcome_error_body(text, &out->body_len);
+    out->body_owned = status == 503 ? outcome_crowded_body(text, d->needed, &out->body_len)
+                                    : outcome_error_body(text, &out->body_len);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
@@ -177,6 +177,7 @@ struct http_door *http_door_new(const struct http_door_options *o)
     d->o = *o;
     d->api_key_len = o->api_key ? strlen(o->api_key) : 0;
     d->routes = route_table_new();
+    d->needed = cluster_writes(o->cluster) > 1 ? cluster_writes(o->cluster) : 1;
     return d;
 }
 

@@ -167,15 +167,43 @@ static void succeeded(struct ask *a, struct call *c)
     send_answer(a, status, JSON_TYPE, &h, body, len);
 }
 
-static void quorum_not_met(struct ask *a, struct call *c)
+/* What every 503 says: how far the write got, of how many, why not further, and whether it left anything behind. */
+static json_t *refusal(const char *error, unsigned got, unsigned needed, int code, const char *reason)
+{
+    char word[32];
+    if (reason == NULL && code == E_QUORUM) reason = "timeout";
+    if (reason == NULL) {
+        snprintf(word, sizeof(word), "%s", err_name(code));
+        for (char *p = word; *p; p++)
+            if (*p >= 'A' && *p <= 'Z') *p = (char)(*p | 0x20);
+        reason = word;
+    }
+    json_t *doc =
+        json_pack("{s:s, s:i, s:i, s:s}", "error", error, "got", (int)got, "needed", (int)needed, "reason", reason);
+    return doc ? doc : refusal(err_text(code), got, needed, code, reason);
+}
+
+char *outcome_crowded_body(const char *text, unsigned needed, size_t *ret_len)
+{
+    struct buf b;
+    buf_init(&b, 64u << 10);
+    json_t *doc = refusal(text, 0, needed, E_BUSY, NULL);
+    json_object_set_new(doc, "outcome", json_string("not_applied"));
+    json_print(&b, doc);
+    json_decref(doc);
+    return buf_take(&b, ret_len);
+}
+
+static void unavailable(struct ask *a, struct call *c, const char *text)
 {
     struct headers h = { .count = 0 };
-    snprintf(add_header(&h, "retry-after"), HEADER_BYTES, "2");
+    bool write = c->op->effect == OP_WRITE, quorum = c->status == E_QUORUM;
+    const char *outcome = c->outcome ? c->outcome : quorum ? "pending" : "not_applied";
+    snprintf(add_header(&h, "retry-after"), HEADER_BYTES, c->status == E_BUSY ? "1" : "2");
     write_headers(c, &h);
-    json_t *doc = json_pack("{s:s, s:i, s:i, s:s}", "error", "quorum_not_met", "got", (int)c->got, "needed",
-                            (int)c->needed, "reason", c->reason ? c->reason : "timeout");
-    if (c->op->effect == OP_WRITE)
-        json_object_set_new(doc, "outcome", json_string(c->outcome ? c->outcome : "pending"));
+    json_t *doc = write || quorum ? refusal(quorum ? "quorum_not_met" : text, c->got, c->needed, c->status, c->reason)
+                                  : json_pack("{s:s}", "error", text);
+    if (write || !quorum) json_object_set_new(doc, "outcome", json_string(outcome));
     send_json(a, 503, &h, doc);
 }
 
@@ -184,20 +212,18 @@ static void failed(struct ask *a, struct call *c)
     struct headers h = { .count = 0 };
     int code = c->status, status = err_status(code);
     const char *text = c->err.code == code && c->err.msg[0] ? c->err.msg : err_text(code);
-    const char *outcome = c->outcome;
-    if (code == E_IO && outcome) status = 503; /* of a write: it may be there, and a retry is safe */
-    if (status == 500) {
+    if (code == E_IO && c->outcome) status = 503; /* of a write: it may be there, and a retry is safe */
+    if (status == 500 || code == E_IO)
         log_error("http", "%s %s: %s: %s", http_method(a->req), http_path(a->req), err_name(code), text);
-        text = err_text(E_INTERNAL);
-    }
     if (status == 503) {
-        snprintf(add_header(&h, "retry-after"), HEADER_BYTES, code == E_BUSY ? "1" : "2");
-        if (outcome == NULL) outcome = "not_applied";
+        unavailable(a, c, text);
+        return;
     }
-    if (outcome) write_headers(c, &h);
+    if (status == 500) text = err_text(E_INTERNAL);
+    if (c->outcome) write_headers(c, &h);
     json_t *doc = json_pack("{s:s}", "error", text);
     if (doc == NULL) doc = json_pack("{s:s}", "error", err_text(code));
-    if (outcome) json_object_set_new(doc, "outcome", json_string(outcome));
+    if (c->outcome) json_object_set_new(doc, "outcome", json_string(c->outcome));
     send_json(a, status, &h, doc);
 }
 
@@ -205,8 +231,6 @@ void outcome_call(struct ask *a, struct call *c)
 {
     if (c->status == 0)
         succeeded(a, c);
-    else if (c->status == E_QUORUM)
-        quorum_not_met(a, c);
     else
         failed(a, c);
 }

@@ -50,6 +50,7 @@ void engine_finish(struct call_private *p, int status)
     if (status != 0 && c->err.code != status) err_set(&c->err, status, "%s", err_text(status));
     if (status != 0 && writes(p) && c->outcome == NULL && (err_status(status) >= 500 || p->run_ok))
         c->outcome = outcome_of(p, status);
+    if (status != 0 && writes(p) && c->needed == 0) c->needed = quorum_need(p);
     list_remove(&p->wait);
     list_remove(&p->all);
     e->count--;

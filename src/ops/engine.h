@@ -56,7 +56,7 @@ struct call {
     struct stamp pos;     /* the last op made, else what the write stands on; seq 0: none */
     unsigned got, needed; /* acks, local one included */
     enum durability durability;
-    const char *reason; /* with E_QUORUM: "timeout" or "unreachable"; else NULL */
+    const char *reason; /* E_QUORUM: "timeout" or "unreachable"; E_STOPPING after its commit: "stopping"; else NULL */
     /* Of a WRITE that failed otherwise than by its arguments: "pending" (it may be here and travel) or "not_applied"
      * (no effect); else NULL. */
     const char *outcome;

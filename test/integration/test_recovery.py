@@ -225,6 +225,12 @@ class Stopping(unittest.TestCase):
                     t.join()
                 ids = {a.json['id'] for a in results if a.status == 201}
                 m.holds(m.nodes[1:], ids)
+                for a in results:
+                    if a.status == 503:  # whatever the server was doing, a client reads one and the same thing
+                        self.assertEqual(set(a.json), {'error', 'got', 'needed', 'reason', 'outcome'}, a)
+                        self.assertEqual(a.json['got'] > 0, a.json['outcome'] == 'pending', a)
+                        self.assertEqual((a.json['needed'], a.json['reason']), (2, 'stopping'), a)
+                    self.assertIn(a.status, (201, 503), a)
                 self.assertFalse(
                     [
                         f

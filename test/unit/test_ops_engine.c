@@ -140,6 +140,8 @@ static void no_writes_while_the_others_lag(void **state)
     assert_int_equal(a[0].c->status, 0);
     assert_int_equal(a[1].c->status, E_BUSY);
     assert_string_equal(a[1].c->outcome, "not_applied");
+    assert_int_equal(a[1].c->got, 0);
+    assert_int_equal(a[1].c->needed, 2);
     for (int i = 0; i < 2; i++) call_free(a[i].c);
     fake.lags = false;
 }
