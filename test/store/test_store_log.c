@@ -251,11 +251,44 @@ static void numbers_are_given_free_and_taken_again(void **state)
     kit_commit(k);
 }
 
+/* What gave a stream its number may be undone, or take it away, within the transaction. */
+static void a_number_is_not_remembered_too_long(void **state)
+{
+    struct kit *k = *state;
+    struct stream_pos pos;
+    struct store_tx *tx = kit_begin(k);
+    append(tx, 5, 1, 3);
+    kit_ok(tx->v->savepoint(tx, NULL), tx->err);
+    append(tx, 6, 1, 3);
+    kit_ok(tx->v->savepoint_end(tx, false, NULL), tx->err);
+    append(tx, 7, 1, 3);
+    append(tx, 6, 1, 3);
+    kit_ok(tx->v->stream_get(tx, 6, &pos), tx->err);
+    pos.left = pos.ended = true;
+    pos.trimmed = pos.pos;
+    kit_ok(tx->v->stream_put(tx, &pos), tx->err);
+    append(tx, 6, 4, 2);
+    kit_ok(tx->v->stream_get(tx, 6, &pos), tx->err);
+    assert_int_equal(pos.pos, 5);
+    kit_commit(k);
+    tx = kit_begin(k);
+    append(tx, 8, 1, 1);
+    k->store->b->rollback(k->writer);
+    tx = kit_begin(k);
+    append(tx, 9, 1, 1);
+    append(tx, 8, 1, 1);
+    for (uint64_t stream = 5; stream < 10; stream++) {
+        kit_ok(tx->v->stream_get(tx, stream, &pos), tx->err);
+        assert_int_equal(pos.pos, stream < 6 ? 3 : stream < 7 ? 5 : stream < 8 ? 3 : 1);
+    }
+    kit_commit(k);
+    assert_int_equal(kit_raw(kit_path(k, "memory.db"), "SELECT count(DISTINCT at >> 40) FROM repl_log"), 5);
+}
+
 static const struct CMUnitTest tests[] = {
-    KIT_TEST(a_file_of_format_1_is_upgraded),
-    KIT_TEST(a_killed_upgrade_begins_again),
-    KIT_TEST(no_upgrade_beside_a_server),
-    KIT_TEST(numbers_are_given_free_and_taken_again),
+    KIT_TEST(a_file_of_format_1_is_upgraded),      KIT_TEST(a_killed_upgrade_begins_again),
+    KIT_TEST(no_upgrade_beside_a_server),          KIT_TEST(numbers_are_given_free_and_taken_again),
+    KIT_TEST(a_number_is_not_remembered_too_long),
 };
 
 int main(void)

@@ -284,6 +284,7 @@ int sq_begin_write(struct store_conn *c, struct err *err)
     CHECK(!c->in_tx);
     c->tx.err = err;
     c->lost = c->stopped = c->depth = 0;
+    c->numbered[0] = 0;
     int rc = sq_files_check(c, SQ_DATABASE + 1, err);
     if (rc == 0) rc = sq_turn_take(c, err);
     if (rc == 0) {
@@ -370,6 +371,7 @@ int sq_savepoint_end(struct store_tx *tx, bool keep, struct err *err)
     }
     if (!keep) {
         sq_words_undone(c);
+        c->numbered[0] = 0;
         /* What was in the index already when the savepoint began is there still; all since was undone with it. */
         c->words.todo.len = m->len;
         if (c->words.applied > m->applied) c->words.applied = m->applied;

@@ -7,11 +7,13 @@
 #define SEQ_END (1ull << 40)
 #define NUMBER_MAX ((1 << 22) - 1)
 
-static int one_number(struct store_conn *c, enum sq_stmt which, int64_t *ret)
+static int one_number(struct store_conn *c, enum sq_stmt which, uint64_t stream, int64_t *ret)
 {
     int rc;
+    *ret = 0;
     sqlite3_stmt *s = sq_stmt(c, which, &rc);
     if (s == NULL) return rc;
+    if (which == SQ_NUMBER_GET) sq_int(s, 1, (int64_t)stream);
     rc = sq_step(c, s);
     if (rc == 1) *ret = sqlite3_column_int64(s, 0);
     sq_done(s);
@@ -20,38 +22,47 @@ static int one_number(struct store_conn *c, enum sq_stmt which, int64_t *ret)
 
 /* The stream's first op here: the number behind the last one, so that the newest streams grow at the end of the tree;
  * when these are used up, one that a stream gave free. */
-static int give_number(struct store_conn *c, uint64_t stream)
+static int give_number(struct store_conn *c, uint64_t stream, int64_t *ret)
 {
-    int64_t number = 0;
-    int rc = one_number(c, SQ_NUMBER_LAST, &number);
-    if (rc == 0 && ++number > NUMBER_MAX) rc = one_number(c, SQ_NUMBER_FREE, &number);
+    int rc = one_number(c, SQ_NUMBER_LAST, 0, ret);
+    if (rc == 0 && ++*ret > NUMBER_MAX) rc = one_number(c, SQ_NUMBER_FREE, 0, ret);
     if (rc != 0) return rc;
-    if (number > NUMBER_MAX) return err_set(c->tx.err, E_DISK_FULL, "%s: there are too many streams", c->file->path);
-    sqlite3_stmt *s = sq_stmt(c, SQ_STREAM_NUMBER, &rc);
+    if (*ret > NUMBER_MAX) return err_set(c->tx.err, E_DISK_FULL, "%s: there are too many streams", c->file->path);
+    sqlite3_stmt *s = sq_stmt(c, SQ_NUMBER_PUT, &rc);
     if (s == NULL) return rc;
     sq_int(s, 1, (int64_t)stream);
-    sq_int(s, 2, number);
+    sq_int(s, 2, *ret);
     return sq_run(c, s);
+}
+
+static int number_of(struct store_conn *c, uint64_t stream, int64_t *ret)
+{
+    *ret = (int64_t)c->numbered[1];
+    if (stream != 0 && c->numbered[0] == stream) return 0;
+    int rc = one_number(c, SQ_NUMBER_GET, stream, ret);
+    if (rc == 0 && *ret == 0) rc = give_number(c, stream, ret);
+    if (rc != 0) return rc;
+    c->numbered[0] = stream;
+    c->numbered[1] = (uint64_t)*ret;
+    return 0;
 }
 
 int sq_op_append(struct store_tx *tx, uint64_t stream, const struct log_op *op)
 {
     struct store_conn *c = sq_of(tx);
-    int rc;
+    int64_t number;
     if (op->seq == 0 || op->seq >= SEQ_END)
         return err_set(c->tx.err, E_INVALID, "%s: no place %llu in a stream", c->file->path,
                        (unsigned long long)op->seq);
+    int rc = number_of(c, stream, &number);
+    if (rc != 0) return rc;
     sqlite3_stmt *s = sq_stmt(c, SQ_OP_APPEND, &rc);
     if (s == NULL) return rc;
-    sq_int(s, 1, (int64_t)stream);
-    sq_int(s, 2, (int64_t)op->seq);
-    sq_int(s, 3, (int64_t)op->ver);
-    sq_int(s, 4, (int64_t)op->chain);
-    sq_blob(s, 5, op->body, op->body_len);
-    rc = sq_run(c, s);
-    if (rc != 0 || sqlite3_changes(c->db) == 1) return rc;
-    rc = give_number(c, stream);
-    return rc ? rc : sq_run(c, s);
+    sq_int(s, 1, number << 40 | (int64_t)op->seq);
+    sq_int(s, 2, (int64_t)op->ver);
+    sq_int(s, 3, (int64_t)op->chain);
+    sq_blob(s, 4, op->body, op->body_len);
+    return sq_run(c, s);
 }
 
 int sq_op_page(struct store_tx *tx, uint64_t stream, uint64_t from_seq, size_t count_max, size_t bytes_max,
@@ -140,6 +151,7 @@ int sq_stream_put(struct store_tx *tx, const struct stream_pos *pos)
     struct store_conn *c = sq_of(tx);
     int rc;
     sqlite3_stmt *s;
+    if (pos->left) c->numbered[0] = 0;
     if (pos->trimmed > 0) {
         s = sq_stmt(c, SQ_OP_TRIM, &rc);
         if (s == NULL) return rc;

@@ -61,12 +61,12 @@ struct store_conn {
     struct sq_file *file;
     sqlite3 *db;
     sqlite3_stmt *stmt[SQ_STATEMENT_COUNT];
-    bool writer, in_tx;
+    bool writer, in_tx, turn_held;
     atomic_bool unsynced; /* commits that may be in the system's cache only */
     sqlite3_file *wal;    /* the log's file, once there was a commit */
     int lost;    /* SQLite ended the transaction by itself: why; every verb fails until rollback */
     int turn_fd; /* turnstile, writers only */
-    bool turn_held;
+    uint64_t numbered[2]; /* the stream whose number was looked up last in this transaction, 0: none; its number */
     struct sq_files files; /* writers only */
     struct sq_words words;
     struct sq_mark mark[SQ_SAVEPOINTS_MAX];

@@ -165,8 +165,7 @@
       "SELECT id, ver, stream, seq, key, body FROM repl_row WHERE kind = ?1 AND +id > ?2 AND id >= ?4" \
       " AND id < ?5 ORDER BY id LIMIT ?3") \
     /* log and vector */ \
-    X(OP_APPEND, "INSERT INTO repl_log (at, ver, chain, body) SELECT number << 40 | ?2, ?3, ?4, ?5 FROM repl_stream" \
-                 " WHERE stream = ?1 AND number IS NOT NULL") \
+    X(OP_APPEND, "INSERT INTO repl_log (at, ver, chain, body) VALUES (?1, ?2, ?3, ?4)") \
     X(OP_PAGE, \
       "SELECT at & " SQ_SEQ_MASK ", ver, chain, body FROM repl_log WHERE at >=" \
       " (SELECT number << 40 | max(?2, trimmed + 1) FROM repl_stream WHERE stream = ?1)" \
@@ -182,7 +181,8 @@
       " ON CONFLICT (stream) DO UPDATE SET node = excluded.node, pos = excluded.pos, chain = excluded.chain," \
       " trimmed = excluded.trimmed, ended = excluded.ended," \
       " number = CASE WHEN excluded.ended < 2 THEN number END") \
-    X(STREAM_NUMBER, \
+    X(NUMBER_GET, "SELECT number FROM repl_stream WHERE stream = ?1 AND number IS NOT NULL") \
+    X(NUMBER_PUT, \
       "INSERT INTO repl_stream (stream, node, pos, chain, trimmed, ended, number) VALUES (?1, 0, 0, 0, 0, 0, ?2)" \
       " ON CONFLICT (stream) DO UPDATE SET number = excluded.number") \
     X(NUMBER_LAST, "SELECT coalesce(max(number), 0) FROM repl_stream WHERE number IS NOT NULL") \
