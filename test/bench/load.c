@@ -334,7 +334,9 @@ int main(int argc, char **argv)
     };
     signal(SIGPIPE, SIG_IGN);
     parse(argc, argv, &l.o);
-    if (client_url_parse(l.o.url, &l.url, &err) != 0) {
+    if (client_url_parse(l.o.url, &l.url, &err) == 0 && l.url.tls)
+        err_set(&err, E_INVALID, "%s: only http is measured", l.o.url);
+    if (err.code != 0) {
         fprintf(stderr, "load: %s\n", err.msg);
         return 2;
     }

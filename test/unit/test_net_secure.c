@@ -1,6 +1,8 @@
 /* TLS between our server and our client over loopback: what only TLS has. What a plain connection has too is held by
  * test_net_http, test_net_limits and test_net_client, which run once more with KIT_TLS. */
+#include <openssl/ssl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -391,6 +393,53 @@ static void a_server_that_does_not_shake_hands(void **state)
     close(fd);
 }
 
+static void patient(struct http_limits *l)
+{
+    l->header_timeout_ms = 600000;
+}
+
+/* Asks for new keys and never reads the answers: they may fill what sockets hold, and little more of ours. */
+static void keys_without_end(void **state)
+{
+    static char bytes[65536];
+    struct kit k;
+    struct raw r;
+    int small = 4096, n;
+    (void)state;
+    kit_start_tls(&k, patient);
+    open_plain(&k, &r);
+    uv_recv_buffer_size((uv_handle_t *)&r.tcp, &small);
+    SSL_CTX *x = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(x);
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    SSL_set_bio(ssl, in, out);
+    SSL_set_connect_state(ssl);
+    while (SSL_do_handshake(ssl) != 1) {
+        while ((n = BIO_read(out, bytes, sizeof bytes)) > 0) raw_send(&r, bytes, (size_t)n);
+        KIT_UNTIL(&k, r.in.len > 0);
+        BIO_write(in, r.in.data, (int)r.in.len);
+        buf_clear(&r.in);
+    }
+    raw_pause(&r, true);
+    unsigned updates = 0;
+    do {
+        for (int i = 0; i < 1000; i++) {
+            assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+            assert_int_equal(SSL_do_handshake(ssl), 1);
+        }
+        updates += 1000;
+        while ((n = BIO_read(out, bytes, sizeof bytes)) > 0) raw_send(&r, bytes, (size_t)n);
+        KIT_UNTIL(&k,
+                  http_server_connections(k.server) == 0 || uv_stream_get_write_queue_size((uv_stream_t *)&r.tcp) == 0);
+        assert_true(updates < 2000000);
+    } while (http_server_connections(k.server) == 1);
+    SSL_free(ssl);
+    SSL_CTX_free(x);
+    raw_close(&k, &r);
+    still_serves(&k);
+    kit_stop(&k);
+}
+
 static void drained_cb(void *data)
 {
     struct kit *k = data;
@@ -435,7 +484,9 @@ int main(void)
         cmocka_unit_test(damage_on_the_way),
         cmocka_unit_test(bytes_behind_a_halt),
         cmocka_unit_test(a_server_that_does_not_shake_hands),
+        cmocka_unit_test(keys_without_end),
         cmocka_unit_test(drain),
     };
+    unsetenv("KIT_TLS"); /* here each says for itself */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
