@@ -122,7 +122,7 @@ static void write_answers(json_t *answers, const char *status)
                   "Whose disks have it", "schema", "enum", "local", "quorum", "all");
     json_t *unmet =
         json_pack("{s:s, s:O}", "description",
-                  "{error, got, needed, reason, outcome}: got nodes of needed have it; outcome is pending or not_applied. "
+                  "{error, got, needed, reason, outcome}: so many nodes have it; outcome is pending or not_applied. "
                   "Safe to repeat after Retry-After",
                   "headers", headers);
     json_object_set_new(json_object_get(answers, status), "headers", headers);

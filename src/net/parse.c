@@ -1,6 +1,7 @@
 /* parse.c - llhttp's callbacks of the server: they fill the request and stop the parser; whatever may answer, wait or
  * close is done by conn.c after llhttp_execute has returned. (The head callback alone runs inside: nothing it may call
  * parses.) */
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -100,12 +101,35 @@ static void describe(struct http_req *r, const llhttp_t *p)
     }
 }
 
-/* Where two readers differ in which one counts, a request reaches what it should not (RFC 9112, 3.2). */
-static bool two_hosts(const struct head *h)
+/* A name or an address, and perhaps a port; an empty one is allowed. */
+static bool host_fits(const char *value)
+{
+    static const char also[] = "-._~!$&'()*+;=:[]%";
+    for (const char *p = value; *p; p++)
+        if (!isalnum((unsigned char)*p) && strchr(also, *p) == NULL) return false;
+    return true;
+}
+
+/* Without one a proxy and this server may differ in whose request it is; so they may with two (RFC 9112, 3.2). */
+static bool host_named(const struct head *h, bool http10)
 {
     unsigned hosts = 0;
-    for (uint32_t i = 0; i < h->count; i++) hosts += strcmp(h->headers[i].name, "host") == 0;
-    return hosts > 1;
+    bool fits = true;
+    for (uint32_t i = 0; i < h->count; i++) {
+        if (strcmp(h->headers[i].name, "host") != 0) continue;
+        hosts++;
+        fits = fits && host_fits(h->headers[i].value);
+    }
+    return fits && (hosts == 1 || (hosts == 0 && http10));
+}
+
+/* "/path", "*" of OPTIONS, or http[s]://authority[/path]; an authority alone is CONNECT's. */
+static bool target_fits(const char *url, const llhttp_t *p)
+{
+    if (url[0] == '/') return true;
+    if (strcmp(url, "*") == 0) return p->method == HTTP_OPTIONS;
+    size_t scheme = strncasecmp(url, "http://", 7) == 0 ? 7 : strncasecmp(url, "https://", 8) == 0 ? 8 : 0;
+    return scheme > 0 && strcspn(url + scheme, "/?#") > 0;
 }
 
 static int headers_complete_cb(llhttp_t *p)
@@ -114,7 +138,8 @@ static int headers_complete_cb(llhttp_t *p)
     struct http_req *r = &c->req;
     struct http_server *s = c->server;
     if (p->http_major != 1 || p->method == HTTP_CONNECT) return stop(c, STOP_NONE);
-    if (head_index(&r->head, r->url_len) != 0 || two_hosts(&r->head)) return stop(c, STOP_NONE);
+    if (head_index(&r->head, r->url_len) != 0 || !host_named(&r->head, p->http_minor == 0)) return stop(c, STOP_NONE);
+    if (!target_fits(r->head.text.data, p)) return stop(c, STOP_NONE);
     p->upgrade = 0; /* an offer we never take up */
     describe(r, p);
     c->state = CONN_BODY;

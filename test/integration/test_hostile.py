@@ -53,20 +53,20 @@ class Lines(OneNode):
             b'GET  /\r\n\r\n',
             b'GET / HTTP/9.9\r\n\r\n',
             b'get / http/1.1\r\n\r\n',
-            b'GET / HTTP/1.1\r\nno colon\r\n\r\n',
-            b'GET / HTTP/1.1\r\n: empty\r\n\r\n',
-            b'GET / HTTP/1.1\r\na b: c\r\n\r\n',
+            b'GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n',
+            b'GET / HTTP/1.1\r\nHost: h\r\n: empty\r\n\r\n',
+            b'GET / HTTP/1.1\r\nHost: h\r\na b: c\r\n\r\n',
             b'GET / HTTP/1.1\r\nHost : h\r\n\r\n',
             b'GET / HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n',
             b'GET /api/v1/health HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n',
             b'GET / HTTP/1.1\r\nx:\r\n\tHost: h\r\n\r\n',
-            b'GET / HTTP/1.1\r\nx: a\0b\r\n\r\n',
-            b'GET /\x01 HTTP/1.1\r\n\r\n',
+            b'GET / HTTP/1.1\r\nHost: h\r\nx: a\0b\r\n\r\n',
+            b'GET /\x01 HTTP/1.1\r\nHost: h\r\n\r\n',
             b'CONNECT a:1 HTTP/1.1\r\nHost: h\r\n\r\n',
-            b'GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n',
-            b'GET / HTTP/1.1\r\nContent-Length: 1x\r\n\r\n',
-            b'GET / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n',
-            b'GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab',
+            b'GET / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n',
+            b'GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1x\r\n\r\n',
+            b'GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n',
+            b'GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab',
             b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
             b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
         ]
@@ -110,9 +110,9 @@ class Lines(OneNode):
     def test_heads_have_an_end(self):
         with Watch(self.node):
             self.told(b'GET /api/v1/memories?q=' + b'a' * 70000 + b' HTTP/1.1\r\nHost: h\r\n\r\n', 414)
-            self.told(b'GET /api/v1/health HTTP/1.1\r\nx: ' + b'a' * 70000 + b'\r\n\r\n', 431)
-            self.told(b'GET /api/v1/health HTTP/1.1\r\n' + b'x' * 70000 + b': a\r\n\r\n', 431)
-            self.told(b'GET /api/v1/health HTTP/1.1\r\n' + b'a: b\r\n' * 9000 + b'\r\n', 431)
+            self.told(b'GET /api/v1/health HTTP/1.1\r\nHost: h\r\nx: ' + b'a' * 70000 + b'\r\n\r\n', 431)
+            self.told(b'GET /api/v1/health HTTP/1.1\r\nHost: h\r\n' + b'x' * 70000 + b': a\r\n\r\n', 431)
+            self.told(b'GET /api/v1/health HTTP/1.1\r\nHost: h\r\n' + b'a: b\r\n' * 9000 + b'\r\n', 431)
             longest = '/api/v1/memories?limit=0&x='
             longest += 'a' * (65534 - len(longest))
             self.assertEqual(statuses(raw(self.node, request('GET', longest))), [200])
@@ -143,7 +143,7 @@ class Lines(OneNode):
                     (
                         b'',
                         b'G',
-                        b'POST /api/v1/memories HTTP/1.1\r\nContent-Le',
+                        b'POST /api/v1/memories HTTP/1.1\r\nHost: h\r\nContent-Le',
                         b'POST /api/v1/memories HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n'
                         b'Content-Length: 2000000\r\n\r\n{',
                     )[i % 4]
@@ -178,7 +178,7 @@ class Lines(OneNode):
         with Watch(self.node):
             held = [socket.create_connection(('127.0.0.1', self.node.port), 5) for _ in range(20)]
             for s in held:
-                s.sendall(b'GET /api/v1/health HTTP/1.1\r\nx: ')
+                s.sendall(b'GET /api/v1/health HTTP/1.1\r\nHost: h\r\nx: ')
                 s.settimeout(0.01)
             answers = {}
 

@@ -30,7 +30,7 @@ static void stays_open_between_requests(void **state)
     assert_non_null(date);
     assert_memory_equal(date, "\r\n", 2);
     assert_true(llabs((long long)(timegm(&told) - time(NULL))) < 60);
-    raw_puts(&r, "POST /b HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
+    raw_puts(&r, "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
     KIT_UNTIL(&k, r.count == 2);
     assert_string_equal(r.bodies[1], "POST /b hello");
     assert_string_equal(k.header, "-");
@@ -52,7 +52,8 @@ static void pipelined_in_one_segment(void **state)
     kit_start(&k, NULL);
     raw_open(&k, &r);
     buf_init(&b, 1 << 20);
-    for (int i = 0; i < 100; i++) buf_printf(&b, "POST /n%d HTTP/1.1\r\nContent-Length: 3\r\n\r\n%03d", i, i);
+    for (int i = 0; i < 100; i++)
+        buf_printf(&b, "POST /n%d HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n%03d", i, i);
     raw_send(&r, b.data, b.len);
     KIT_UNTIL(&k, r.count == 100);
     for (int i = 0; i < 100; i++) {
@@ -71,8 +72,8 @@ static void pipelined_behind_a_waiting_one(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r,
-             "GET /hold HTTP/1.1\r\n\r\nGET /hold HTTP/1.1\r\n\r\nGET /c HTTP/1.1\r\n\r\nPOST /d HTTP/1.1\r\nConte");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /c HTTP/1.1\r\nHost: "
+                 "h\r\n\r\nPOST /d HTTP/1.1\r\nHost: h\r\nConte");
     KIT_UNTIL(&k, k.held_count == 1);
     raw_puts(&r, "nt-Length: 2\r\n\r\nok");
     for (int i = 0; i < 5; i++) kit_turn(&k, UINT64_MAX);
@@ -93,7 +94,7 @@ static void pipelined_behind_a_waiting_one(void **state)
 
 static void byte_by_byte(void **state)
 {
-    const char *text = "PUT /slow?q#f HTTP/1.1\r\nX-Test: a b\r\nTransfer-Encoding: chunked\r\n\r\n"
+    const char *text = "PUT /slow?q#f HTTP/1.1\r\nHost: h\r\nX-Test: a b\r\nTransfer-Encoding: chunked\r\n\r\n"
                        "3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\nTrailer: x\r\n\r\nHEAD /x HTTP/1.0\r\n\r\n";
     struct kit k;
     struct raw r;
@@ -122,8 +123,8 @@ static void folded_lines_are_refused(void **state)
         "GET /a HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n",
         "GET /a HTTP/1.1\r\nHost: h\r\n\tfolded\r\n\r\n",
         "GET /a HTTP/1.1\nHost: h\n folded\n\n",
-        "GET /a HTTP/1.1\r\nx:\r\n y: z\r\n\r\n",
-        "GET /a HTTP/1.1\r\nx:\r\n \r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: h\r\nx:\r\n y: z\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: h\r\nx:\r\n \r\n\r\n",
         "GET /a HTTP/1.1\r\n Host: h\r\n\r\n",
         "\r\n\r\nGET /a HTTP/1.1\r\nHost: h\r\n Content-Length: 3\r\n\r\nabc",
     };
@@ -144,7 +145,7 @@ static void folded_lines_are_refused(void **state)
             raw_close(k, &r);
         }
     }
-    static const char blanks[] = "\r\nPOST /a HTTP/1.1\r\nConnection: close\r\nx: a \t b\r\ny: \r\n"
+    static const char blanks[] = "\r\nPOST /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nx: a \t b\r\ny: \r\n"
                                  "Content-Length: 9\r\n\r\n \r\n a\n\n b";
     assert_int_equal(raw_ask(k, blanks, sizeof(blanks) - 1), 200); /* in values and in a body they are fine */
     kit_stop(k);
@@ -157,10 +158,10 @@ static void continue_is_sent_when_asked(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "POST /e HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 4\r\n\r\n");
+    raw_puts(&r, "POST /e HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 4\r\n\r\n");
     KIT_UNTIL(&k, r.interims == 1);
     assert_int_equal(r.count, 0);
-    raw_puts(&r, "bodyPOST /f HTTP/1.1\r\nContent-Length: 1\r\n\r\nf");
+    raw_puts(&r, "bodyPOST /f HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nf");
     KIT_UNTIL(&k, r.count == 2);
     assert_string_equal(r.bodies[0], "POST /e body");
     assert_string_equal(r.bodies[1], "POST /f f");
@@ -168,7 +169,7 @@ static void continue_is_sent_when_asked(void **state)
     raw_close(&k, &r);
     /* No invitation for a body that will not be read. */
     raw_open(&k, &r);
-    raw_puts(&r, "POST /e HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2097153\r\n\r\n");
+    raw_puts(&r, "POST /e HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2097153\r\n\r\n");
     KIT_UNTIL(&k, r.count == 1);
     assert_int_equal(r.statuses[0], 413);
     assert_int_equal(r.interims, 0);
@@ -185,7 +186,7 @@ static void head_has_length_and_no_body(void **state)
     kit_start(&k, NULL);
     raw_open(&k, &r);
     r.heads = true;
-    raw_puts(&r, "HEAD /h HTTP/1.1\r\n\r\nHEAD /i HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "HEAD /h HTTP/1.1\r\nHost: h\r\n\r\nHEAD /i HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, r.count == 2);
     assert_non_null(strstr(r.in.data, "content-length: 8\r\n"));
     assert_null(strstr(r.in.data, "HEAD /h"));
@@ -200,9 +201,9 @@ static void old_clients_and_close(void **state)
     (void)state;
     kit_start(&k, NULL);
     assert_int_equal(raw_ask(&k, "GET /a HTTP/1.0\r\n\r\n", 19), 200);
-    const char *close = "GET /a HTTP/1.1\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\n\r\n";
+    const char *close = "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: h\r\n\r\n";
     assert_int_equal(raw_ask(&k, close, strlen(close)), 200);
-    const char *by_handler = "GET /close HTTP/1.1\r\n\r\n";
+    const char *by_handler = "GET /close HTTP/1.1\r\nHost: h\r\n\r\n";
     assert_int_equal(raw_ask(&k, by_handler, strlen(by_handler)), 200);
     assert_int_equal(http_server_requests(k.server), 3);
     raw_open(&k, &r);
@@ -222,15 +223,16 @@ static void forms_of_the_target(void **state)
     static const struct {
         const char *target, *seen;
     } rows[] = {
-        { "/", "GET / " },
-        { "/a%2Fb?c=d?e", "GET /a%2Fb?c=d?e " },
-        { "/a?", "GET /a? " },
-        { "/a#frag", "GET /a " },
-        { "/a?u=http://x/y", "GET /a?u=http://x/y " },
-        { "http://host:1/p?q", "GET /p?q " },
-        { "http://host", "GET / " },
-        { "http://host?q", "GET /?q " },
-        { "*", "GET * " },
+        { "GET /", "GET / " },
+        { "GET /a%2Fb?c=d?e", "GET /a%2Fb?c=d?e " },
+        { "GET /a?", "GET /a? " },
+        { "GET /a#frag", "GET /a " },
+        { "GET /a?u=http://x/y", "GET /a?u=http://x/y " },
+        { "GET http://host:1/p?q", "GET /p?q " },
+        { "GET HTTPS://host/p", "GET /p " },
+        { "GET http://host", "GET / " },
+        { "GET http://host?q", "GET /?q " },
+        { "OPTIONS *", "OPTIONS * " },
     };
     struct kit k;
     struct raw r;
@@ -239,7 +241,8 @@ static void forms_of_the_target(void **state)
     kit_start(&k, NULL);
     raw_open(&k, &r);
     for (int i = 0; i < (int)(sizeof rows / sizeof rows[0]); i++) {
-        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", rows[i].target);
+        snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+                 rows[i].target);
         raw_puts(&r, text);
         KIT_UNTIL(&k, r.count == i + 1 || r.eof);
         assert_false(r.eof);
@@ -257,7 +260,8 @@ static void header_lines(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\nA: 1\r\na: 2\r\nEmpty:\r\nBlank: x \t y\r\nUtf: \xc3\xa4\t\r\nLast: \r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nA: 1\r\na: 2\r\nEmpty:\r\nBlank: x \t y\r\nUtf: \xc3\xa4\t\r\nHost: "
+                 "\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1);
     const struct http_header *h = http_headers(k.held[0], &count);
     assert_int_equal(count, 6);
@@ -266,7 +270,7 @@ static void header_lines(void **state)
     assert_string_equal(h[1].value, "2");
     assert_string_equal(http_header(k.held[0], "empty"), "");
     assert_string_equal(http_header(k.held[0], "utf"), "\xc3\xa4");
-    assert_string_equal(http_header(k.held[0], "last"), "");
+    assert_string_equal(http_header(k.held[0], "host"), "");
     assert_null(http_header(k.held[0], "b"));
     kit_answer(&k, 0);
     KIT_UNTIL(&k, r.count == 1);
@@ -282,7 +286,7 @@ static void answers_later_and_takes_the_body(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "POST /hold HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd");
+    raw_puts(&r, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd");
     KIT_UNTIL(&k, k.held_count == 1);
     char *body = http_body_take(k.held[0], &len);
     assert_int_equal(len, 4);
@@ -310,7 +314,7 @@ static void a_line_end_in_a_value_starts_no_header(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1);
     http_reply(k.held[0], &(struct http_reply){ .status = 204, .headers = &evil, .headers_count = 1 });
     KIT_UNTIL(&k, r.count == 1);
@@ -329,7 +333,7 @@ static void large_answer_to_a_late_reader(void **state)
     k.big = 24 * 1024 * 1024;
     raw_open(&k, &r);
     raw_pause(&r, true);
-    raw_puts(&r, "GET /big HTTP/1.1\r\n\r\nGET /after HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /big HTTP/1.1\r\nHost: h\r\n\r\nGET /after HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, http_server_requests(k.server) == 1);
     for (int i = 0; i < 5; i++) kit_turn(&k, UINT64_MAX);
     assert_int_equal(http_server_requests(k.server), 1); /* the next one waits for the socket */
@@ -356,9 +360,9 @@ static void drains(void **state)
     raw_open(&k, &idle);
     raw_open(&k, &busy);
     raw_open(&k, &late);
-    raw_puts(&idle, "GET /a HTTP/1.1\r\n\r\n");
-    raw_puts(&busy, "GET /hold HTTP/1.1\r\n\r\n");
-    raw_puts(&late, "POST /c HTTP/1.1\r\nContent-Length: 4\r\n\r\nab");
+    raw_puts(&idle, "GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    raw_puts(&busy, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
+    raw_puts(&late, "POST /c HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab");
     KIT_UNTIL(&k, idle.count == 1 && k.held_count == 1 && http_server_connections(k.server) == 3);
     for (int i = 0; i < 3; i++) kit_turn(&k, UINT64_MAX);
     http_server_drain(k.server, drained_cb, &k);
@@ -403,7 +407,7 @@ static void client_gone_before_the_answer(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1);
     raw_abort(&r);
     KIT_UNTIL(&k, k.gone == 1);
@@ -411,7 +415,7 @@ static void client_gone_before_the_answer(void **state)
     raw_close(&k, &r);
     /* Gone while the answer comes: whoever is first, it is told once or answered. */
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 2);
     raw_abort(&r);
     kit_answer(&k, 1);
@@ -428,7 +432,7 @@ static void half_closed_client_is_answered(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n");
     raw_end(&r);
     KIT_UNTIL(&k, k.held_count == 1);
     for (int i = 0; i < 5; i++) kit_turn(&k, UINT64_MAX);
@@ -449,8 +453,8 @@ static void closing_tells_the_handlers(void **state)
     kit_start(&k, NULL);
     raw_open(&k, &r);
     raw_open(&k, &partial);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
-    raw_puts(&partial, "POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
+    raw_puts(&partial, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1);
     for (int i = 0; i < 3; i++) kit_turn(&k, UINT64_MAX);
     kit_close(&k);

@@ -31,28 +31,40 @@ static void malformed_is_400_and_close(void **state)
     static const char *const rows[] = {
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         "hello\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n", /* whose? */
+        "GET / HTTP/1.1\r\nA: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nhost: h\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: h\r\nHost: i\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: http://a/\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n",
+        "GET * HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET ftp://h/x HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET http://h/x HTTP/1.1\r\n\r\n", /* an absolute target does not spare the line */
         "GET\r\n\r\n",
         "GET / HTTP/3.7\r\n\r\n",
         "GET / HTTP/2.0\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        "CONNECT h:1 HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\nBad Header\r\n\r\n",
-        "GET / HTTP/1.1\r\nA: b\x01\r\n\r\n",
-        "GET / HTTP/1.1\r\nA : b\r\n\r\n",
-        "GET / HTTP/1.1\r\na b: c\r\n\r\n",
-        "GET / HTTP/1.1\r\n: b\r\n\r\n",
-        "GET / HTTP/1.1\r\nA: b\r\n: b\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-        "GET /\x01 HTTP/1.1\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 1x\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        "CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nBad Header\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nA: b\x01\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nA : b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\na b: c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\n: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n: b\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        "GET /\x01 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1x\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
     };
     struct kit k;
     (void)state;
@@ -63,6 +75,8 @@ static void malformed_is_400_and_close(void **state)
     }
     assert_int_equal(http_server_requests(k.server), 0);
     assert_int_equal(ask(&k, "GET / HTTP/1.0\r\n\r\n"), 200);
+    assert_int_equal(ask(&k, "GET / HTTP/1.1\r\nConnection: close\r\nHost: [::1]:9077\r\n\r\n"), 200);
+    assert_int_equal(ask(&k, "GET / HTTP/1.1\r\nConnection: close\r\nHost:\r\n\r\n"), 200);
     kit_stop(&k);
 }
 
@@ -172,13 +186,13 @@ static void all_bodies_have_a_cap(void **state)
     (void)state;
     kit_start(&k, little_room);
     buf_init(&b, 1 << 20);
-    buf_puts(&b, "POST /x HTTP/1.1\r\nContent-Length: 30000\r\n\r\n");
+    buf_puts(&b, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 30000\r\n\r\n");
     for (int i = 0; i < 29999; i++) buf_putc(&b, 'b');
     for (int i = 0; i < 3; i++) {
         raw_open(&k, &r[i]);
         raw_send(&r[i], b.data, b.len);
     }
-    KIT_UNTIL(&k, ask(&k, "POST /x HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok") == 200);
+    KIT_UNTIL(&k, ask(&k, "POST /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok") == 200);
     raw_open(&k, &more);
     raw_send(&more, b.data, b.len);
     KIT_UNTIL(&k, more.eof);
@@ -212,8 +226,8 @@ static void a_trailer_may_end_the_connection(void **state)
         raw_open(&k, &r);
         raw_puts(&r, "POST ");
         raw_puts(&r, paths[i]);
-        raw_puts(&r,
-                 " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+        raw_puts(&r, " HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nConnection: close\r\n\r\n"
+                     "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         if (i == 1) {
             KIT_UNTIL(&k, k.held_count == 1);
             kit_answer(&k, 0);
@@ -232,19 +246,18 @@ static void refused_before_the_body(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "POST /refuse HTTP/1.1\r\nContent-Length: 4\r\n\r\n");
+    raw_puts(&r, "POST /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n");
     KIT_UNTIL(&k, r.count == 1); /* before the body is there */
     assert_int_equal(r.statuses[0], 415);
-    raw_puts(
-        &r,
-        "bodyPOST /refuse HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\nGET /c HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "bodyPOST /refuse HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\nGET /c "
+                 "HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, r.count == 3); /* drained: the connection goes on */
     assert_int_equal(r.statuses[1], 415);
     assert_string_equal(r.bodies[2], "GET /c ");
-    raw_puts(&r, "GET /refuse HTTP/1.1\r\n\r\nGET /d HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /refuse HTTP/1.1\r\nHost: h\r\n\r\nGET /d HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, r.count == 5);
     assert_int_equal(http_server_requests(k.server), 2); /* no refused one came to the request callback */
-    raw_puts(&r, "POST /refuse HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    raw_puts(&r, "POST /refuse HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
     KIT_UNTIL(&k, r.eof);
     assert_int_equal(r.count, 6);
     assert_int_equal(r.interims, 0);
@@ -266,10 +279,10 @@ static void slow_heads_and_bodies(void **state)
     raw_open(&k, &body);
     raw_open(&k, &idle);
     raw_open(&k, &trickle);
-    raw_puts(&head, "GET / HTTP/1.1\r\nA: ");
-    raw_puts(&body, "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\na");
-    raw_puts(&idle, "GET / HTTP/1.1\r\n\r\n");
-    raw_puts(&trickle, "GET / HTTP/1.1\r\n");
+    raw_puts(&head, "GET / HTTP/1.1\r\nHost: h\r\nA: ");
+    raw_puts(&body, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na");
+    raw_puts(&idle, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    raw_puts(&trickle, "GET / HTTP/1.1\r\nHost: h\r\n");
     uint64_t began = uv_now(&k.loop), last = began;
     while (!(trickle.eof || trickle.reset)) { /* a byte now and then gains no time */
         assert_true(kit_turn(&k, began + 20000));
@@ -302,7 +315,7 @@ static void a_moving_body_is_not_cut(void **state)
     (void)state;
     kit_start(&k, small_limits);
     raw_open(&k, &r);
-    raw_puts(&r, "POST /x HTTP/1.1\r\nContent-Length: 12\r\n\r\n");
+    raw_puts(&r, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n");
     for (int i = 0; i < 12; i++) {
         uint64_t next = uv_now(&k.loop) + 60;
         KIT_UNTIL(&k, uv_now(&k.loop) >= next);
@@ -321,7 +334,7 @@ static void a_waiting_handler_is_not_cut(void **state)
     (void)state;
     kit_start(&k, small_limits);
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     uint64_t until = uv_now(&k.loop) + 1000;
     KIT_UNTIL(&k, uv_now(&k.loop) >= until);
     kit_answer(&k, 0);
@@ -339,7 +352,7 @@ static void slow_reader_is_reset(void **state)
     k.big = 24 * 1024 * 1024;
     raw_open(&k, &r);
     raw_pause(&r, true);
-    raw_puts(&r, "GET /big HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, http_server_requests(k.server) == 1);
     KIT_UNTIL(&k, http_server_connections(k.server) == 0);
     raw_pause(&r, false);
@@ -365,12 +378,12 @@ static void a_thousand_half_open(void **state)
     kit_start(&k, NULL);
     for (int i = 0; i < COUNT; i++) {
         raw_open(&k, &half[i]);
-        if (i % 2 == 0) raw_puts(&half[i], "POST /x HTTP/1.1\r\nContent-Le");
+        if (i % 2 == 0) raw_puts(&half[i], "POST /x HTTP/1.1\r\nHost: h\r\nContent-Le");
     }
     KIT_UNTIL(&k, http_server_connections(k.server) == COUNT);
     raw_open(&k, &good);
     for (int i = 1; i <= 100; i++) {
-        raw_puts(&good, "GET /good HTTP/1.1\r\n\r\n");
+        raw_puts(&good, "GET /good HTTP/1.1\r\nHost: h\r\n\r\n");
         KIT_UNTIL(&k, good.count == i);
     }
     raw_close(&k, &good);
@@ -400,12 +413,12 @@ static void too_many_connections(void **state)
         assert_string_equal(more.bodies[0], "too many connections");
     }
     raw_close(&k, &more);
-    raw_puts(&r[3], "GET / HTTP/1.1\r\n\r\n");
+    raw_puts(&r[3], "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, r[3].count == 1);
     raw_close(&k, &r[0]);
     KIT_UNTIL(&k, http_server_connections(k.server) == 3);
     raw_open(&k, &r[0]);
-    raw_puts(&r[0], "GET / HTTP/1.1\r\n\r\n");
+    raw_puts(&r[0], "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, r[0].count == 1);
     for (int i = 0; i < 4; i++) raw_close(&k, &r[i]);
     kit_stop(&k);
@@ -420,10 +433,10 @@ static void pipelined_bytes_are_bounded(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1);
     buf_init(&b, 64 * 1024 * 1024);
-    for (int i = 0; i < COUNT; i++) buf_printf(&b, "GET /p HTTP/1.1\r\nPad: %01000d\r\n\r\n", i);
+    for (int i = 0; i < COUNT; i++) buf_printf(&b, "GET /p HTTP/1.1\r\nHost: h\r\nPad: %01000d\r\n\r\n", i);
     raw_send(&r, b.data, b.len);
     size_t left, seen = 0;
     do { /* until nothing moves for a while */
@@ -447,7 +460,7 @@ static void malformed_behind_a_halt_ends_at_once(void **state)
     (void)state;
     kit_start(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1);
     char *garbage = mem_alloc(100000);
     raw_send(&r, garbage, 100000); /* more than may wait: reading stops */

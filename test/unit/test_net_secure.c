@@ -294,8 +294,8 @@ static void a_cut_is_no_end(void **state)
 static void ends_are_told(void **state)
 {
     static const char *const texts[] = {
-        "GET /close HTTP/1.1\r\n\r\n",                             /* an answer that is the last */
-        "POST /cap16 HTTP/1.1\r\nContent-Length: 99999\r\n\r\nxy", /* what is unread is waited for */
+        "GET /close HTTP/1.1\r\nHost: h\r\n\r\n",                             /* an answer that is the last */
+        "POST /cap16 HTTP/1.1\r\nHost: h\r\nContent-Length: 99999\r\n\r\nxy", /* what is unread is waited for */
         "nonsense\r\n\r\n",
     };
     struct kit k;
@@ -332,7 +332,7 @@ static void damage_on_the_way(void **state)
     (void)state;
     kit_start_tls(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1);
     struct tls *tls = r.link.tls;
     r.link.tls = NULL;
@@ -356,10 +356,10 @@ static void bytes_behind_a_halt(void **state)
     (void)state;
     kit_start_tls(&k, NULL);
     raw_open(&k, &r);
-    raw_puts(&r, "GET /hold HTTP/1.1\r\n\r\n");
+    raw_puts(&r, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1);
     buf_init(&b, 1 << 20);
-    for (int i = 0; i < COUNT; i++) buf_printf(&b, "GET /p HTTP/1.1\r\nPad: %01000d\r\n\r\n", i);
+    for (int i = 0; i < COUNT; i++) buf_printf(&b, "GET /p HTTP/1.1\r\nHost: h\r\nPad: %01000d\r\n\r\n", i);
     raw_send(&r, b.data, b.len);
     uint64_t quiet = uv_now(&k.loop) + 100;
     KIT_UNTIL(&k, uv_now(&k.loop) >= quiet);
@@ -456,8 +456,8 @@ static void drain(void **state)
     raw_open(&k, &busy);
     raw_open(&k, &idle);
     open_plain(&k, &hands);
-    raw_puts(&idle, "GET / HTTP/1.1\r\n\r\n");
-    raw_puts(&busy, "GET /hold HTTP/1.1\r\n\r\n");
+    raw_puts(&idle, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    raw_puts(&busy, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     KIT_UNTIL(&k, k.held_count == 1 && idle.count == 1 && http_server_connections(k.server) == 3);
     http_server_drain(k.server, drained_cb, &k);
     KIT_UNTIL(&k, (idle.eof || idle.reset) && (hands.eof || hands.reset));
