@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/digest.h"
+#include "base/log.h"
 #include "net/tls_private.h"
 
 #define FILE_MAX (1u << 20)
@@ -83,6 +84,15 @@ static bool at_end(void)
     return ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
 }
 
+/* It may still serve: who lists its fingerprint does not look at dates. */
+static void look_at_dates(const X509 *cert, const char *path, const char *what)
+{
+    if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
+        log_warn("tls", "%s at %s has expired: who checks dates refuses it", what, path);
+    else if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0)
+        log_warn("tls", "%s at %s is not valid yet: who checks dates refuses it", what, path);
+}
+
 static int load_cert(SSL_CTX *ssl, const char *path, const char *what, struct err *err)
 {
     struct buf b;
@@ -90,7 +100,10 @@ static int load_cert(SSL_CTX *ssl, const char *path, const char *what, struct er
     int rc = open_pem(path, what, &b, &bio, err);
     if (rc != 0) return rc;
     X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL);
-    if (cert == NULL || SSL_CTX_use_certificate(ssl, cert) != 1) rc = unfit(err, path, what);
+    if (cert == NULL || SSL_CTX_use_certificate(ssl, cert) != 1)
+        rc = unfit(err, path, what);
+    else
+        look_at_dates(cert, path, what);
     X509_free(cert);
     while (rc == 0 && (cert = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL) {
         if (SSL_CTX_add0_chain_cert(ssl, cert) == 1) continue;

@@ -150,6 +150,8 @@ class Company(unittest.TestCase):
             for n in (old, other):
                 n.tls.check_hostname, n.tls.verify_mode = False, ssl.CERT_NONE
                 n.start()
+            self.assertIn('TLS cert at %s has expired' % m.certs.path('old.pem'), old.tail())
+            self.assertNotIn('has expired', other.tail())
             a.serve_args += ['--quorum-peers', '%s,%s' % (old.url, other.url)]
             a.start()
 
