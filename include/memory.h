@@ -174,6 +174,8 @@ const char *namespace_parent(const char *ns, struct arena *a);
 bool namespace_within(const char *ns, const char *root);          /* equal, or below root (byte-wise) */
 struct viewer { const char *p1, *p2, *p3, *p4; };                  /* NULL: no such ancestor */
 void viewer_of(const char *as_agent, struct arena *a, struct viewer *ret);
+/* tags: JSON text; what is no list of texts has none */
+bool memory_has_tag(const char *tags, const char *const *wanted, size_t count);
 bool memory_visible(const struct viewer *v, const char *ns, const char *metadata);   /* v NULL: everything */
 
 #endif

@@ -1,4 +1,4 @@
-/* visible.c - the tree of namespaces, and who standing where in it sees what. */
+/* visible.c - the tree of namespaces, and who standing where in it sees what; labels. */
 #include "memory.h"
 
 #include <string.h>
@@ -65,4 +65,47 @@ bool memory_visible(const struct viewer *v, const char *ns, const char *metadata
         visible = json_is_string(scope) && scope_reaches(v, ns, json_string_value(scope));
     json_decref(doc);
     return visible;
+}
+
+static bool is_wanted(const char *tag, size_t len, const char *const *wanted, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strncmp(wanted[i], tag, len) == 0 && wanted[i][len] == '\0') return true;
+    }
+    return false;
+}
+
+/* A list as we print it, of ASCII labels that need no escape: 1 has one, 0 has none, -1 it is another kind of text. */
+static int plain_has_tag(const char *tags, const char *const *wanted, size_t count)
+{
+    const char *p = tags;
+    int found = 0;
+
+    if (*p++ != '[') return -1;
+    if (p[0] == ']' && p[1] == '\0') return 0;
+    do {
+        const char *from = ++p;
+        if (from[-1] != '"') return -1;
+        while (*p >= ' ' && *p < 0x7f && *p != '"' && *p != '\\') p++;
+        if (*p != '"') return -1;
+        if (is_wanted(from, (size_t)(p - from), wanted, count)) found = 1;
+    } while (*++p == ',' && *++p != '\0');
+    return p[0] == ']' && p[1] == '\0' ? found : -1;
+}
+
+bool memory_has_tag(const char *tags, const char *const *wanted, size_t count)
+{
+    int plain = plain_has_tag(tags, wanted, count);
+    bool found = false;
+    json_t *list, *tag;
+    size_t i;
+
+    if (plain >= 0) return plain > 0;
+    list = json_parse(tags, strlen(tags), NULL, 0, NULL);
+    json_array_foreach (list, i, tag) {
+        if (json_is_string(tag))
+            found = found || is_wanted(json_string_value(tag), json_string_length(tag), wanted, count);
+    }
+    json_decref(list);
+    return found;
 }

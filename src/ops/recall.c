@@ -101,20 +101,6 @@ static bool within_times(const struct filter *f, const char *created_at)
     return (f->since_us == NULL || us >= *f->since_us) && (f->until_us == NULL || us <= *f->until_us);
 }
 
-static bool has_tag(const struct filter *f, const char *tags)
-{
-    json_t *list = json_parse(tags, strlen(tags), NULL, 0, NULL), *tag;
-    bool found = false;
-    size_t i;
-
-    json_array_foreach (list, i, tag) {
-        for (size_t k = 0; k < f->tags_count && json_is_string(tag); k++)
-            found = found || strcmp(json_string_value(tag), f->tags[k]) == 0;
-    }
-    json_decref(list);
-    return found;
-}
-
 static bool by_agent(const char *agent_id, const char *metadata)
 {
     json_t *doc = json_parse(metadata, strlen(metadata), NULL, 0, NULL);
@@ -144,7 +130,7 @@ bool recall_passes(const struct filter *f, const struct row *row)
     if (f->tier_word != NULL && strcmp(tier_name(m->tier), f->tier_word) != 0) return false;
     if (f->min_priority != NULL && m->priority < *f->min_priority) return false;
     if (!within_times(f, m->created_at)) return false;
-    if (f->tags_count > 0 && !has_tag(f, m->tags)) return false;
+    if (f->tags_count > 0 && !memory_has_tag(m->tags, f->tags, f->tags_count)) return false;
     if (f->agent_id != NULL && !by_agent(f->agent_id, m->metadata)) return false;
     return memory_visible(f->viewer, m->ns, m->metadata);
 }

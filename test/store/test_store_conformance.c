@@ -2,6 +2,7 @@
 #include "store_kit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -310,6 +311,104 @@ static void filters_agree_with_counting(void **state)
         kit_ok(tx->v->count(tx, &table[i].f, &n), tx->err);
         assert_int_equal(n, table[i].expect);
         assert_int_equal(walk(k, tx, (struct list_query){ .f = table[i].f, .limit = 7 }), n);
+    }
+    kit_read_end(k);
+}
+
+/* ---- pages against a sorted list of all rows */
+#define MANY_ROWS 900
+
+static uint64_t dice_state;
+
+static uint64_t dice(uint64_t n)
+{
+    dice_state = dice_state * 6364136223846793005u + 1442695040888963407u;
+    return (dice_state >> 33) % n;
+}
+
+static int in_order(const void *a, const void *b)
+{
+    return order_of(a, b);
+}
+
+static void fill_many(struct kit *k, struct row *all)
+{
+    static const char *const tags[] = {
+        "[]", "[\"red\"]", "[\"dark red\",\"x\"]", "[\"red\",\"gr\xc3\xbcn\"]", "[\"a\\tb\"]", "[\"reds\", \"\"]"
+    };
+    struct store_tx *tx = kit_begin(k);
+    for (int i = 0; i < MANY_ROWS; i++) {
+        const char *id = arena_printf(&k->arena, "row-%04d", (i * 7) % MANY_ROWS);
+        struct row r =
+            kit_row(&k->arena, id, dice(3) ? "a" : "b", id, dice(9) ? "text" : "red text", kit_ver((int64_t)dice(300)));
+        r.stamp.stream = (uint64_t)i + 1;
+        r.m.priority = (int)(1 + dice(4));
+        r.m.tier = (enum tier)dice(3);
+        r.m.tags = tags[dice(ARRAY_LEN(tags) - (dice(8) ? 1 : 0))];
+        if (dice(9) == 0) r.m.expires_at = "2025-10-09T01:00:00-08:00";
+        kit_ok(tx->v->put(tx, &r, NULL), tx->err);
+        all[i] = r;
+    }
+    kit_commit(k);
+    qsort(all, MANY_ROWS, sizeof *all, in_order);
+}
+
+static bool tagged(const struct row *r, const struct filter *f)
+{
+    return f->tags_count == 0 || memory_has_tag(r->m.tags, f->tags, f->tags_count);
+}
+
+static bool wanted(const struct row *r, const struct filter *f)
+{
+    if (f->now_us != 0 && r->m.expires_at != NULL) return false;
+    if (f->ns != NULL && strcmp(f->ns, r->m.ns) != 0) return false;
+    if (f->tier != NULL && *f->tier != r->m.tier) return false;
+    return (f->min_priority == NULL || r->m.priority >= *f->min_priority) && tagged(r, f);
+}
+
+static void compare_page(struct store_tx *tx, const struct row *all, const struct list_query *q)
+{
+    struct arena a;
+    struct rows page;
+    int64_t count;
+    uint64_t at = 0;
+    arena_init(&a, 16u << 20);
+    kit_ok(tx->v->list(tx, q, &a, &page), tx->err);
+    kit_ok(tx->v->count(tx, &q->f, &count), tx->err);
+    for (size_t i = 0; i < MANY_ROWS; i++) {
+        if (!wanted(&all[i], &q->f)) continue;
+        if (at >= q->offset && at - q->offset < page.count)
+            assert_string_equal(page.item[at - q->offset].m.id, all[i].m.id);
+        at++;
+    }
+    assert_int_equal(count, at);
+    uint64_t left = at > q->offset ? at - q->offset : 0;
+    assert_int_equal(page.count, left < q->limit ? left : q->limit);
+    assert_int_equal(page.more, left > q->limit);
+    arena_release(&a);
+}
+
+static void pages_are_what_is_sorted_and_cut(void **state)
+{
+    static const char *const asked[] = { "red", "dark red", "gr\xc3\xbcn", "a\tb", "", "no", "x", "-" };
+    static const int three = 3;
+    static struct row all[MANY_ROWS];
+    struct kit *k = *state;
+    enum tier tier;
+    dice_state = 7;
+    fill_many(k, all);
+    struct store_tx *tx = kit_read(k);
+    for (int i = 0; i < 400; i++) {
+        const char *const tags[] = { asked[dice(ARRAY_LEN(asked))], asked[dice(ARRAY_LEN(asked))] };
+        struct list_query q = { .limit = 1 + dice(40), .offset = dice(3) ? dice(MANY_ROWS + 100) : dice(20) };
+        if (dice(2)) q.f.now_us = KIT_T0 + 400 * 1000000LL;
+        if (dice(3) == 0) q.f.ns = dice(2) ? "a" : "b";
+        if (dice(4) == 0) q.f.min_priority = &three;
+        tier = (enum tier)dice(3);
+        if (dice(4) == 0) q.f.tier = &tier;
+        q.f.tags = tags;
+        q.f.tags_count = dice(2) ? 1 + dice(2) : 0;
+        compare_page(tx, all, &q);
     }
     kit_read_end(k);
 }
@@ -639,6 +738,7 @@ static const struct CMUnitTest tests[] = {
     KIT_TEST(a_reader_keeps_its_snapshot),
     KIT_TEST(pages_join_without_gap),
     KIT_TEST(filters_agree_with_counting),
+    KIT_TEST(pages_are_what_is_sorted_and_cut),
     KIT_TEST(since_walks_by_time_and_id),
     KIT_TEST(expired_rows_are_found),
     KIT_TEST(prefixes_find_ids),

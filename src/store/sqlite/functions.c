@@ -21,29 +21,6 @@ bool sq_stamp_fits(uint64_t ver, const char *updated_at)
 }
 
 /* ---- the filter */
-static bool json_has_tag(const json_t *list, const char *tag)
-{
-    size_t i;
-    json_t *v;
-    json_array_foreach (list, i, v) {
-        if (json_is_string(v) && strcmp(json_string_value(v), tag) == 0) return true;
-    }
-    return false;
-}
-
-static bool has_any_tag(const char *tags, const char *const *wanted, size_t count)
-{
-    if (tags == NULL || strcmp(tags, "[]") == 0) return false;
-    bool maybe = strchr(tags, '\\') != NULL; /* escapes may hide a tag from a plain search */
-    for (size_t i = 0; i < count && !maybe; i++) maybe = strstr(tags, wanted[i]) != NULL;
-    if (!maybe) return false;
-    json_t *list = json_parse(tags, strlen(tags), NULL, 0, NULL);
-    bool found = false;
-    for (size_t i = 0; i < count && !found; i++) found = json_has_tag(list, wanted[i]);
-    json_decref(list);
-    return found;
-}
-
 static bool has_agent(const char *metadata, const char *agent)
 {
     if (metadata == NULL || (strstr(metadata, agent) == NULL && strchr(metadata, '\\') == NULL)) return false;
@@ -77,7 +54,7 @@ bool sq_keep(const struct filter *f, const struct memory *m)
         if (f->until_us && us > *f->until_us) return false;
     }
     if (f->now_us && time_of(m->expires_at, &us) && us <= f->now_us) return false;
-    if (f->tags_count && !has_any_tag(m->tags, f->tags, f->tags_count)) return false;
+    if (f->tags_count && (m->tags == NULL || !memory_has_tag(m->tags, f->tags, f->tags_count))) return false;
     if (f->agent_id && !has_agent(m->metadata, f->agent_id)) return false;
     return f->viewer == NULL || memory_visible(f->viewer, m->ns, m->metadata ? m->metadata : "{}");
 }
@@ -166,6 +143,15 @@ static void fn_give(sqlite3_context *x, int argc, sqlite3_value **argv)
     sqlite3_result_int(x, last);
 }
 
+/* aim_skip(state, priority, ver, rowid): whether the page begins here. */
+static void fn_skip(sqlite3_context *x, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    struct sq_skip *k = sqlite3_value_pointer(argv[0], "aim_skip");
+    sqlite3_result_int(x, k == NULL || sq_skip_row(k, sqlite3_value_int64(argv[1]), sqlite3_value_int64(argv[2]),
+                                                   sqlite3_value_int64(argv[3])));
+}
+
 int sq_functions(sqlite3 *db)
 {
     static const struct {
@@ -175,7 +161,7 @@ int sq_functions(sqlite3 *db)
     } list[] = {
         { "aim_keep", 8, fn_keep },     { "aim_us", 1, fn_us },           { "aim_live", 2, fn_live },
         { "aim_row_us", 2, fn_row_us }, { "aim_stamped", 2, fn_stamped }, { "aim_titled", 3, fn_titled },
-        { "aim_give", 2, fn_give },
+        { "aim_give", 2, fn_give },     { "aim_skip", 4, fn_skip },
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         int rc = sqlite3_create_function_v2(db, list[i].name, list[i].args,

@@ -1,4 +1,4 @@
-/* lists.c - pages, counts, links and the original's side tables. */
+/* lists.c - lists by time, links, counters and the original's side tables. */
 #include "store/sqlite/sq.h"
 
 #include <stdlib.h>
@@ -10,85 +10,19 @@
 
 #define HOUR_US 3600000000
 
-/* ?8 and ?9: what the indexes know of a filter besides the namespace. */
-static void bind_known(sqlite3_stmt *s, const struct filter *f)
-{
-    sq_int(s, 8, f->min_priority ? *f->min_priority : INT32_MIN);
-    sq_text(s, 9, f->tier ? tier_name(*f->tier) : NULL);
-}
-
 /* ?1 and ?4 of SQ_EXPIRED_ROWS. */
-static void bind_moment(sqlite3_stmt *s, int64_t now_us)
+void sq_bind_moment(sqlite3_stmt *s, int64_t now_us)
 {
     sq_int(s, 1, now_us);
     sqlite3_bind_double(s, 4, 2440587.5 + ((double)now_us + 1e6) / 86400e6);
 }
 
-/* ---- memories by page */
-int sq_list(struct store_tx *tx, const struct list_query *q, struct arena *a, struct rows *ret)
-{
-    struct store_conn *c = sq_of(tx);
-    int rc;
-    *ret = (struct rows){ 0 };
-    sqlite3_stmt *s = sq_stmt(c, q->f.ns ? SQ_LIST_NS : SQ_LIST, &rc);
-    if (s == NULL) return rc;
-    sqlite3_bind_pointer(s, 1, (void *)(uintptr_t)&q->f, "aim_filter", NULL);
-    if (q->f.ns) sq_text(s, 2, q->f.ns);
-    sq_int(s, 3, q->after ? q->after->priority : INT64_MAX);
-    sq_int(s, 4, q->after ? (int64_t)q->after->ver : INT64_MAX);
-    sq_text(s, 5, q->after ? q->after->id : "");
-    sq_int(s, 6, q->limit < INT32_MAX ? (int64_t)q->limit + 1 : -1);
-    sq_int(s, 7, q->offset < INT64_MAX ? (int64_t)q->offset : INT64_MAX);
-    bind_known(s, &q->f);
-    return sq_rows(c, s, q->limit, q->bytes_max, a, ret);
-}
-
-static int one_number(struct store_conn *c, sqlite3_stmt *s, int64_t *ret)
+int sq_one_number(struct store_conn *c, sqlite3_stmt *s, int64_t *ret)
 {
     int rc = sq_step(c, s);
     if (rc == 1) *ret = sqlite3_column_int64(s, 0);
     sq_done(s);
     return rc < 0 ? rc : 0;
-}
-
-/* Nothing is asked for but what the indexes know. */
-static bool indexes_know(const struct filter *f)
-{
-    return f->ns_any == NULL && f->tier_word == NULL && f->since_us == NULL && f->until_us == NULL &&
-           f->tags_count == 0 && f->agent_id == NULL && f->viewer == NULL;
-}
-
-static int count_known(struct store_conn *c, const struct filter *f, int64_t *ret)
-{
-    int64_t gone = 0;
-    int rc;
-    bool all = f->ns == NULL && f->tier == NULL && f->min_priority == NULL;
-    sqlite3_stmt *s = sq_stmt(c, f->ns ? SQ_COUNT_KNOWN_NS : all ? SQ_COUNT_ALL : SQ_COUNT_KNOWN, &rc);
-    if (s == NULL) return rc;
-    if (f->ns) sq_text(s, 2, f->ns);
-    if (!all) bind_known(s, f);
-    rc = one_number(c, s, ret);
-    if (rc != 0 || f->now_us == 0) return rc;
-    s = sq_stmt(c, SQ_COUNT_EXPIRED, &rc);
-    if (s == NULL) return rc;
-    bind_moment(s, f->now_us);
-    bind_known(s, f);
-    sq_text(s, 2, f->ns);
-    rc = one_number(c, s, &gone);
-    *ret -= gone;
-    return rc;
-}
-
-int sq_count(struct store_tx *tx, const struct filter *f, int64_t *ret)
-{
-    struct store_conn *c = sq_of(tx);
-    int rc;
-    if (indexes_know(f)) return count_known(c, f, ret);
-    sqlite3_stmt *s = sq_stmt(c, f->ns ? SQ_COUNT_NS : SQ_COUNT, &rc);
-    if (s == NULL) return rc;
-    sqlite3_bind_pointer(s, 1, (void *)(uintptr_t)f, "aim_filter", NULL);
-    if (f->ns) sq_text(s, 2, f->ns);
-    return one_number(c, s, ret);
 }
 
 int sq_since(struct store_tx *tx, int64_t after_us, const char *after_id, bool with_expired, int64_t now_us,
@@ -115,7 +49,7 @@ int sq_expired(struct store_tx *tx, int64_t now_us, const char *after_id, size_t
     *ret = (struct rows){ 0 };
     sqlite3_stmt *s = sq_stmt(c, SQ_EXPIRED, &rc);
     if (s == NULL) return rc;
-    bind_moment(s, now_us);
+    sq_bind_moment(s, now_us);
     sq_text(s, 2, after_id ? after_id : "");
     sq_int(s, 3, (int64_t)limit + 1);
     return sq_rows(c, s, limit, 0, a, ret);
@@ -334,7 +268,7 @@ int sq_namespaces(struct store_tx *tx, int64_t now_us, struct arena *a, struct c
     if (rc != 0) return rc;
     sqlite3_stmt *s = sq_stmt(c, SQ_COUNT_EXPIRED_BY_NS, &rc);
     if (s == NULL) return rc;
-    bind_moment(s, now_us);
+    sq_bind_moment(s, now_us);
     rc = sq_counts(c, s, a, &gone);
     if (rc == 0) subtract(ret, &gone);
     sort_counts(ret);
@@ -378,11 +312,11 @@ int sq_stats(struct store_tx *tx, int64_t now_us, struct arena *a, struct store_
     for (size_t i = 0; i < ret->by_ns.count; i++) ret->total += ret->by_ns.item[i].count;
     sort_counts(&ret->by_ns);
     if (rc == 0) rc = count_by_tier(c, ret->total, a, &ret->by_tier);
-    if (rc == 0 && (s = sq_stmt(c, SQ_STATS_LINKS, &rc)) != NULL) rc = one_number(c, s, &ret->links);
+    if (rc == 0 && (s = sq_stmt(c, SQ_STATS_LINKS, &rc)) != NULL) rc = sq_one_number(c, s, &ret->links);
     if (rc == 0 && (s = sq_stmt(c, SQ_COUNT_SOON, &rc)) != NULL) {
-        bind_moment(s, now_us + HOUR_US);
+        sq_bind_moment(s, now_us + HOUR_US);
         sq_int(s, 2, now_us);
-        rc = one_number(c, s, &ret->expiring_soon);
+        rc = sq_one_number(c, s, &ret->expiring_soon);
     }
     if (stat(c->file->path, &st) == 0) ret->db_bytes = st.st_size;
     return rc;

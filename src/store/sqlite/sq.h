@@ -163,6 +163,10 @@ bool sq_keep(const struct filter *f, const struct memory *m); /* all of the filt
 int sq_row(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct row *ret);
 size_t sq_row_bytes(const struct row *r);
 void sq_guard_row(struct memory *m); /* what cannot be read in a row of others counts as empty */
+struct sq_skip;
+bool sq_skip_row(struct sq_skip *k, int64_t priority, int64_t ver, int64_t rowid); /* true: the page begins here */
+void sq_bind_moment(sqlite3_stmt *s, int64_t now_us); /* ?1 and ?4 of SQ_EXPIRED_ROWS */
+int sq_one_number(struct store_conn *c, sqlite3_stmt *s, int64_t *ret);
 int sq_counts(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct counts *ret);
 int sq_rows(struct store_conn *c, sqlite3_stmt *s, size_t limit, size_t bytes_max, struct arena *a, struct rows *ret);
 /* Lends the rows beyond a rowid one by one, ascending; ends where rows_max or bytes_max (0: none) are reached. */

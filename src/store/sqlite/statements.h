@@ -4,11 +4,11 @@
 #define AIM_STORE_SQLITE_STATEMENTS_H
 
 /* What sq_row reads, in this order. */
-#define SQ_ROW \
+#define SQ_ROW_OF \
     "SELECT m.rowid, m.id, m.tier, m.namespace, m.title, m.content, m.tags, m.priority, m.confidence, m.source," \
     " m.access_count, m.created_at, m.updated_at, m.last_accessed_at, m.expires_at, m.metadata," \
-    " m.ver, m.stream, m.seq, o.body" \
-    " FROM memories m LEFT JOIN repl_row o ON o.kind = 3 AND o.id = m.id"
+    " m.ver, m.stream, m.seq, o.body FROM "
+#define SQ_ROW SQ_ROW_OF "memories m LEFT JOIN repl_row o ON o.kind = 3 AND o.id = m.id"
 
 /* What is lent (memories.c), in this order. */
 #define SQ_LENT \
@@ -30,6 +30,10 @@
     "SELECT s.stream, s.node, coalesce(o.at & " SQ_SEQ_MASK ", s.pos), coalesce(o.chain, s.chain), s.trimmed," \
     " s.ended FROM repl_stream s LEFT JOIN repl_log o ON o.at = (SELECT at FROM repl_log" \
     " WHERE at > (s.number << 40 | s.pos) AND at < (s.number + 1) << 40 ORDER BY at DESC LIMIT 1)"
+
+#define SQ_SKIPS \
+    " AND CASE WHEN " SQ_OF_TIER " THEN aim_skip(?1, m.priority, m.ver, m.rowid) ELSE 0 END" \
+    " ORDER BY m.priority DESC, m.ver DESC"
 
 /* Rows that may have expired at ?1, a moment; ?4: that moment and a second, in days as SQLite counts them. */
 #define SQ_EXPIRED_ROWS \
@@ -60,6 +64,16 @@
       "SELECT id FROM memories WHERE id >= ?1 AND id < ?2 AND substr(id, 1, length(?3)) = ?3 COLLATE NOCASE") \
     X(LIST, SQ_ROW " WHERE 1" SQ_PAGE) \
     X(LIST_NS, SQ_ROW " WHERE m.namespace = ?2" SQ_PAGE) \
+    /* of the rowids in a JSON array; what is sorted is short */ \
+    X(LIST_OF, SQ_ROW_OF "(SELECT m.rowid AS r FROM json_each(?2) j CROSS JOIN memories m WHERE m.rowid = j.value" \
+               SQ_PAGE ") p CROSS JOIN memories m ON m.rowid = p.r" \
+               " LEFT JOIN repl_row o ON o.kind = 3 AND o.id = m.id") \
+    X(COUNT_OF, \
+      "SELECT count(*) FROM json_each(?2) j CROSS JOIN memories m WHERE m.rowid = j.value AND " SQ_KEEP) \
+    X(SKIP, "SELECT 1 FROM memories m INDEXED BY repl_memories_page WHERE m.priority >= ?8" SQ_SKIPS) \
+    X(SKIP_NS, "SELECT 1 FROM memories m INDEXED BY repl_memories_space WHERE m.namespace = ?2" \
+               " AND m.priority >= ?8" SQ_SKIPS) \
+    X(EXPIRED_ROWIDS, "SELECT m.rowid " SQ_EXPIRED_ROWS) \
     X(COUNT, "SELECT count(*) FROM memories m WHERE " SQ_KEEP) \
     X(COUNT_ALL, "SELECT count(*) FROM memories") \
     X(COUNT_KNOWN, "SELECT count(*) FROM memories m INDEXED BY repl_memories_page" \
