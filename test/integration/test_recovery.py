@@ -138,9 +138,11 @@ class Commands(unittest.TestCase):
             import subprocess
             from mesh import BIN, free_ports
 
-            link = os.path.join(m.dir, 'link.db')
+            link, hard = os.path.join(m.dir, 'link.db'), os.path.join(m.dir, 'hard.db')
             os.symlink(m.nodes[0].db, link)
-            for path in (m.nodes[0].db, link):
+            os.link(m.nodes[0].db, hard)
+            self.assertEqual(m.nodes[0].create('while it has two names').status, 201)
+            for path in (m.nodes[0].db, link, hard):
                 r = subprocess.run(
                     [BIN, '--db', path, 'serve', '--port', str(free_ports(1)[0])],
                     capture_output=True,
@@ -149,7 +151,10 @@ class Commands(unittest.TestCase):
                     env=dict(os.environ, AI_MEMORY_NO_CONFIG='1', HOME=m.dir),
                 )
                 self.assertEqual(r.returncode, 1)
-                self.assertIn('n0.db', r.stdout + r.stderr)
+                self.assertRegex(r.stdout + r.stderr, 'n0.db|hard links')
+            r = subprocess.run([BIN, '--db', hard, 'list'], capture_output=True, text=True, timeout=20)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn('hard links', r.stderr)
             self.assertEqual(m.nodes[0].create('still serving').status, 201)
 
     def test_one_server_though_the_file_is_named_by_a_link_from_the_start(self):

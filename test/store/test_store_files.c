@@ -395,6 +395,21 @@ static void random_damage_never_crashes(void **state)
     }
 }
 
+static void a_file_of_two_names(void **state)
+{
+    struct kit *k = *state;
+    char *path = kit_path(k, "memory.db"), *other = kit_path(k, "other.db");
+    struct err err;
+    struct store *s;
+    assert_int_equal(link(path, other), 0);
+    assert_int_equal(open_code(other, &err), E_LOCKED);
+    assert_non_null(strstr(err.msg, "hard links"));
+    assert_int_equal(open_code(path, &err), E_LOCKED); /* somebody may have the other one open */
+    assert_int_equal(sqlite_store_open(other, &(struct sqlite_options){ .read_only = true }, &s, &err), E_LOCKED);
+    assert_int_equal(unlink(other), 0);
+    assert_int_equal(open_code(path, &err), 0);
+}
+
 static void a_file_without_permission(void **state)
 {
     struct kit *k = *state;
@@ -437,10 +452,15 @@ static void a_file_without_permission(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    KIT_TEST(the_original_file_reads_as_it_was),   KIT_TEST(older_files_are_upgraded),
-    KIT_TEST(a_fresh_file_has_the_original_names), KIT_TEST(a_later_file_keeps_its_version_and_columns),
-    KIT_TEST(traces_of_the_original_are_cleared),  KIT_TEST(bad_rows_fail_no_query),
-    KIT_TEST(damaged_files_are_refused),           KIT_TEST(random_damage_never_crashes),
+    KIT_TEST(the_original_file_reads_as_it_was),
+    KIT_TEST(older_files_are_upgraded),
+    KIT_TEST(a_fresh_file_has_the_original_names),
+    KIT_TEST(a_later_file_keeps_its_version_and_columns),
+    KIT_TEST(traces_of_the_original_are_cleared),
+    KIT_TEST(bad_rows_fail_no_query),
+    KIT_TEST(damaged_files_are_refused),
+    KIT_TEST(random_damage_never_crashes),
+    KIT_TEST(a_file_of_two_names),
     KIT_TEST(a_file_without_permission),
 };
 

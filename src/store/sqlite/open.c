@@ -238,10 +238,21 @@ void sq_library(void)
     pthread_once(&once, set_up_library);
 }
 
+/* Log, index and lock lie beside a name: by another name of the same file two processes would write without knowing of
+ * each other, and tear it. */
+static int check_file(const char *path, const struct stat *st, struct err *err)
+{
+    if (!S_ISREG(st->st_mode)) return err_set(err, E_IO, "%s: no regular file", path);
+    if (st->st_nlink < 2) return 0;
+    return err_set(err, E_LOCKED,
+                   "%s: the file has %llu names (hard links); a database must have one. Remove the others", path,
+                   (unsigned long long)st->st_nlink);
+}
+
 static int check_path(const char *path, bool read_only, struct err *err)
 {
     struct stat st;
-    if (stat(path, &st) == 0) { return S_ISREG(st.st_mode) ? 0 : err_set(err, E_IO, "%s: no regular file", path); }
+    if (stat(path, &st) == 0) return check_file(path, &st, err);
     if (errno == ENOENT && !read_only) {
         char *dir = mem_strdup(path);
         char *slash = strrchr(dir, '/');
