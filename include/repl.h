@@ -31,6 +31,7 @@ struct repl_config {
     struct repl_entry own;                /* this life's stream, its position at start */
     unsigned peers;                       /* configured peers (after folding): N = peers + 1 */
     unsigned writes;                      /* W, 1..N */
+    bool relaxed;                         /* COMMITTED is not on our disk yet: W counts it, `disks` does not */
     size_t trackers_max;                  /* 8192 */
     uint32_t stall_ms, stall_max_ms;      /* 500 (or 8 x smoothed round trip); if repeated, doubling to 4000 */
     uint32_t ping_ms, ping_missed;        /* 250, 3 */
@@ -80,6 +81,7 @@ struct repl_event {
     uint64_t first;                       /* SENT */
     uint64_t tag; unsigned need; int64_t deadline_ms;
     bool ok, refused, counts, more, foreign_process;
+    bool relaxed;                         /* HELLO_OK: it acknowledges what its disk does not have yet */
 };
 
 enum repl_effect_type {
@@ -114,7 +116,7 @@ struct repl_effect {
     struct repl_entry entry;
     const struct repl_entry *vector; size_t vector_count; bool whole;
     uint64_t tag; enum repl_result result; unsigned got, need; bool all;
-    unsigned disks;                       /* of `got`, those that are disks of our kind (originals do not count) */
+    unsigned disks;                       /* of `got`, those on a disk: originals and relaxed nodes do not count */
     enum repl_link state;
 };
 struct repl_effects {
@@ -132,7 +134,7 @@ void repl_step(struct repl_core *core, const struct repl_event *e, struct repl_e
 /* Looking in (status, metrics, tests). */
 struct repl_peer_view {
     enum repl_link state;
-    bool original, counts;
+    bool original, counts, relaxed;
     uint64_t node, acked, next;
     int64_t rtt_us, last_ok_ms, dials, stalls;
 };

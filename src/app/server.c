@@ -353,7 +353,8 @@ static void open_cluster(struct server *s, const struct cluster_options *o)
 {
     struct engine_limits limits = { .calls_max = CALLS_MAX,
                                     .bytes_max = CALLS_BYTES,
-                                    .quorum_timeout_ms = (uint32_t)s->config->quorum_timeout_ms };
+                                    .quorum_timeout_ms = (uint32_t)s->config->quorum_timeout_ms,
+                                    .relaxed = o->relaxed };
     s->metrics = metrics_new(http_figures, http_figures_count);
     s->cluster = cluster_new(&s->loop, o, &s->plan, s->node.lane, s->node.readers, s->metrics);
     s->engine = engine_new(&s->loop, &s->node.env, s->node.store, s->node.lane, s->node.readers, s->cluster, &limits);
@@ -387,6 +388,7 @@ static int open_all(struct server *s, struct err *err)
         .peers = c->quorum_peers.item,
         .peers_count = c->quorum_peers.count,
         .timeout_ms = (uint32_t)c->quorum_timeout_ms,
+        .relaxed = strcasecmp(c->durability, "normal") == 0,
         .alive = life_held,
         .alive_data = s,
         .renew = on_renew,

@@ -35,6 +35,7 @@ void cluster_head(const struct cluster *c, struct wire_head *h)
     snprintf(h->name, sizeof h->name, "%s", c->o.name);
     h->node = c->own.node;
     h->stream = c->own.stream;
+    h->relaxed = c->o.relaxed;
 }
 
 /* ---- answers
@@ -320,6 +321,10 @@ struct cluster *cluster_new(uv_loop_t *loop, const struct cluster_options *o, co
     c->writes = p->writes;
     c->nodes = p->nodes;
     c->warnings = json_deep_copy(p->warnings);
+    if (o->relaxed && p->writes > 1)
+        json_array_append_new(c->warnings,
+                              json_string("durability normal: what this node acknowledges is not on its disk "
+                                          "yet; it counts for W, and for no X-Durability"));
     c->lane = lane;
     c->readers = readers;
     c->metrics = m;
@@ -356,6 +361,7 @@ static void core_start(struct cluster *c)
         (struct repl_entry){ .stream = c->own.stream, .node = c->own.node, .pos = c->own.seq, .chain = c->own.chain };
     rc.peers = c->peers;
     rc.writes = c->writes == 0 ? 1 : c->writes;
+    rc.relaxed = c->o.relaxed;
     /* A silent connection is given up while a client still waits; a slow disk says 102 and is not silent. */
     uint32_t patience = c->o.timeout_ms / 3;
     if (patience < rc.stall_max_ms) rc.stall_max_ms = patience > rc.stall_ms ? patience : rc.stall_ms;

@@ -30,6 +30,7 @@ struct cluster_options {
     unsigned writes;                       /* W as asked for; 0: federation off */
     const char *const *peers; unsigned peers_count;   /* URLs as given; folded, checked by cluster_plan */
     uint32_t timeout_ms;
+    bool relaxed;                          /* commits are not synced: our copy and our answers stand for no disk */
     const char *name;                      /* cluster name: peers of another name are refused; "" matches "" */
     const char *api_key;                   /* sent to peers; NULL: none */
     struct tls_context *tls;               /* borrowed: for peers by https; NULL: there are none */

@@ -104,9 +104,12 @@ static void hello_answer(struct peer *p, struct wire_message *m)
     }
     m->vector.whole = true;
     heard(p, m);
-    struct repl_event e = {
-        .type = REPL_HELLO_OK, .peer = p->index, .gen = p->gen, .node = m->head.node, .live = m->head.stream
-    };
+    struct repl_event e = { .type = REPL_HELLO_OK,
+                            .peer = p->index,
+                            .gen = p->gen,
+                            .node = m->head.node,
+                            .live = m->head.stream,
+                            .relaxed = m->head.relaxed };
     e.entry = (struct repl_entry){
         .stream = p->c->own.stream, .node = p->c->own.node, .pos = m->pos.pos, .chain = m->pos.chain
     };

@@ -28,6 +28,7 @@ static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
         json_object_set_new(o, "behind", json_integer((json_int_t)we_lack));
     }
     json_object_set_new(o, "node", p->node == 0 ? json_null() : json_integer((json_int_t)p->node));
+    json_object_set_new(o, "durability", json_string(v.original || v.relaxed ? "normal" : "full"));
     json_object_set_new(o, "last_success_ms_ago", p->last_ok_ms == 0 ? json_null() : json_integer(now - p->last_ok_ms));
     if (c->core != NULL && (v.original || p->original_state->remembered))
         json_object_set_new(o, "exchange", original_status(p));
@@ -138,6 +139,7 @@ json_t *cluster_status(struct cluster *c)
                   "ops_in", (json_int_t)c->ops_in, "forks", (json_int_t)c->forks);
     size_t room = c->core == NULL ? SIZE_MAX : repl_room(c->core);
     json_object_set_new(o, "room", room == SIZE_MAX ? json_null() : json_integer((json_int_t)room));
+    json_object_set_new(o, "durability", json_string(c->o.relaxed ? "normal" : "full"));
     json_object_set_new(o, "clock_ahead_ms", json_integer(clock_ahead_ms(c)));
     json_object_set_new(o, "far_future_ops", json_integer((json_int_t)c->counted.far_future));
     json_object_set_new(o, "unseen_edits", json_integer((json_int_t)c->counted.unseen));

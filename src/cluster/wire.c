@@ -9,6 +9,7 @@
 
 #define WIRE_MAGIC 0x524d4941u /* "AIMR" */
 #define WIRE_FORMAT 1
+#define RELAXED 0x8000u /* beside the kind */
 #define ID_MAX (UINT64_MAX >> 1)
 
 #define SEAL_BYTES 8
@@ -35,7 +36,7 @@ static void put_head(struct buf *b, const struct wire_head *h, enum wire_kind ki
 {
     buf_u32(b, WIRE_MAGIC);
     buf_u16(b, WIRE_FORMAT);
-    buf_u16(b, (uint16_t)kind);
+    buf_u16(b, (uint16_t)((unsigned)kind | (h->relaxed ? RELAXED : 0)));
     buf_text(b, h->name);
     buf_u64(b, h->node);
     buf_u64(b, h->stream);
@@ -188,7 +189,9 @@ static int read_head(struct reader *r, struct wire_head *h, struct err *err)
     if (read_u32(r) != WIRE_MAGIC || r->failed) return err_set(err, E_PROTOCOL, "not a replication message");
     uint16_t format = read_u16(r);
     if (format != WIRE_FORMAT) return err_set(err, E_PROTOCOL, "replication format %u is unknown here", format);
-    h->kind = (enum wire_kind)read_u16(r);
+    uint16_t kind = read_u16(r);
+    h->relaxed = (kind & RELAXED) != 0;
+    h->kind = (enum wire_kind)(kind & ~RELAXED);
     size_t len = 0;
     const char *name = read_blob(r, &len);
     if (r->failed || len > WIRE_NAME_MAX || memchr(name, 0, len) != NULL)

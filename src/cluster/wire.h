@@ -41,6 +41,7 @@ struct wire_head {
     enum wire_kind kind;
     char name[WIRE_NAME_MAX + 1];      /* cluster name */
     uint64_t node, stream;             /* sender's node id and its present life's stream */
+    bool relaxed;                      /* the sender's disk has what it holds only some time later */
 };
 struct wire_ops {
     uint64_t stream, node;             /* whose ops: the stream and the node it belongs to */

@@ -115,6 +115,7 @@ static void count_store(struct metrics *m, const struct call *c)
 static void count_quorum(struct metrics *m, const struct call *c)
 {
     static const char *const durability[] = {
+        [DURABLE_NONE] = "durability=\"none\"",
         [DURABLE_LOCAL] = "durability=\"local\"",
         [DURABLE_QUORUM] = "durability=\"quorum\"",
         [DURABLE_ALL] = "durability=\"all\"",

@@ -33,6 +33,7 @@ void fixed_health(struct ask *a)
     json_t *federation = json_pack("{s:b, s:i, s:i, s:i, s:i, s:O}", "enabled", writes > 0, "writes", (int)writes,
                                    "nodes", (int)cluster_nodes(o->cluster), "peers", (int)json_array_size(peers),
                                    "peers_up", peers_up(peers), "warnings", json_object_get(facts, "warnings"));
+    json_object_set(federation, "durability", json_object_get(facts, "durability"));
     json_t *doc = json_pack("{s:s, s:s, s:s, s:b, s:o}", "service", "ai-memory", "status", broken ? "error" : "ok",
                             "version", o->version, "federation_enabled", writes > 0, "federation", federation);
     if (broken) json_object_set_new(doc, "error", json_string(broken->msg));

@@ -116,10 +116,11 @@ static void header_parameters(const struct op *op, json_t *list)
 static void write_answers(json_t *answers, const char *status)
 {
     json_t *headers =
-        json_pack("{s:{s:s, s:{s:s}}, s:{s:s, s:{s:s}}, s:{s:s, s:{s:[s,s,s]}}}", "X-Pos", "description",
+        json_pack("{s:{s:s, s:{s:s}}, s:{s:s, s:{s:s}}, s:{s:s, s:{s:[s,s,s,s]}}}", "X-Pos", "description",
                   "Position of the write, for X-Wait-Pos", "schema", "type", "string", "X-Quorum-Acks", "description",
                   "Nodes that have it, this one included", "schema", "type", "integer", "X-Durability", "description",
-                  "Whose disks have it", "schema", "enum", "local", "quorum", "all");
+                  "On whose disks it is: no one's yet (durability normal), one, W, all", "schema", "enum", "none",
+                  "local", "quorum", "all");
     json_t *unmet =
         json_pack("{s:s, s:O}", "description",
                   "{error, got, needed, reason, outcome}: so many nodes have it; outcome is pending or not_applied. "

@@ -146,7 +146,7 @@ static void position_header(const struct call *c, struct headers *h)
 static void write_headers(const struct call *c, struct headers *h)
 {
     static const char *const names[] = {
-        [DURABLE_LOCAL] = "local", [DURABLE_QUORUM] = "quorum", [DURABLE_ALL] = "all"
+        [DURABLE_NONE] = "none", [DURABLE_LOCAL] = "local", [DURABLE_QUORUM] = "quorum", [DURABLE_ALL] = "all"
     };
     if (c->op->effect != OP_WRITE) return;
     position_header(c, h);

@@ -22,7 +22,8 @@
 struct cluster;
 struct engine;
 
-enum durability { DURABLE_LOCAL, DURABLE_QUORUM, DURABLE_ALL };
+/* On no disk yet, on one, on W, on all: never more than is so. */
+enum durability { DURABLE_NONE, DURABLE_LOCAL, DURABLE_QUORUM, DURABLE_ALL };
 
 struct call {
     /* the submitter's */
@@ -66,6 +67,7 @@ struct call {
 struct engine_limits {
     size_t calls_max, bytes_max;
     uint32_t quorum_timeout_ms;
+    bool relaxed; /* commits are not synced */
 };
 
 struct call *call_new(const struct op *op);

@@ -76,7 +76,8 @@ bool quorum_stands(const struct call_private *p)
 static enum durability durability_of(const struct cluster_wait *w)
 {
     if (w->all && w->disks == w->got && w->disks > 1) return DURABLE_ALL;
-    return w->disks > 1 && w->disks >= w->needed ? DURABLE_QUORUM : DURABLE_LOCAL;
+    if (w->disks > 1 && w->disks >= w->needed) return DURABLE_QUORUM;
+    return w->disks > 0 ? DURABLE_LOCAL : DURABLE_NONE;
 }
 
 static void failed(struct call *c, int code, const char *reason)
@@ -142,6 +143,7 @@ void quorum_start(struct call_private *p)
         c->pos = c->reply.wait_for.stream ? c->reply.wait_for : p->saw;
     if (c->pos.seq == 0) c->pos = (struct stamp){ 0 };
     c->got = 1;
+    c->durability = p->engine->limits.relaxed ? DURABLE_NONE : DURABLE_LOCAL;
     c->needed = quorum_need(p);
     p->acked = false;
     if (!waits(p) || wait_next(p) || c->status || !p->everywhere) return;

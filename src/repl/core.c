@@ -191,6 +191,7 @@ void repl_peer_view(const struct repl_core *core, unsigned peer, struct repl_pee
     *ret = (struct repl_peer_view){
         .state = l->state,
         .original = l->original,
+        .relaxed = l->relaxed,
         .counts = core_link_counts(l),
         .node = l->node,
         .acked = l->acked,

@@ -70,6 +70,7 @@ struct link {
     enum repl_link barred; /* FORKED, REFUSED or TWIN until it is up again; DOWN: not barred */
     uint32_t gen;
     bool original;
+    bool relaxed; /* what it acknowledges is not on its disk yet */
     uint64_t node, live;
     uint64_t acked, acked_chain; /* durable there, of our stream; told on this connection */
     uint64_t check_pos, check_chain;

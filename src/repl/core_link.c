@@ -309,6 +309,7 @@ static void on_hello(struct repl_core *core, unsigned p, const struct repl_event
     if (!identify(core, p, e->node, e->live)) return;
     if (l->barred == REPL_TWIN) l->barred = REPL_DOWN; /* it speaks for its node now */
     l->original = false;
+    l->relaxed = e->relaxed;
     l->mute = 0;
     l->node = e->node;
     l->live = e->live;

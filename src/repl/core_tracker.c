@@ -198,14 +198,15 @@ static unsigned got(const struct tracker *k)
 
 static void emit_answer(struct repl_core *core, const struct tracker *k, enum repl_result result)
 {
-    unsigned distinct = 0;
+    unsigned distinct = 0, relaxed = 0;
+    for (unsigned p = 0; p < core->c.peers; p++) relaxed |= (unsigned)core->link[p].relaxed << p;
     for (unsigned p = 0; p < core->c.peers; p++)
         if (core->link[p].state != REPL_SELF && core->link[p].barred != REPL_TWIN) distinct |= 1u << p;
     struct repl_effect *f = core_emit(core, REPL_ANSWER, REPL_NO_PEER);
     f->tag = k->tag;
     f->result = result;
     f->got = got(k);
-    f->disks = (unsigned)k->own + bits(k->mask & ~(unsigned)k->originals);
+    f->disks = (unsigned)(k->own && !core->c.relaxed) + bits(k->mask & ~(unsigned)k->originals & ~relaxed);
     f->need = k->need;
     f->all = k->own && (k->mask & distinct) == distinct;
 }

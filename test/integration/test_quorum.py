@@ -118,6 +118,25 @@ class Levels(unittest.TestCase):
             again = n.post('/api/v1/links', link)
             self.assertEqual((again.status, again.headers['x-durability']), (201, 'quorum'), again)
 
+    def test_who_does_not_sync_is_no_disk(self):
+        with Mesh(count=2, writes=2) as m:
+            full, relaxed = m.nodes
+            self.assertEqual(full.create('on two disks').headers['x-durability'], 'all')
+            relaxed.kill()
+            relaxed.serve_args += ['--durability', 'normal']
+            relaxed.start()
+            m.linked()
+            a, b = full.create('here'), relaxed.create('there')
+            self.assertEqual([(x.status, x.headers['x-quorum-acks']) for x in (a, b)], [(201, '2')] * 2)
+            self.assertEqual([x.headers['x-durability'] for x in (a, b)], ['local', 'local'])
+            one = relaxed.create('alone', headers={'X-Write-Quorum': '1'})
+            self.assertEqual((one.status, one.headers['x-durability']), (201, 'none'))
+            self.assertEqual([n.status()['durability'] for n in m.nodes], ['full', 'normal'])
+            self.assertEqual([n.status()['peers'][0]['durability'] for n in m.nodes], ['normal', 'full'])
+            health = relaxed.get('/api/v1/health').json['federation']
+            self.assertEqual(health['durability'], 'normal')
+            self.assertIn('durability normal', health['warnings'][0])
+
     def test_a_repeated_delete_is_answered_as_the_first_one_until_two_have_it(self):
         with Mesh(writes=2) as m:
             n = m.nodes[0]

@@ -57,6 +57,26 @@ static void batch_round_trip(void **state)
     buf_release(&b);
 }
 
+static void the_head_tells_who_does_not_sync(void **state)
+{
+    (void)state;
+    for (int relaxed = 0; relaxed < 2; relaxed++) {
+        struct wire_head h = head;
+        struct wire_message m;
+        struct arena a;
+        struct buf b;
+        h.relaxed = relaxed;
+        buf_init(&b, 1 << 20);
+        wire_put_vector(&b, &h, NULL, 0, true);
+        arena_init(&a, 1 << 20);
+        assert_int_equal(wire_read(b.data, b.len, &a, &m, NULL), 0);
+        assert_int_equal(m.head.kind, WIRE_VECTOR);
+        assert_int_equal(m.head.relaxed, relaxed);
+        arena_release(&a);
+        buf_release(&b);
+    }
+}
+
 static void all_flips_are_refused(struct buf *b)
 {
     struct arena a;
@@ -280,6 +300,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batch_round_trip),
+        cmocka_unit_test(the_head_tells_who_does_not_sync),
         cmocka_unit_test(every_cut_and_every_flip_is_refused),
         cmocka_unit_test(vector_round_trip_and_bounds),
         cmocka_unit_test(snapshots_round_trip_and_bounds),

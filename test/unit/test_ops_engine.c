@@ -385,6 +385,8 @@ static void quorums(void **state)
         { REPL_MET, 2, 2, false, 0, DURABLE_QUORUM, NULL, NULL },
         { REPL_MET, 3, 3, true, 0, DURABLE_ALL, NULL, NULL },
         { REPL_MET, 2, 1, false, 0, DURABLE_LOCAL, NULL, NULL },
+        { REPL_MET, 3, 2, true, 0, DURABLE_QUORUM, NULL, NULL },
+        { REPL_MET, 2, 0, true, 0, DURABLE_NONE, NULL, NULL },
         { REPL_UNREACHABLE, 1, 1, false, E_QUORUM, DURABLE_LOCAL, "unreachable", "pending" },
         { REPL_TIMED_OUT, 1, 1, false, E_QUORUM, DURABLE_LOCAL, "timeout", "pending" },
         { REPL_STOPPED, 1, 1, false, E_STOPPING, DURABLE_LOCAL, "stopping", "pending" },

@@ -395,6 +395,50 @@ static void originals_are_not_waited_for_in_vain(void **state)
     rig_close(&r);
 }
 
+/* A node that does not sync counts for W, and for no disk; so it is with ourselves. */
+static void who_does_not_sync_is_no_disk(void **state)
+{
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        struct rig r = { .now = 1000000 };
+        struct repl_config c;
+        repl_config_default(&c);
+        c.node = OWN_NODE;
+        c.own = (struct repl_entry){ .stream = OWN_STREAM, .node = OWN_NODE };
+        c.peers = 2;
+        c.writes = 2;
+        c.relaxed = own;
+        r.core = repl_new(&c);
+        rig_step(&r, (struct repl_event){ .type = REPL_TICK });
+        for (unsigned p = 0; p < 2; p++) {
+            rig_step(&r, rig_event(&r, REPL_CONNECTED, p));
+            struct repl_event e = rig_event(&r, REPL_HELLO_OK, p);
+            e.node = p + 2;
+            e.live = e.node * 100;
+            e.whole = true;
+            e.relaxed = p == 0;
+            e.entry = (struct repl_entry){ .stream = OWN_STREAM };
+            rig_step(&r, e);
+        }
+        rig_commit(&r, 1);
+        rig_sent(&r, 0, 1, 1);
+        rig_track(&r, 1, OWN_STREAM, 1, 2);
+        rig_track(&r, 2, OWN_STREAM, 1, 3);
+        rig_ack(&r, 0, 1);
+        assert_answer(&r, 0, 1, REPL_MET, 2);
+        assert_int_equal(r.answer[0].disks, 1 - own);
+        struct repl_event e = rig_event(&r, REPL_SENT, 1);
+        e.first = 1;
+        e.entry = (struct repl_entry){ .stream = OWN_STREAM, .pos = 1, .chain = CHAIN(1) };
+        rig_step(&r, e);
+        rig_ack(&r, 1, 1);
+        assert_answer(&r, 1, 2, REPL_MET, 3);
+        assert_int_equal(r.answer[1].disks, 2 - own);
+        assert_true(r.answer[1].all);
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +458,7 @@ int main(void)
         cmocka_unit_test(two_cores_do_not_know_each_other),
         cmocka_unit_test(who_holds_an_op_of_an_earlier_life),
         cmocka_unit_test(originals_are_not_waited_for_in_vain),
+        cmocka_unit_test(who_does_not_sync_is_no_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
