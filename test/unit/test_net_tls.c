@@ -248,6 +248,33 @@ static void damage_is_noticed(void **state)
     }
 }
 
+/* One byte of the handshake damaged, each time another one: it fails, or waits for bytes that never come. Bytes that
+ * nobody looks at (a record's version) may pass. */
+static void damaged_handshakes(void **state)
+{
+    unsigned open = 0, seed = 1;
+    (void)state;
+    for (int round = 0; round < 300; round++) {
+        struct pair p;
+        pair_open(&p, client_of(NULL, "ca.pem"), server_of("node", NULL), "node.test");
+        for (int turn = 0; turn < 8; turn++) {
+            int from = turn % 2;
+            size_t len;
+            pull(&p, from);
+            char *data = tls_take(p.end[from], &len);
+            if (data == NULL) continue;
+            seed = seed * 1103515245 + 12345;
+            if (turn == round % 4) data[(seed >> 8) % len] ^= (char)(1 << (seed >> 28) % 8);
+            assert_int_equal(tls_feed(p.end[1 - from], data, len), 0);
+            pull(&p, 1 - from);
+            mem_free(data);
+        }
+        open += tls_open(p.end[0]) && tls_open(p.end[1]);
+        pair_close(&p);
+    }
+    assert_true(open < 100); /* a quarter is not damaged: there is no fourth flight */
+}
+
 static void client_checks_the_server(void **state)
 {
     static const struct {
@@ -554,6 +581,7 @@ int main(void)
         cmocka_unit_test(unread_bytes_are_bounded),
         cmocka_unit_test(garbage_is_an_error),
         cmocka_unit_test(damage_is_noticed),
+        cmocka_unit_test(damaged_handshakes),
         cmocka_unit_test(client_checks_the_server),
         cmocka_unit_test(an_impostor_is_not_believed),
         cmocka_unit_test(allowlist_decides),
