@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/json_utf8.h"
 
@@ -198,6 +199,11 @@ static bool decode_escape(struct parser *p, const char **s)
 const char *json_skip_plain(const char *s, const char *end, bool *ret_high)
 {
     unsigned char high = 0;
+    for (; end - s >= 8; s += 8) {
+        uint64_t x = bytes_load(s);
+        if (bytes_below(x, 0x20) || bytes_have(x, '"') || bytes_have(x, '\\')) break;
+        high |= bytes_high(x) ? 0x80 : 0;
+    }
     for (; s < end; s++) {
         unsigned char c = (unsigned char)*s;
         if (c < 0x20 || c == '"' || c == '\\') break;

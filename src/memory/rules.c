@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -45,17 +46,12 @@ int tier_parse(const char *word, enum tier *ret)
 
 size_t text_trim(const char *s, size_t len, const char **ret)
 {
-    const char *p = s, *end = s + len;
-    const char *from = end, *to = end;
+    const char *from = s, *end = s + len;
 
-    while (p < end) {
-        const char *at = p;
-        if (utf8_is_space(utf8_next(&p, end))) continue;
-        if (from == end) from = at;
-        to = p;
-    }
+    for (const char *p = from; p < end && utf8_is_space(utf8_next(&p, end)); from = p) continue;
+    for (const char *p = end; from < end && utf8_is_space(utf8_before(&p, from)); end = p) continue;
     *ret = from;
-    return (size_t)(to - from);
+    return (size_t)(end - from);
 }
 
 static bool is_blank(const char *s, size_t len)
@@ -64,9 +60,19 @@ static bool is_blank(const char *s, size_t len)
     return text_trim(s, len, &unused) == 0;
 }
 
+/* Eight characters, none of them a control character. */
+static bool is_plain(uint64_t x)
+{
+    return !bytes_high(x) && !bytes_below(x, 0x20) && !bytes_have(x, 0x7f);
+}
+
 static bool is_clean(const char *s, size_t len, const char *allowed)
 {
     for (const char *p = s, *end = s + len; p < end;) {
+        if (end - p >= 8 && is_plain(bytes_load(p))) {
+            p += 8;
+            continue;
+        }
         uint32_t c = utf8_next(&p, end);
         if (utf8_is_control(c) && (c == 0 || c > 0x7f || strchr(allowed, (int)c) == NULL)) return false;
     }

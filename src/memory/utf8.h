@@ -27,6 +27,22 @@ static inline uint32_t utf8_next(const char **p, const char *end)
     return c;
 }
 
+/* The code point that ends at *p, which moves to where it begins; begin < *p. What utf8_next finds on its way there. */
+static inline uint32_t utf8_before(const char **p, const char *begin)
+{
+    const char *end = *p;
+    for (const char *s = end; s > begin && end - s < 4;) {
+        const char *next = --s;
+        if (((unsigned char)*s & 0xc0) == 0x80) continue;
+        uint32_t c = utf8_next(&next, end);
+        if (next != end) break;
+        *p = s;
+        return c;
+    }
+    *p = end - 1;
+    return 0xfffd;
+}
+
 /* Unicode category Cc. */
 static inline bool utf8_is_control(uint32_t c)
 {

@@ -250,8 +250,12 @@ static int json_field(const struct decode *x, unsigned i, json_t *doc, void *arg
         left_out = left_out || (d->flags & ARG_OPTION) || x->door == DOOR_MCP;
     }
     if (v == NULL || left_out) return d->flags & ARG_REQUIRED ? missing(x, d) : 0;
-    char path[128];
-    snprintf(path, sizeof(path), "%.60s%s%.60s", x->path, x->path[0] ? "." : "", name);
+    char inner[128];
+    const char *path = name;
+    if (x->path[0]) {
+        snprintf(inner, sizeof(inner), "%.60s.%.60s", x->path, name);
+        path = inner;
+    }
     int rc = json_value(x, d, path, v, field(d, args));
     if (rc == 0) mark(args, i);
     return rc;

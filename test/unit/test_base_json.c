@@ -245,6 +245,27 @@ static const char *double_text(double v)
     return text;
 }
 
+/* Whatever ends a run of plain text is seen wherever it stands, in reading and in printing. */
+static void strings_of_any_length(void **state)
+{
+    (void)state;
+    static const char *const odd[] = { "\\\"", "\\\\", "\\n", "\xc3\xa9", "\x7f" };
+    for (size_t len = 0; len < 36; len++)
+        for (size_t at = 0; at <= len; at++)
+            for (size_t k = 0; k < ARRAY_LEN(odd); k++) {
+                char text[64];
+                int n =
+                    snprintf(text, sizeof(text), "\"%.*s%s%.*s\"", (int)at, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                             odd[k], (int)(len - at), "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy");
+                struct err err = { 0 };
+                check_round(text, text);
+                text[1 + at] = '\x1f';
+                assert_null(json_parse(text, (size_t)n, NULL, 0, &err));
+                text[1 + at] = '\xff';
+                assert_null(json_parse(text, (size_t)n, NULL, 0, &err));
+            }
+}
+
 static void doubles_are_shortest(void **state)
 {
     (void)state;
@@ -459,19 +480,13 @@ static void mutations_are_survived(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_round_trip),
-        cmocka_unit_test(errors_name_place_and_path),
-        cmocka_unit_test(nesting_is_limited),
-        cmocka_unit_test(duplicates_are_told),
-        cmocka_unit_test(strings_keep_nul),
-        cmocka_unit_test(doubles_are_shortest),
-        cmocka_unit_test(doubles_read_back),
-        cmocka_unit_test(orders_and_layouts),
-        cmocka_unit_test(printing_stops_at_the_maximum),
-        cmocka_unit_test(values_are_counted),
-        cmocka_unit_test(what_is_no_utf8_is_printed_readably),
-        cmocka_unit_test(kinds_in_words),
-        cmocka_unit_test(mutations_are_survived),
+        cmocka_unit_test(values_round_trip),    cmocka_unit_test(errors_name_place_and_path),
+        cmocka_unit_test(nesting_is_limited),   cmocka_unit_test(duplicates_are_told),
+        cmocka_unit_test(strings_keep_nul),     cmocka_unit_test(strings_of_any_length),
+        cmocka_unit_test(doubles_are_shortest), cmocka_unit_test(doubles_read_back),
+        cmocka_unit_test(orders_and_layouts),   cmocka_unit_test(printing_stops_at_the_maximum),
+        cmocka_unit_test(values_are_counted),   cmocka_unit_test(what_is_no_utf8_is_printed_readably),
+        cmocka_unit_test(kinds_in_words),       cmocka_unit_test(mutations_are_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

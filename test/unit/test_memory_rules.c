@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/check.h"
 #include "memory.h"
+#include "memory/utf8.h"
 
 static struct err err;
 
@@ -221,6 +223,63 @@ static void test_trim(void **state)
     assert_int_equal(text_trim("\xff\xc3", 2, &at), 2);
 }
 
+/* Reads from the front to the end, as a trim may be understood. */
+static size_t trimmed_forward(const char *s, size_t len, const char **ret)
+{
+    const char *p = s, *end = s + len, *from = end, *to = end;
+    while (p < end) {
+        const char *at = p;
+        if (utf8_is_space(utf8_next(&p, end))) continue;
+        if (from == end) from = at;
+        to = p;
+    }
+    *ret = from;
+    return (size_t)(to - from);
+}
+
+/* Blanks of one, two and three bytes, text, and pieces of characters, in any order. */
+static void test_trim_of_anything(void **state)
+{
+    (void)state;
+    static const char *const piece[] = {
+        " ",        "\n",   "\xc2\xa0", "\xe2\x80\x83", "\xe3\x80\x80",     "a",    "\xc3\xa9",
+        "\xe2\x80", "\x80", "\xa0",     "\xe2",         "\xf0\x9f\x98\x80", "\xf0", "\xff"
+    };
+    uint32_t seed = 1;
+    for (int round = 0; round < 20000; round++) {
+        char s[64];
+        size_t len = 0;
+        for (seed = seed * 1664525 + 1013904223; len < 40 && (seed >> 24) % 9 != 0;
+             seed = seed * 1664525 + 1013904223) {
+            const char *one = piece[(seed >> 16) % ARRAY_LEN(piece)];
+            memcpy(s + len, one, strlen(one));
+            len += strlen(one);
+        }
+        const char *want, *got;
+        size_t want_len = trimmed_forward(s, len, &want);
+        assert_int_equal(text_trim(s, len, &got), want_len);
+        if (want_len > 0) assert_ptr_equal(got, want);
+    }
+}
+
+static void test_control_characters_are_found_anywhere(void **state)
+{
+    (void)state;
+    for (size_t len = 1; len < 40; len++)
+        for (size_t at = 0; at < len; at++) {
+            static const char bad[] = { 1, 0x1f, 0x7f, 0 };
+            char s[64];
+            memset(s, 'x', len);
+            assert_int_equal(rule_content(s, len, "content", &err), 0);
+            for (size_t i = 0; i < sizeof(bad); i++) {
+                s[at] = bad[i];
+                assert_int_equal(rule_content(s, len, "content", &err), E_INVALID);
+            }
+            s[at] = '\t';
+            if (len > 1) assert_int_equal(rule_content(s, len, "content", &err), 0);
+        }
+}
+
 static void test_tiers(void **state)
 {
     enum tier t;
@@ -258,10 +317,20 @@ static void test_life(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_titles),  cmocka_unit_test(test_contents), cmocka_unit_test(test_namespaces),
-        cmocka_unit_test(test_sources), cmocka_unit_test(test_tags),     cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_times),   cmocka_unit_test(test_metadata), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_trim),    cmocka_unit_test(test_tiers),    cmocka_unit_test(test_life),
+        cmocka_unit_test(test_titles),
+        cmocka_unit_test(test_contents),
+        cmocka_unit_test(test_namespaces),
+        cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_trim_of_anything),
+        cmocka_unit_test(test_control_characters_are_found_anywhere),
+        cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_tiers),
+        cmocka_unit_test(test_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
