@@ -14,7 +14,7 @@ POSIX = r"(strings|unistd|fcntl|dirent|pthread|termios|poll|libgen|pwd|grp|netdb
         r"|(sys|net|netinet|arpa|linux)/.+)\.h"
 SYSTEM = f"({ISO_C}|{POSIX})"
 BASE = r"(base/.+|err\.h)"
-PURE_BASE = r"(base/(alloc|buf|check|clock|digest|id|json|list)\.h|err\.h)"
+PURE_BASE = r"(base/(alloc|buf|bytes|check|clock|digest|id|json|list)\.h|err\.h)"
 
 
 def any_of(*patterns):
