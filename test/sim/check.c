@@ -159,7 +159,7 @@ void check_rows(struct sim *s, unsigned nodes)
     struct repl_entry v[STREAMS_MAX];
     char *want = NULL;
     for (unsigned i = 0; i < s->n && s->real && !s->failed; i++) {
-        if ((nodes >> i & 1) == 0) continue;
+        if ((nodes >> i & 1) == 0 || s->node[i].disk->old) continue;
         if (want == NULL) {
             want = disk_replay(s, v, positions(s->node[i].disk, v));
             s->goal[GOAL_ROWS_REPLAYED] = true;

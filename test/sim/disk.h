@@ -110,6 +110,7 @@ struct disk {
     struct repl_entry seen[STREAMS_MAX];   /* as checked after the last transaction */
     size_t seen_count;
     bool full, copied;
+    bool old;                    /* its program is an older one, which does not know all kinds of ops */
     uint64_t clock;              /* highest version its clock gave */
     bool lazy;                   /* transactions are seen before they are durable */
     uint64_t safe;               /* those up to this moment were synced */

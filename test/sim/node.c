@@ -32,6 +32,7 @@ void node_start(struct node *n)
     n->wake_ms = INT64_MAX;
     memset(n->out, 0, sizeof(n->out));
     memset(n->pull, 0, sizeof(n->pull));
+    if (n->disk->old && n->life > 1 && chance(s, 40)) n->disk->old = false; /* upgraded meanwhile */
     n->disk->v->life(n->disk, node_wall(n));
     if (!MUTANT(START_UNSYNCED)) disk_synced(n->disk, n->disk->v->mark(n->disk, false)); /* the log was written out */
     struct repl_config c;
@@ -69,8 +70,10 @@ static void lose(struct node *n, enum loss loss)
     n->lost = true;
     s->goal[loss == LOSS_ALL ? GOAL_DISK_LOST : GOAL_DISK_SET_BACK] = true;
     if (loss == LOSS_ALL) {
+        bool old = n->disk->old;
         n->disk->v->close(n->disk);
         n->disk = disk_new(s, n->i);
+        n->disk->old = old;
         return;
     }
     n->disk->v->set_back(n->disk);

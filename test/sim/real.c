@@ -14,6 +14,7 @@
 #define DUMP_MAX (16u << 20)
 #define READ_MAX (64u << 20)
 #define LINK_KIND "related_to"
+#define OP_BEFORE_BYTES 9 /* of an op of one version: format, count; kind, length */
 
 struct real {
     struct disk d;
@@ -78,9 +79,32 @@ static void made_by(uint64_t stream, uint64_t node)
 }
 #endif
 
+static bool old_program; /* the one that runs now */
+
 static struct real *real_of(struct disk *d)
 {
+    old_program = d->old;
     return container_of(d, struct real, d);
+}
+
+/* The linker puts this before the program's own (--wrap): an older program knows no standards. */
+int __real_op_decode(const void *body, size_t len, struct arena *a, struct version **ret, size_t *ret_count);
+int __wrap_op_decode(const void *body, size_t len, struct arena *a, struct version **ret, size_t *ret_count);
+int __wrap_op_decode(const void *body, size_t len, struct arena *a, struct version **ret, size_t *ret_count)
+{
+    int rc = __real_op_decode(body, len, a, ret, ret_count);
+    for (size_t i = 0; rc == 0 && old_program && i < *ret_count; i++) {
+        struct version *v = &(*ret)[i];
+        struct buf b;
+        if (v->kind != KIND_STANDARD) continue;
+        buf_init(&b, OP_BYTES_MAX);
+        rc = op_encode(&b, v, 1);
+        *v = (struct version){ .raw_kind = KIND_STANDARD, .ver = v->ver };
+        v->body_len = b.len - OP_BEFORE_BYTES;
+        v->body = arena_strndup(a, b.data + OP_BEFORE_BYTES, v->body_len);
+        buf_release(&b);
+    }
+    return rc;
 }
 
 /* Never the same twice in one run, in the bits that streams and node ids are cut from. */
@@ -100,10 +124,32 @@ static void change_start(struct real *r, struct change *c, struct store_conn *co
     made_by(c->origin.stream, c->origin.node);
 }
 
+/* Each life tries again what is held: its program may be a newer one. */
+static void retry_held(struct real *r, int64_t wall_us)
+{
+    const struct store_backend *b = r->store->b;
+    const char *last = NULL;
+    struct err err = { 0 };
+    struct store_tx *tx = NULL;
+    struct side_row *side;
+    size_t before = 0, after = 0;
+    if (b->begin(r->writer, &tx, &err) != 0) sim_fail(r->d.s, "begin: %s", err.msg);
+    change_begin(&r->c, tx, START_US + wall_us);
+    int rc = tx->v->side_scan(tx, SIDE_HELD, NULL, NULL, 4096, &r->arena, &side, &before);
+    if (rc == 0 && !MUTANT(HELD_STAYS)) rc = change_held_retry(&r->c, NULL, 4096, &last);
+    if (rc == 0) rc = tx->v->side_scan(tx, SIDE_HELD, NULL, NULL, 4096, &r->arena, &side, &after);
+    if (rc == 0) rc = change_finish(&r->c);
+    if (rc != 0 || b->commit(r->writer, true, &err) != 0) sim_fail(r->d.s, "held ops: %s", err_text(rc));
+    arena_release(&r->arena);
+    if (after > 0 && !r->d.old && !MUTANT(HELD_STAYS)) sim_fail(r->d.s, "node %u still holds an op", r->d.index);
+    if (after < before) r->d.s->goal[GOAL_HELD_APPLIED] = true;
+}
+
 static void real_life(struct disk *d, int64_t wall_us)
 {
     struct real *r = real_of(d);
     change_start(r, &r->c, r->writer, wall_us);
+    if (d->s->versions) retry_held(r, wall_us);
     r->alive = true;
     d->id = r->c.origin.node;
     d->stream = r->c.origin.stream;
@@ -185,7 +231,7 @@ static int edit(struct change *c, struct arena *a, uint64_t key, const struct ed
         return rc == 0 ? change_touch_flush(c, &more) : rc;
     case EDIT_LINK: return change_link(c, &l);
     case EDIT_UNLINK: return change_unlink(c, &l);
-    case EDIT_STANDARD: return change_standard(c, "n", id, NULL);
+    case EDIT_STANDARD: return old_program ? E_INVALID : change_standard(c, "n", id, NULL);
     case EDIT_ARCHIVE:
         if (e->text % 2 != 0) return change_unarchive(c, id);
         rc = change_find(c->tx, id, false, a, &row, c->tx->err);
@@ -306,7 +352,8 @@ static void real_run(struct disk *d, struct work **work, size_t count, int64_t w
     arena_release(&r->arena);
     d->pos = r->c.origin.seq;
     d->chain = r->c.origin.chain;
-    if (r->c.held > 0) sim_fail(d->s, "node %u holds an op", d->index);
+    if (r->c.held > 0 && !d->old) sim_fail(d->s, "node %u holds an op", d->index);
+    if (r->c.held > 0) d->s->goal[GOAL_HELD] = true;
     if (r->c.far_future > 0) d->s->goal[GOAL_FAR_FUTURE] = true;
     if (r->c.forgotten > 0) d->s->goal[GOAL_FORGOTTEN] = true;
     if (r->c.unseen > 0) d->s->goal[GOAL_UNSEEN] = true;

@@ -213,6 +213,7 @@ static void set_up(struct sim *s)
     s->coarse = chance(s, 30);
     for (unsigned k = 0; k < FAULTS_PLAIN; k++) s->fault_on[k] = chance(s, 45);
     if (s->stories) s->lazy = chance(s, 50);
+    if (s->stories) s->versions = s->real && chance(s, 40);
     s->fault_on[FAULT_POWER] = s->lazy && chance(s, 70);
     s->fault_on[FAULT_SYNC] = s->lazy && chance(s, 45);
     /* An older copy that is put back is younger than a tombstone must be to go. */
@@ -226,6 +227,7 @@ static void set_up(struct sim *s)
         n->s = s;
         n->i = i;
         n->disk = disk_new(s, i);
+        n->disk->old = s->versions && chance(s, 60);
         set_targets(s, n);
         set_clock(s, n);
     }
@@ -304,8 +306,12 @@ static void survivors(struct sim *s)
 
 static void everybody(struct sim *s)
 {
-    for (unsigned i = 0; i < s->n; i++)
-        if (!s->node[i].up) node_start(&s->node[i]);
+    for (unsigned i = 0; i < s->n; i++) {
+        struct node *n = &s->node[i];
+        if (n->up && n->disk->old) node_crash(n, false, LOSS_NONE);
+        n->disk->old = false;
+        if (!n->up) node_start(n);
+    }
     calm(s, all_nodes(s), "everybody");
     if (s->failed) return;
     check_promises(s, all_nodes(s), true);

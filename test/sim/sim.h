@@ -10,6 +10,7 @@
  *   fault.c  what goes wrong
  *
  * Seeds from STORIES_FROM on draw more than the first ones, which stay the runs they always were:
+ *   versions     an older program holds ops that it does not know, until its node comes back with a newer one
  *   lazy disks   what readers see is durable later; power fails, an fsync fails, the transactions since are gone */
 #ifndef AIM_SIM_H
 #define AIM_SIM_H
@@ -198,6 +199,7 @@ struct sim {
     bool real, coarse;                          /* coarse: wall clocks move once a second, so that versions tie */
     bool stories;                               /* more may happen than in the first seeds, which stay as they were */
     bool lazy;                                  /* disks are: what readers see is not durable yet */
+    bool versions;                              /* some nodes begin with an older program */
     uint64_t command_key;                       /* of the last command, and its edit: a client may repeat it */
     struct edit command_edit;
     struct node node[NODES_MAX];
