@@ -339,6 +339,26 @@ int change_op_flush(struct change *c)
     return 0;
 }
 
+int change_op_copy(struct change *c, const void *body, size_t len)
+{
+    struct change_mark *n = &c->priv->now;
+    struct version *v;
+    size_t count;
+    CHECK(!n->group);
+    arena_release(&c->priv->decode);
+    int rc = op_decode(body, len, &c->priv->decode, &v, &count);
+    if (rc == 0) rc = change_op_begin(c);
+    if (rc != 0 || count == 0) return rc;
+    buf_put(c->bodies, body, len);
+    if (c->bodies->failed) return E_TOO_LARGE;
+    n->versions = (uint16_t)count;
+    for (size_t i = 0; i < count; i++)
+        if (v[i].ver > n->op_ver) n->op_ver = v[i].ver;
+    rc = change_op_flush(c);
+    const struct stamp s = { .ver = n->op_ver, .stream = c->origin.stream, .seq = c->origin.seq };
+    return rc == 0 ? held_take(c, &s, body, len) : rc;
+}
+
 void change_group_begin(struct change *c)
 {
     CHECK(!c->priv->now.group);

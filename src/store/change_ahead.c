@@ -145,11 +145,26 @@ static int has_more(struct change *c, const struct merged *m, struct arena *a, b
     return 0;
 }
 
+/* What this program does not understand: the same bytes, so that whoever does gets them. Not under both stamps: others
+ * will never know the old one. */
+static int say_held(struct change *c, const struct page_record *r, size_t *said)
+{
+    bool here;
+    int rc = ahead_is_here(c, &r->stamp, &here);
+    if (rc != 0 || here) return rc;
+    rc = change_op_copy(c, r->body, r->body_len);
+    if (rc == E_PROTOCOL) return 0; /* no op at all: it stays held here */
+    ++*said;
+    if (rc == 0) rc = held_drop(c, &r->stamp);
+    return rc == 0 ? change_op_begin(c) : rc;
+}
+
 static int say_record(struct change *c, struct page_record *r, struct arena *a, size_t *said)
 {
     bool here, more = false;
     struct version *v = &r->v;
-    if (r->what != PAGE_VERSION || v->kind == 0) return 0; /* held ops have no effect; copies have no op */
+    if (r->what == PAGE_HELD) return say_held(c, r, said);
+    if (r->what != PAGE_VERSION || v->kind == 0) return 0; /* copies have no op */
     if (v->ver + 1 >= HLC_MAX) return 0;                   /* nothing can be said after that version any more */
     if (v->kind == KIND_TOUCH) {
         v->ver = hlc_next(&c->hlc, c->now_us, 0);

@@ -42,6 +42,13 @@ static int hold(struct change *c, const struct incoming *op)
     return c->tx->v->side_put(c->tx, &side);
 }
 
+int held_drop(struct change *c, const struct stamp *s)
+{
+    char id[40];
+    const struct incoming op = { s->stream, s->seq, NULL, 0 };
+    return c->tx->v->side_remove(c->tx, SIDE_HELD, held_id(&op, id));
+}
+
 void clock_follow(struct change *c, uint64_t ver)
 {
     if (!hlc_follow(&c->hlc, ver, c->now_us)) c->far_future++;
@@ -185,6 +192,45 @@ int held_take(struct change *c, const struct stamp *s, const void *body, size_t 
 {
     struct incoming op = { s->stream, s->seq, body, len };
     return apply_carefully(c, &op);
+}
+
+static bool has_version(const struct version *all, size_t count, const struct version *v)
+{
+    for (size_t i = 0; i < count; i++)
+        if (all[i].kind == 0 && all[i].raw_kind == v->raw_kind && all[i].body_len == v->body_len &&
+            memcmp(all[i].body, v->body, v->body_len) == 0)
+            return true;
+    return false;
+}
+
+int held_join(struct change *c, const struct stamp *s, const struct version *v)
+{
+    struct version *there = NULL, *all = NULL;
+    struct side_row side;
+    struct arena a;
+    struct buf b;
+    char id[40];
+    size_t count = 0;
+    const struct incoming op = { s->stream, s->seq, NULL, 0 };
+    arena_init(&a, CHANGE_ARENA_MAX);
+    buf_init(&b, OP_BYTES_MAX);
+    int rc = c->tx->v->side_get(c->tx, SIDE_HELD, held_id(&op, id), &a, &side);
+    if (rc == 0 && op_decode(side.body, side.body_len, &a, &there, &count) != 0) count = 0;
+    bool known = rc == 0 && has_version(there, count, v);
+    if (rc == E_NOT_FOUND) rc = 0;
+    if (rc == 0 && !known) {
+        all = arena_alloc(&a, (count + 1) * sizeof(*all));
+        rc = all != NULL ? 0 : E_TOO_LARGE;
+    }
+    if (all != NULL) {
+        if (count > 0) memcpy(all, there, count * sizeof(*all));
+        all[count] = *v;
+        rc = op_encode(&b, all, count + 1);
+        if (rc == 0) rc = held_take(c, s, b.data, b.len);
+    }
+    buf_release(&b);
+    arena_release(&a);
+    return rc;
 }
 
 /* One held op again, behind a savepoint. */

@@ -48,6 +48,9 @@ int change_op_begin(struct change *c);                            /* a new op, o
 /* Adds a version to the open op and applies it. v->ver is set by the caller. */
 int change_record(struct change *c, struct version *v);
 int change_op_flush(struct change *c);
+/* An op of ours with these bytes, which this program need not understand; no op is open then. E_PROTOCOL: they are no
+ * op, nothing happened. */
+int change_op_copy(struct change *c, const void *body, size_t len);
 int change_mark_push(struct change *c, struct err *err);          /* savepoint without touching scratch */
 int change_mark_pop(struct change *c, bool keep, struct err *err);
 bool change_is_bare(const struct change *c);                      /* the innermost mark is that of a bare item */
@@ -151,6 +154,9 @@ int ahead_is_here(struct change *c, const struct stamp *s, bool *ret);   /* the 
 /* ---- ops of others (change_foreign.c) */
 /* Applies an op that is not logged here; what is not understood of it is held. */
 int held_take(struct change *c, const struct stamp *s, const void *body, size_t len);
+/* One version of an op that is not understood; they come one by one with the pages of a snapshot. */
+int held_join(struct change *c, const struct stamp *s, const struct version *v);
+int held_drop(struct change *c, const struct stamp *s);           /* of its stream and seq; nothing when there is none */
 
 /* ---- touches (change_touch.c) */
 int touches_load(struct store_tx *tx, const char *id, struct arena *a, struct merged *m);

@@ -111,13 +111,7 @@ static int version_apply(struct change *c, const struct page_record *r, const st
         return rc == 0 && s->repair ? show_links(c, r->id) : rc;
     }
     if (r->v.kind != 0) return change_apply(c, &r->v, &r->stamp);
-    /* of a later program: kept as the op it came in would be */
-    struct buf b;
-    buf_init(&b, OP_BYTES_MAX);
-    rc = op_encode(&b, &r->v, 1);
-    if (rc == 0) rc = held_take(c, &r->stamp, b.data, b.len);
-    buf_release(&b);
-    return rc;
+    return held_join(c, &r->stamp, &r->v); /* of a later program: kept as the op it came in would be */
 }
 
 static int record_apply(struct change *c, const struct page_record *r, const struct page_span *s)
