@@ -72,6 +72,7 @@ static bool certainly_down(const struct sim *s, const struct node *n)
 void check_refusal(struct sim *s, const struct node *self, const struct op *op, unsigned need, bool timed_out)
 {
     unsigned steady = 1, down = 0;
+    if (s->fault_on[FAULT_COPY]) return; /* of two with one id one counts */
     bool cuts = s->fault_on[FAULT_CUT] || s->fault_on[FAULT_ONE_WAY] || s->fault_on[FAULT_SWIZZLE];
     for (unsigned i = 0; i < s->n; i++) {
         const struct node *n = &s->node[i];

@@ -79,6 +79,7 @@ struct disk_verbs {
     void (*close)(struct disk *d);
     void (*copy)(struct disk *d);                                      /* keeps what is there now, for set_back */
     void (*set_back)(struct disk *d);                                  /* that older copy is put in place */
+    void (*clone)(struct disk *d, struct disk *of);                    /* a file that was copied while in use */
     void (*life)(struct disk *d, int64_t wall_us);                     /* a new stream, or a first one */
     void (*life_end)(struct disk *d);                                  /* the process is gone */
     void (*run)(struct disk *d, struct work **work, size_t count, int64_t wall_us);   /* one transaction */
@@ -110,6 +111,7 @@ struct disk {
     struct repl_entry seen[STREAMS_MAX];   /* as checked after the last transaction */
     size_t seen_count;
     bool full, copied;
+    bool renew;                  /* its next life takes a new node id */
     bool old;                    /* its program is an older one, which does not know all kinds of ops */
     uint64_t clock;              /* highest version its clock gave */
     bool lazy;                   /* transactions are seen before they are durable */

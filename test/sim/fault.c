@@ -142,6 +142,14 @@ static void machine(struct sim *s, enum fault f)
     case UPKEEP_TOMBS: return;
     case FAULT_POWER: power(s, n, chance(s, 30)); return;
     case FAULT_SYNC: n->fails = true; return;
+    case FAULT_COPY:
+        n->copy_of = (i + 1 + (unsigned)pick(s, s->n - 1)) % s->n;
+        if (n->lost || s->twins || s->losses + 1 >= s->w || n->copy_of == i) return;
+        if (s->node[n->copy_of].disk->id == n->disk->id) return;
+        s->losses++;
+        node_crash(n, chance(s, 50), LOSS_COPY);
+        later(s, i, BACK_START, span(s, 1500000));
+        return;
     case FAULT_PAUSE:
         if (n->paused_until > s->now_us) return;
         n->paused_until = s->now_us + span(s, 2500000);

@@ -12,7 +12,7 @@
 /* of the stories */
 #define STORY_GOALS(X) \
     X(POWER_LOST) X(SEEN_AND_LOST) X(SEEN_AND_SURVIVED) X(SYNC_FAILED) X(SENT_BEFORE_SYNC) \
-    X(LOST_AND_BACK) X(HELD) X(HELD_APPLIED)
+    X(LOST_AND_BACK) X(HELD) X(HELD_APPLIED) X(COPIED) X(NEW_ID)
 enum goal {
 #define X(name) GOAL_##name,
     GOALS(X)

@@ -68,12 +68,14 @@ static void lose(struct node *n, enum loss loss)
     for (size_t i = 0; i < n->ghosts; i++) n->ghost[i].pos = disk_safe_pos(n->disk, n->ghost[i].stream);
     n->ghost_id = n->disk->id;
     n->lost = true;
-    s->goal[loss == LOSS_ALL ? GOAL_DISK_LOST : GOAL_DISK_SET_BACK] = true;
-    if (loss == LOSS_ALL) {
-        bool old = n->disk->old;
+    s->goal[loss == LOSS_ALL ? GOAL_DISK_LOST : loss == LOSS_COPY ? GOAL_COPIED : GOAL_DISK_SET_BACK] = true;
+    if (loss != LOSS_SET_BACK) {
+        const struct disk *of = loss == LOSS_COPY ? s->node[n->copy_of].disk : n->disk;
+        bool old = of->old; /* what it holds is tried again in the next life */
         n->disk->v->close(n->disk);
         n->disk = disk_new(s, n->i);
         n->disk->old = old;
+        if (loss == LOSS_COPY) n->disk->v->clone(n->disk, s->node[n->copy_of].disk);
         return;
     }
     n->disk->v->set_back(n->disk);
@@ -83,7 +85,7 @@ static void lose(struct node *n, enum loss loss)
 
 void node_crash(struct node *n, bool silent, enum loss loss)
 {
-    static const char *const how[] = { "", " with its disk", " and finds an older copy" };
+    static const char *const how[] = { "", " with its disk", " and finds an older copy", " and gets a copy" };
     struct sim *s = n->s;
     sim_log(s, "node %u dies%s%s", n->i, silent ? " silently" : "", how[loss]);
     lane_crash(n);
@@ -303,8 +305,21 @@ void node_event(struct node *n, struct event *e)
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------------ */
+/* Another life goes on with this node's id: the younger of both takes another one. */
+static bool is_twin(struct node *n, const struct msg *m, bool answered)
+{
+    if (m->node != n->disk->id || m->live == n->disk->stream) return false;
+    if (answered && m->live < n->disk->stream && !MUTANT(TWIN_STAYS)) {
+        n->s->goal[GOAL_NEW_ID] = true;
+        sim_log(n->s, "node %u takes a new id", n->i);
+        sim_at(n->s, 0, (struct event){ .kind = EV_RENEW, .node = n->i, .life = n->life });
+    }
+    return true;
+}
+
 static void heard(struct node *n, const struct msg *m)
 {
+    if (is_twin(n, m, false)) return;
     struct repl_event e = { .type = REPL_INBOUND, .peer = REPL_NO_PEER, .node = m->node };
     e.entry.stream = m->live;
     node_feed(n, e);
@@ -473,6 +488,7 @@ void node_answer(struct node *n, struct conn *c, struct msg *m)
     }
     /* some positions that were asked for are no moment of its vector */
     if (m->kind == M_HELLO_OK || (m->kind == M_PONG && m->whole)) told_take(n, m->node, m->vector, m->vector_count);
+    if (m->kind == M_HELLO_OK) (void)is_twin(n, m, true);
     struct repl_peer_view before, after;
     repl_peer_view(n->core, c->peer, &before);
     node_feed(n, e);

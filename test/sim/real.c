@@ -79,11 +79,12 @@ static void made_by(uint64_t stream, uint64_t node)
 }
 #endif
 
-static bool old_program; /* the one that runs now */
+static bool old_program, new_programs; /* the one that runs now; whether there are both in this run */
 
 static struct real *real_of(struct disk *d)
 {
     old_program = d->old;
+    new_programs = d->s->versions;
     return container_of(d, struct real, d);
 }
 
@@ -120,6 +121,8 @@ static void change_start(struct real *r, struct change *c, struct store_conn *co
     struct err err = { 0 };
     if (r->d.s->streams == 0) forget_makers();
     *c = (struct change){ .lifetimes = &r->lifetimes, .random = unique, .random_data = r };
+    c->new_node = r->d.renew;
+    r->d.renew = false;
     if (change_open(c, r->store->b, conn, START_US + wall_us, &err) != 0) sim_fail(r->d.s, "open: %s", err.msg);
     made_by(c->origin.stream, c->origin.node);
 }
@@ -231,7 +234,13 @@ static int edit(struct change *c, struct arena *a, uint64_t key, const struct ed
         return rc == 0 ? change_touch_flush(c, &more) : rc;
     case EDIT_LINK: return change_link(c, &l);
     case EDIT_UNLINK: return change_unlink(c, &l);
-    case EDIT_STANDARD: return old_program ? E_INVALID : change_standard(c, "n", id, NULL);
+    case EDIT_STANDARD:
+        if (old_program) return E_INVALID;
+        change_group_begin(c);
+        rc = change_standard(c, "n", id, NULL);
+        if (rc == 0 && new_programs) rc = change_standard(c, "m", other, NULL); /* in the same op */
+        change_group_end(c);
+        return rc;
     case EDIT_ARCHIVE:
         if (e->text % 2 != 0) return change_unarchive(c, id);
         rc = change_find(c->tx, id, false, a, &row, c->tx->err);
@@ -688,6 +697,13 @@ static void real_set_back(struct disk *d)
     memstore_restore(real_of(d)->store, real_of(d)->copy);
 }
 
+static void real_clone(struct disk *d, struct disk *of)
+{
+    struct memstore_image *image = memstore_snapshot(real_of(of)->store);
+    memstore_restore(real_of(d)->store, image);
+    memstore_image_free(image);
+}
+
 static uint64_t real_mark(struct disk *d, bool durable)
 {
     return memstore_mark(real_of(d)->store, durable);
@@ -717,6 +733,7 @@ struct disk *disk_real(struct sim *s, unsigned index)
         .close = real_close,
         .copy = real_copy,
         .set_back = real_set_back,
+        .clone = real_clone,
         .life = real_life,
         .life_end = real_life_end,
         .run = real_run,

@@ -153,6 +153,11 @@ static void handle(struct sim *s, struct event *e)
     case EV_OFFERED:
     case EV_SYNCED:
     case EV_LANE_DONE: lane_event(n, e); return;
+    case EV_RENEW:
+        node_crash(n, false, LOSS_NONE);
+        n->disk->renew = true;
+        node_start(n);
+        return;
     case EV_LATE:
     case EV_COMMAND: client_event(s, e); return;
     default: node_event(n, e);
@@ -214,6 +219,7 @@ static void set_up(struct sim *s)
     for (unsigned k = 0; k < FAULTS_PLAIN; k++) s->fault_on[k] = chance(s, 45);
     if (s->stories) s->lazy = chance(s, 50);
     if (s->stories) s->versions = s->real && chance(s, 40);
+    s->fault_on[FAULT_COPY] = s->stories && s->real && !s->trims_tombs && chance(s, 30);
     s->fault_on[FAULT_POWER] = s->lazy && chance(s, 70);
     s->fault_on[FAULT_SYNC] = s->lazy && chance(s, 45);
     /* An older copy that is put back is younger than a tombstone must be to go. */

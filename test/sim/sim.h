@@ -11,6 +11,7 @@
  *
  * Seeds from STORIES_FROM on draw more than the first ones, which stay the runs they always were:
  *   versions     an older program holds ops that it does not know, until its node comes back with a newer one
+ *   copies       a node comes back with a copy of another's file: two with one id, until the younger takes a new one
  *   lazy disks   what readers see is durable later; power fails, an fsync fails, the transactions since are gone */
 #ifndef AIM_SIM_H
 #define AIM_SIM_H
@@ -47,7 +48,7 @@ struct msg;
 enum event_kind {
     EV_WAKE, EV_DELIVER, EV_CONNECT, EV_DURABLE, EV_LANE_DONE, EV_CHECK_CHAIN, EV_COMPOSE, EV_PULL_LATE,
     EV_BUSY, EV_STATE, EV_STATE_LATE, EV_AHEAD, EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART,
-    EV_UPKEEP, EV_OFFERED, EV_SYNCED, EV_COMMAND_SYNCED,
+    EV_UPKEEP, EV_OFFERED, EV_SYNCED, EV_COMMAND_SYNCED, EV_RENEW,
 };
 struct event {
     int64_t us;
@@ -87,6 +88,7 @@ struct node {
     size_t queued;
     struct batch run, sync;      /* a batch that runs or ran; the one before it, on its way to a lazy disk */
     bool slow;                   /* its fsync takes seconds now */
+    unsigned copy_of;            /* whose file it gets in place of its own */
     bool fails, power;           /* its next fsync fails; it dies without power */
     struct fetch fetch;
     struct ahead ahead;
@@ -94,7 +96,7 @@ struct node {
 };
 int64_t node_wall(const struct node *n);   /* what its wall clock says, in microseconds */
 void node_start(struct node *n);
-enum loss { LOSS_NONE, LOSS_ALL, LOSS_SET_BACK };
+enum loss { LOSS_NONE, LOSS_ALL, LOSS_SET_BACK, LOSS_COPY };
 void node_crash(struct node *n, bool silent, enum loss loss);
 void node_feed(struct node *n, struct repl_event e);
 void node_event(struct node *n, struct event *e);
@@ -176,7 +178,7 @@ enum fault {
     FAULT_GIVER,                 /* who gives its state is lost in the middle */
     UPKEEP_LOG, UPKEEP_TOMBS,    /* no faults: the log is trimmed; tombstones are, all the time */
     FAULTS_PLAIN,                /* the rest: of stories */
-    FAULT_POWER = FAULTS_PLAIN, FAULT_SYNC,
+    FAULT_POWER = FAULTS_PLAIN, FAULT_SYNC, FAULT_COPY,
     FAULT_KINDS,
 };
 void fault_event(struct sim *s, struct event *e);
