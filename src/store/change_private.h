@@ -156,7 +156,7 @@ int ahead_is_here(struct change *c, const struct stamp *s, bool *ret);   /* the 
 int held_take(struct change *c, const struct stamp *s, const void *body, size_t len);
 /* One version of an op that is not understood; they come one by one with the pages of a snapshot. */
 int held_join(struct change *c, const struct stamp *s, const struct version *v);
-int held_drop(struct change *c, const struct stamp *s);           /* of its stream and seq; nothing when there is none */
+int held_drop(struct change *c, const struct stamp *s);           /* of its stream and seq; none: nothing */
 
 /* ---- touches (change_touch.c) */
 int touches_load(struct store_tx *tx, const char *id, struct arena *a, struct merged *m);
