@@ -181,7 +181,7 @@ static void put_members(struct buf *b, const json_t *members)
     json_array_foreach (members, i, m) {
         if (t->rows == sizeof t->last / sizeof t->last[0]) break;
         unsigned r = add_row(t, text(m, "url", "-"));
-        snprintf(t->cell[r][0], CELL, "%" PRId64, number(m, "node"));
+        snprintf(t->cell[r][0], CELL, "%s", text(m, "node", ""));
         snprintf(t->cell[r][1], CELL, "%s%s", text(m, "state", ""), is(m, "replaced") ? ", replaced" : "");
         put_ago(json_object_get(m, "heard_ms_ago"), t->cell[r][2]);
     }
@@ -239,8 +239,8 @@ static void put_healing(struct buf *b, const json_t *o)
 
 static void put_status(struct buf *b, const json_t *o, const char *url)
 {
-    buf_printf(b, "node:      %" PRId64 " at %s\n", number(o, "node"), url);
-    buf_printf(b, "stream:    %" PRId64 ", op %" PRId64 "\n", number(o, "stream"), number(o, "pos"));
+    buf_printf(b, "node:      %s at %s\n", text(o, "node", ""), url);
+    buf_printf(b, "stream:    %s, op %" PRId64 "\n", text(o, "stream", ""), number(o, "pos"));
     if (number(o, "writes") > 0)
         buf_printf(b, "quorum:    W = %" PRId64 " of N = %" PRId64 "; %" PRId64 " writes wait for theirs\n",
                    number(o, "writes"), number(o, "nodes"), number(o, "waiting"));

@@ -46,4 +46,9 @@ size_t json_weight(const json_t *v);
 /* The kind as error messages say it: "string", "integer", "floating point", "boolean", "null", "sequence", "map". */
 const char *json_kind(const json_t *v);
 
+/* A 64-bit id (of a node, a stream, a version) as text, in decimal: as a number most readers would round it. */
+json_t *json_id(uint64_t id);
+/* Back, from text or number; 0: it is none below 2^63. */
+uint64_t json_id_value(const json_t *v);
+
 #endif

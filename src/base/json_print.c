@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -280,4 +282,21 @@ void json_print_pretty(struct buf *b, const json_t *v)
 void json_print_pretty_ordered(struct buf *b, const json_t *v)
 {
     print_value(b, v, PRINT_PRETTY, 0);
+}
+
+json_t *json_id(uint64_t id)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)id);
+    return json_string(text);
+}
+
+uint64_t json_id_value(const json_t *v)
+{
+    const char *text = json_string_value(v);
+    if (text == NULL) return json_integer_value(v) > 0 ? (uint64_t)json_integer_value(v) : 0;
+    size_t len = strlen(text);
+    if (len == 0 || len > 19 || strspn(text, "0123456789") != len) return 0;
+    uint64_t id = strtoull(text, NULL, 10);
+    return id <= INT64_MAX ? id : 0;
 }

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "cluster/internal.h"
 
@@ -555,7 +556,7 @@ json_t *members_status(struct cluster *c)
     json_t *list = json_array();
     for (unsigned i = 0; i < c->known_count; i++) {
         const struct known_node *k = &c->known[i];
-        json_t *o = json_pack("{s:I, s:s?, s:s}", "node", (json_int_t)k->node, "url", k->url, "state",
+        json_t *o = json_pack("{s:o, s:s?, s:s}", "node", json_id(k->node), "url", k->url, "state",
                               states[k->state <= MEMBER_REMOVED ? k->state : 0]);
         json_object_set_new(o, "replaced", json_boolean(replaced(c, k)));
         json_object_set_new(o, "heard_ms_ago", k->heard_ms == 0 ? json_null() : json_integer(now - k->heard_ms));

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "cluster/original.h"
 
 static unsigned long long count(uint64_t n)
@@ -27,7 +28,7 @@ static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
         json_object_set_new(o, "backlog", json_integer((json_int_t)it_lacks));
         json_object_set_new(o, "behind", json_integer((json_int_t)we_lack));
     }
-    json_object_set_new(o, "node", p->node == 0 ? json_null() : json_integer((json_int_t)p->node));
+    json_object_set_new(o, "node", p->node == 0 ? json_null() : json_id(p->node));
     json_object_set_new(o, "durability", json_string(v.original || v.relaxed ? "normal" : "full"));
     json_object_set_new(o, "last_success_ms_ago", p->last_ok_ms == 0 ? json_null() : json_integer(now - p->last_ok_ms));
     if (c->core != NULL && (v.original || p->original_state->remembered))
@@ -45,8 +46,8 @@ static json_t *vector_status(struct cluster *c)
     for (size_t i = 0; i < count; i++)
         if (v[i].stream != 0)
             json_array_append_new(list,
-                                  json_pack("{s:I, s:I, s:I, s:b}", "stream", (json_int_t)v[i].stream, "node",
-                                            (json_int_t)v[i].node, "pos", (json_int_t)v[i].pos, "ended", v[i].ended));
+                                  json_pack("{s:o, s:o, s:I, s:b}", "stream", json_id(v[i].stream), "node",
+                                            json_id(v[i].node), "pos", (json_int_t)v[i].pos, "ended", v[i].ended));
     return list;
 }
 
@@ -131,8 +132,8 @@ json_t *cluster_status(struct cluster *c)
     json_t *peers = json_array();
     for (unsigned i = 0; i < c->peers; i++) json_array_append_new(peers, peer_status(c, i, now));
     json_t *o =
-        json_pack("{s:I, s:I, s:I, s:i, s:i, s:O, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "node", (json_int_t)c->own.node,
-                  "stream", (json_int_t)c->own.stream, "pos", (json_int_t)c->own.seq, "writes", (int)c->writes, "nodes",
+        json_pack("{s:o, s:o, s:I, s:i, s:i, s:O, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "node", json_id(c->own.node),
+                  "stream", json_id(c->own.stream), "pos", (json_int_t)c->own.seq, "writes", (int)c->writes, "nodes",
                   (int)c->nodes, "warnings", c->warnings, "peers", peers, "vector", vector_status(c), "waiting",
                   (json_int_t)(c->core == NULL ? 0 : repl_trackers(c->core)), "behind",
                   (json_int_t)(c->core == NULL ? 0 : repl_behind(c->core)), "batches_in", (json_int_t)c->batches_in,

@@ -159,7 +159,7 @@ static const char *fixed_summary(enum route_kind kind)
     case ROUTE_OPENAPI: return "This description";
     case ROUTE_SYNC_OPS: return "Replication between nodes, binary";
     case ROUTE_SYNC_REPAIR: return "Compare this node's rows with its peers' now, and mend what differs";
-    default: return "State of replication";
+    default: return "State of replication; ids of nodes and streams are decimal numbers as text";
     }
 }
 

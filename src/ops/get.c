@@ -2,6 +2,7 @@
  * operation runs twice: first it names the row it needs the others' word on (E_NEED), then it is given their rows. */
 #include <string.h>
 
+#include "base/json.h"
 #include "ops/table.h"
 #include "store/change.h"
 
@@ -59,13 +60,12 @@ static int view_of(struct op_ctx *c, const struct str *id, bool prefix, struct v
 /* Another node's; it may say anything. */
 static struct view view_from(const json_t *doc)
 {
-    json_int_t ver = json_integer_value(json_object_get(doc, "ver"));
-    json_int_t stream = json_integer_value(json_object_get(doc, "stream"));
+    uint64_t ver = json_id_value(json_object_get(doc, "ver")), stream = json_id_value(json_object_get(doc, "stream"));
     json_t *memory = json_object_get(doc, "memory"), *links = json_object_get(doc, "links");
     struct view v = { .deleted = json_is_true(json_object_get(doc, "deleted")) };
     bool whole = json_is_object(memory) && json_is_array(links);
-    if (ver <= 0 || stream < 0 || (!whole && !v.deleted)) return v;
-    v.stamp = (struct stamp){ .ver = (uint64_t)ver, .stream = (uint64_t)stream };
+    if (ver == 0 || (!whole && !v.deleted)) return v;
+    v.stamp = (struct stamp){ .ver = ver, .stream = stream };
     v.memory = v.deleted ? NULL : memory;
     v.links = v.deleted ? NULL : links;
     return v;
@@ -107,8 +107,8 @@ int op_sync_row(struct op_ctx *c, const void *args, struct reply *r)
     struct view v;
     int rc = view_of(c, &a->id, false, &v);
     if (rc && rc != E_NOT_FOUND) return rc;
-    rc = reply_set(r, "{s:b, s:I, s:I}", "deleted", v.deleted, "ver", (json_int_t)v.stamp.ver, "stream",
-                   (json_int_t)v.stamp.stream);
+    rc = reply_set(r, "{s:b, s:o, s:o}", "deleted", v.deleted, "ver", json_id(v.stamp.ver), "stream",
+                   json_id(v.stamp.stream));
     if (rc == 0 && v.memory) {
         json_object_set(r->doc, "memory", v.memory);
         json_object_set(r->doc, "links", v.links);

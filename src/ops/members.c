@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "ops/table.h"
 #include "store/change.h"
 
@@ -35,5 +36,5 @@ int op_member_remove(struct op_ctx *c, const void *args, struct reply *r)
     r->changed = m.state != MEMBER_REMOVED;
     m.state = MEMBER_REMOVED;
     if (r->changed) rc = change_member(c->change, &m);
-    return rc ? rc : reply_set(r, "{s:b, s:I, s:s}", "removed", 1, "node", (json_int_t)node, "url", m.url);
+    return rc ? rc : reply_set(r, "{s:b, s:o, s:s}", "removed", 1, "node", json_id(node), "url", m.url);
 }

@@ -188,6 +188,10 @@ static void test_health_and_figures(void **state)
     reply_free(&r);
     ask(&server, "GET", "/api/v1/sync/status", NULL, NULL, &r);
     assert_true(json_integer_value(json_object_get(r.json, "pos")) > 0);
+    assert_true(json_is_string(json_object_get(r.json, "node"))); /* beyond 2^53 a number would be rounded */
+    assert_true(json_is_string(json_object_get(r.json, "stream")));
+    const json_t *own = json_array_get(json_object_get(r.json, "vector"), 0);
+    assert_string_equal(json_string_value(json_object_get(own, "stream")), reply_string(&r, "stream"));
     reply_free(&r);
 }
 

@@ -87,6 +87,16 @@ class Certs:
         return c
 
 
+def numbered(facts):
+    """Ids, which travel as text, as the numbers they are."""
+    if isinstance(facts, list):
+        return [numbered(x) for x in facts]
+    if not isinstance(facts, dict):
+        return facts
+    ids = ('node', 'stream')
+    return {k: int(v) if k in ids and isinstance(v, str) else numbered(v) for k, v in facts.items()}
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.raw = status, headers, body
@@ -233,7 +243,7 @@ class Node:
         ).hexdigest()
 
     def status(self):
-        return self.get('/api/v1/sync/status').json
+        return numbered(self.get('/api/v1/sync/status').json)
 
     def cli(self, *argv, check=True):
         r = subprocess.run(

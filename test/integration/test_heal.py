@@ -443,10 +443,10 @@ class Status(unittest.TestCase):
             for word in (str(a.status()['node']), 'W = 2 of N = 3', b.url, c.url, 'up', 'LAST ERROR', 'alarms: none'):
                 self.assertIn(word, out)
             told = json.loads(a.cli('--json', 'sync-status').stdout)
-            self.assertEqual(told['node'], a.status()['node'])
+            self.assertEqual(told['node'], str(a.status()['node']))
             self.assertEqual(told['snapshot'], None)
             self.assertEqual(
-                json.loads(a.cli('sync-status', '--url', c.url, '--json').stdout)['node'], c.status()['node']
+                json.loads(a.cli('sync-status', '--url', c.url, '--json').stdout)['node'], str(c.status()['node'])
             )
             c.kill()
             until('it is down', lambda: 'down' in a.cli('sync-status').stdout, 10)

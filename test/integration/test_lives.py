@@ -2,7 +2,7 @@
 
 import glob, hashlib, json, os, shutil, sqlite3, struct, unittest
 
-from mesh import Mesh, Node, free_ports, together, until
+from mesh import Mesh, Node, free_ports, numbered, together, until
 from test_heal import members, repair, rows, settled
 
 PARTS = ('', '-wal', '-shm', '-lock')
@@ -33,7 +33,7 @@ def state(node):
     """What a node says of itself; nothing while one life of it ends and the next begins."""
     try:
         answer = node.get('/api/v1/sync/status', timeout=2)
-        return answer.json if answer.status == 200 else {}
+        return numbered(answer.json) if answer.status == 200 else {}
     except OSError:
         return {}
 

@@ -477,6 +477,27 @@ static void mutations_are_survived(void **state)
     }
 }
 
+/* Ids are text, so that no reader rounds them. */
+static void ids_are_text(void **state)
+{
+    static const char *const no[] = { "", "-1", "x", "1x", " 1", "9223372036854775808", "99999999999999999999" };
+    (void)state;
+    const uint64_t ids[] = { 1, UINT64_C(9007199254740993), INT64_MAX };
+    for (size_t i = 0; i < 3; i++) {
+        json_t *text = json_id(ids[i]), *number = json_integer((json_int_t)ids[i]);
+        assert_true(json_is_string(text));
+        assert_true(json_id_value(text) == ids[i] && json_id_value(number) == ids[i]);
+        json_decref(text);
+        json_decref(number);
+    }
+    for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
+        json_t *text = json_string(no[i]);
+        assert_true(json_id_value(text) == 0);
+        json_decref(text);
+    }
+    assert_true(json_id_value(NULL) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -487,6 +508,7 @@ int main(void)
         cmocka_unit_test(orders_and_layouts),   cmocka_unit_test(printing_stops_at_the_maximum),
         cmocka_unit_test(values_are_counted),   cmocka_unit_test(what_is_no_utf8_is_printed_readably),
         cmocka_unit_test(kinds_in_words),       cmocka_unit_test(mutations_are_survived),
+        cmocka_unit_test(ids_are_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
