@@ -147,7 +147,7 @@ static int place_winner(struct change *c, const struct row *row, const struct ro
 {
     if (swept && memory_expired(&row->m, c->now_us)) return hidden_put(c, row, PLACE_SWEPT);
     if (swept) {
-        int rc = swept_remove(c, row->m.id);
+        int rc = rested_remove(c, row->m.id);
         if (rc != 0) return rc;
     }
     return c->tx->v->put(c->tx, row, before);
@@ -193,7 +193,7 @@ static int title_inherit(struct change *c, const struct row *left, struct arena 
         if (heir == NULL || row_rank(&hidden[i].row, &heir->row) > 0) heir = &hidden[i];
     if (rc != 0 || heir == NULL) return rc;
     *found = true;
-    rc = shadow_remove(c, heir->row.m.id);
+    rc = rested_remove(c, heir->row.m.id);
     if (rc == 0) rc = c->tx->v->put(c->tx, &heir->row, NULL);
     return rc == 0 ? links_refresh(c, &heir->row) : rc;
 }
@@ -211,8 +211,8 @@ static int take_out(struct change *c, const struct known *k)
 {
     switch (k->place) {
     case PLACE_VISIBLE: return c->tx->v->remove(c->tx, &k->stored);
-    case PLACE_SHADOW: return shadow_remove(c, k->merged.row.m.id);
-    case PLACE_SWEPT: return swept_remove(c, k->merged.row.m.id);
+    case PLACE_SHADOW:
+    case PLACE_SWEPT: return rested_remove(c, k->merged.row.m.id);
     case PLACE_AWAITED: return hidden_remove(c, k->merged.row.m.id);
     case PLACE_TOMB: return c->tx->v->side_remove(c->tx, SIDE_TOMBSTONE, k->merged.row.m.id);
     case PLACE_NONE: break;

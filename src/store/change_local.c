@@ -77,11 +77,11 @@ static int check_title(struct change *c, const struct memory *m, const struct ro
 
 /* The own fields of an edit: what its maker saw and says. */
 static int own_fields(struct change *c, const struct memory *m, const struct row *before, uint64_t *floor,
-                      struct own *ret, bool *fresh)
+                      struct own *ret, bool *fresh, bool *swept)
 {
     struct known k;
     own_of(m, ret);
-    *fresh = false;
+    *fresh = *swept = false;
     if (before != NULL) {
         int64_t more = m->access_count - before->m.access_count, base = before->own.count_base;
         if (row_unstamped(before)) { /* all that was not counted here is its base */
@@ -100,6 +100,7 @@ static int own_fields(struct change *c, const struct memory *m, const struct row
     if (rc != 0) return rc;
     if (k.place == PLACE_VISIBLE) return err_set(c->tx->err, E_CONFLICT, "id '%s' already exists", m->id);
     *fresh = k.place == PLACE_NONE;
+    *swept = k.place == PLACE_SWEPT;
     /* the count is the whole one: what nodes counted of this id before is in it */
     ret->count_base = m->access_count > k.merged.count_sum ? m->access_count - k.merged.count_sum : 0;
     ret->count_seen = ret->count_base + k.merged.count_sum;
@@ -181,11 +182,12 @@ static int write_memory(struct change *c, const struct memory *m, const struct r
 {
     struct version v = { .kind = KIND_MEMORY, .m = *m };
     uint64_t floor = 0;
-    bool new_id, free_title = false;
+    bool new_id, swept, free_title = false;
     struct row fresh;
     arena_release(&c->priv->work);
-    int rc = own_fields(c, m, before, &floor, &v.own, &new_id);
+    int rc = own_fields(c, m, before, &floor, &v.own, &new_id, &swept);
     if (rc == 0) rc = check_title(c, m, before, &floor, &free_title);
+    if (rc == 0 && swept) rc = swept_keep(c, m->id); /* who makes it anew leaves the archive alone */
     if (rc == 0) rc = change_op_begin(c);
     if (rc != 0) return rc;
     if (moves(m, before)) rc = take_shadows(c, m, before, &floor);

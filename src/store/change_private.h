@@ -105,8 +105,9 @@ int title_hidden(struct store_tx *tx, const char *title, const char *ns, struct 
 int hidden_get(struct store_tx *tx, const char *id, struct arena *a, struct hidden *ret);
 int hidden_put(struct change *c, const struct row *row, enum place place);
 int hidden_remove(struct change *c, const char *id);
-int shadow_remove(struct change *c, const char *id);              /* and what the archive shows of it */
-int swept_remove(struct change *c, const char *id);               /* and the copy that was made when it was swept */
+/* Also what the archive of this node alone has of it: a shadow's text, the copy made by a sweep. */
+int rested_remove(struct change *c, const char *id);
+int swept_keep(struct change *c, const char *id);                 /* all nodes get that copy, if there is one */
 /* Nothing lies under the id in the archive any more (gone: the record that says so, NULL: none); a shadow's text is
  * shown there. */
 int shadow_shown(struct change *c, const char *id, const struct stamp *gone, struct arena *a);

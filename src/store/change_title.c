@@ -68,7 +68,10 @@ int title_hidden(struct store_tx *tx, const char *title, const char *ns, struct 
 static int shadow_show(struct change *c, const struct row *row, const struct stamp *gone)
 {
     char at[TIME_TEXT];
+    struct archived kept;
     if (gone != NULL && gone->ver > row->stamp.ver) return 0;
+    int rc = c->tx->v->archive_get(c->tx, row->m.id, &c->priv->work, &kept);
+    if (rc != E_NOT_FOUND) return rc; /* of a sweep: it is there since then */
     time_print(at, stamp_us(row->stamp.ver));
     return c->tx->v->archive_put(c->tx, row, at, "merge_loser");
 }
@@ -90,16 +93,25 @@ static int shadow_placed(struct change *c, const struct row *row)
     return rc == 0 && archive_gone(&record) ? shadow_show(c, row, &record.stamp) : rc;
 }
 
-int shadow_remove(struct change *c, const char *id)
+int rested_remove(struct change *c, const char *id)
 {
+    struct side_row record;
     int rc = hidden_remove(c, id);
-    return rc == 0 ? c->tx->v->archive_remove(c->tx, id, "merge_loser") : rc;
+    if (rc == 0) rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, id, &c->priv->work, &record);
+    return rc == E_NOT_FOUND ? c->tx->v->archive_remove(c->tx, id, NULL) : rc;
 }
 
-int swept_remove(struct change *c, const char *id)
+int swept_keep(struct change *c, const char *id)
 {
-    int rc = hidden_remove(c, id);
-    return rc == 0 ? c->tx->v->archive_remove(c->tx, id, "ttl_expired") : rc;
+    struct side_row record;
+    struct archived kept;
+    int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, id, &c->priv->work, &record);
+    if (rc == E_NOT_FOUND)
+        rc = c->tx->v->archive_get(c->tx, id, &c->priv->work, &kept);
+    else
+        return rc;
+    if (rc != 0) return rc == E_NOT_FOUND ? 0 : rc;
+    return change_archive(c, &kept.row, kept.archived_at, kept.reason);
 }
 
 int hidden_put(struct change *c, const struct row *row, enum place place)

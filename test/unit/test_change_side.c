@@ -262,6 +262,46 @@ static void a_copy_of_a_sweep_goes_with_what_became_of_the_row(void **state)
     node_close(&b);
 }
 
+/* Who makes a swept id anew, or gives its title to another row, does not mean its copy in the archive. */
+static void the_copy_of_a_sweep_outlives_what_is_made_anew(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct archived kept;
+    struct row row;
+    char at[64];
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "m", "t", "expired");
+    node_store(&a, "titled", "u", "expired, too");
+    node_sync(&b, &a);
+    a.now_us += 8 * DAY_US;
+    b.now_us = a.now_us;
+    sweep(&a, "m");
+    sweep(&a, "titled");
+    assert_true(archived(&a, "titled", &kept));
+    snprintf(at, sizeof(at), "%s", kept.archived_at);
+    struct memory anew = kit_memory("m", "t", "made anew"), other = kit_memory("other", "u", "takes the title");
+    anew.expires_at = other.expires_at = "2033-01-01T00:00:00Z";
+    node_begin(&a);
+    assert_int_equal(change_memory(&a.c, &anew, NULL, NULL), 0);
+    assert_int_equal(change_memory(&a.c, &other, NULL, NULL), 0);
+    node_commit(&a);
+    node_sync(&b, &a);
+    for (struct node *n = &a; n != NULL; n = n == &a ? &b : NULL) {
+        assert_true(node_get(n, "m", &row));
+        assert_string_equal(row.m.content, "made anew");
+        assert_true(archived(n, "m", &kept));
+        assert_string_equal(kept.reason, "ttl_expired");
+        assert_string_equal(kept.row.m.content, "expired");
+    }
+    assert_true(archived(&a, "titled", &kept));
+    assert_string_equal(kept.reason, "ttl_expired");
+    assert_string_equal(kept.archived_at, at);
+    node_close(&a);
+    node_close(&b);
+}
+
 static void a_sweep_leaves_the_copy_that_all_have(void **state)
 {
     (void)state;
@@ -550,6 +590,7 @@ int main(void)
         cmocka_unit_test(a_copy_travels_and_leaves_everywhere),
         cmocka_unit_test(a_swept_row_leaves_a_copy_until_it_is_back),
         cmocka_unit_test(a_copy_of_a_sweep_goes_with_what_became_of_the_row),
+        cmocka_unit_test(the_copy_of_a_sweep_outlives_what_is_made_anew),
         cmocka_unit_test(a_sweep_leaves_the_copy_that_all_have),
         cmocka_unit_test(a_replaced_text_taken_out_does_not_come_back),
         cmocka_unit_test(a_replaced_text_is_told_to_all),
