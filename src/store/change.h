@@ -145,8 +145,9 @@ int change_streams_end(struct change *c, const uint64_t *stream, size_t count, e
 /* Takes an expired row out of sight (no op, stamp kept): a later touch or edit brings it back. 0 also when it is not
  * expired. */
 int change_sweep(struct change *c, const struct row *row);
-/* The same with a copy into this node's archive (reason ttl_expired), which goes when the row comes back or is
- * deleted where it was not swept (who makes the id anew here has all nodes keep it); none where the archive has a copy of the id that all nodes have. */
+/* The same with a copy into this node's archive (reason ttl_expired), which goes when the row comes back or is deleted
+ * where it was not swept (who makes the id anew here has all nodes keep it); none where the archive has a copy of the
+ * id that all nodes have. */
 int change_sweep_copy(struct change *c, const struct row *row);
 /* Position of the last op of this item, the open one too (seq 0: none). */
 struct stamp change_position(const struct change *c);
