@@ -68,6 +68,7 @@ struct plan {
     struct word_stat *word[QUERY_GROUPS_MAX]; /* a group's words, rarest first */
     int64_t walk;                             /* postings that may still be walked over */
     int64_t phrase_rows[QUERY_GROUPS_MAX];
+    bool phrases; /* are among the groups */
     struct pool pool;
     bool whole;          /* every posting was read */
     struct scored **hit; /* ROWS_MAX + TOP_MAX */
@@ -257,6 +258,7 @@ static int plan_query(struct plan *p)
     if (!p->f->all_words && p->corpus.rows > FUNCTION_WORDS_ROWS) drop_function_words(&p->query);
     for (size_t i = 0; i < p->query.groups; i++) {
         if ((rc = group_df(p, i)) != 0) return rc;
+        if (p->query.group[i].words > 1) p->phrases = true;
     }
     return query_index(&p->query, p->arena) != 0 ? full(p) : 0;
 }
@@ -411,10 +413,12 @@ static int match_row(void *data, const struct row *row)
 
     p->text_bytes += text_bytes(m);
     p->ns_rows += in_namespaces(&p->filter, m->ns);
+    bool passes = recall_passes(&p->filter, row);
+    if (!passes && !p->phrases) return 0;
     score_match(p->tokenizer, &p->query, m, &match);
     for (size_t i = 0; i < p->query.groups; i++) p->phrase_rows[i] += match.f[i] > 0.0;
     if (p->f->all_words ? !match.all : match.groups_matched == 0) return 0;
-    if (!recall_passes(&p->filter, row)) return 0;
+    if (!passes) return 0; /* but it told whether it holds the phrases */
     struct scored *s = arena_alloc(p->arena, sizeof(*s));
     if (s == NULL) return full(p);
     *s = (struct scored){ .rowid = row->rowid, .ver = row->stamp.ver, .match = match };
