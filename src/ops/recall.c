@@ -55,10 +55,10 @@ struct plan {
     const struct tokenizer *tokenizer;
     struct df_cache *cache;
     const struct find *f;
-    struct filter filter; /* f's, with the namespaces of the hierarchy */
-    const char **ns;      /* for the index, ended by NULL; or NULL */
-    bool ns_asked;        /* the index is asked for them: not when they hold nearly all rows */
-    size_t ns_rows;       /* rows of them among those read */
+    struct filter filter;       /* f's, with the namespaces of the hierarchy */
+    const char **ns;            /* for the index, ended by NULL; or NULL */
+    bool ns_asked;              /* the index is asked for them: not when they hold nearly all rows */
+    size_t ns_rows, other_rows; /* of those read: rows of them, of others */
     struct arena *arena;
     struct err *err;
     struct query query;
@@ -412,7 +412,7 @@ static int match_row(void *data, const struct row *row)
     struct text_match match;
 
     p->text_bytes += text_bytes(m);
-    p->ns_rows += in_namespaces(&p->filter, m->ns);
+    *(in_namespaces(&p->filter, m->ns) ? &p->ns_rows : &p->other_rows) += 1;
     bool passes = recall_passes(&p->filter, row);
     if (!passes && !p->phrases) return 0;
     score_match(p->tokenizer, &p->query, m, &match);
@@ -482,7 +482,8 @@ static int gather(struct plan *p)
 {
     int rc = gather_once(p);
 
-    if (rc != 0 || p->ns == NULL || p->ns_asked || p->whole || p->ns_rows >= ROWS_FIRST / 2) return rc;
+    if (rc != 0 || p->ns == NULL || p->ns_asked || p->whole || p->other_rows == 0) return rc;
+    if (p->ns_rows >= ROWS_FIRST / 2) return 0;
     /* They hold nearly all rows, but few of those with these words. */
     p->ns_asked = true;
     p->hits = p->text_bytes = 0;
