@@ -308,7 +308,8 @@ uint64_t disk_pos(struct disk *d, uint64_t stream, uint64_t *ret_chain)
         if (ret_chain != NULL) *ret_chain = v[i].chain;
         return v[i].pos;
     }
-    return 0;
+    if (ret_chain != NULL) *ret_chain = 0;
+    return d->s->ends ? disk_trimmed(d, stream) : 0; /* it left: all of it was here, or is with a snapshot */
 }
 
 /* ---- what power cannot take ---------------------------------------------------------------------------------- */

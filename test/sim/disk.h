@@ -58,6 +58,8 @@ struct state_page {
 enum work_result { WORK_DONE, WORK_REWIND, WORK_FORK, WORK_FAILED };
 struct work {                    /* one item of the lane */
     bool foreign;
+    uint64_t *end;               /* streams that end, and behind them those that leave the vector; owned */
+    size_t ends, leaves;
     bool look;                   /* what a command wrote into this stream is told after it, when it is durable */
     struct state_page *head;     /* no transaction of its own: it goes with the vector, when that is durable; owned */
     uint64_t key;                /* a client's write */
@@ -95,6 +97,8 @@ struct disk_verbs {
     bool (*ahead)(struct disk *d);                                     /* rows may be ahead of the vector */
     struct stream_pos *(*head)(struct disk *d, size_t *ret_count);     /* the vector, by stream; mem_free */
     void (*give)(struct disk *d, struct state_page *p, size_t rows);   /* fills in bytes, len, to */
+    size_t (*left)(struct disk *d, struct repl_entry *ret);            /* streams that left the vector */
+    bool (*lacks)(struct disk *d);                                     /* one of them is not whole here */
     char *(*dump)(struct disk *d);                                     /* the rows as text, mem_free; NULL: has none */
     /* of a lazy disk: the moment of the last transaction, or of the last durable one; power fails, and all since that
      * moment is gone */

@@ -37,6 +37,7 @@ static void free_work(struct work *w)
     state_page_free(w->page);
     state_page_free(w->head);
     mem_free(w->ops);
+    mem_free(w->end);
     mem_free(w);
 }
 
@@ -79,6 +80,7 @@ static void told(struct node *n, struct work *w)
         if (w->result == WORK_FAILED) look_later(n, w->stream);
         return;
     }
+    if (w->end != NULL) return;
     if (w->head != NULL) {
         state_head(n, w);
         return;
@@ -137,7 +139,8 @@ static void done(struct node *n, struct batch *b)
     b->count = 0;
     node_feed(n, e);
     for (size_t i = 0; i < count; i++)
-        if (batch[i]->foreign && batch[i]->page == NULL && batch[i]->head == NULL && batch[i]->result != WORK_FAILED)
+        if (batch[i]->foreign && batch[i]->page == NULL && batch[i]->head == NULL && batch[i]->end == NULL &&
+            batch[i]->result != WORK_FAILED)
             applied(n, batch[i]);
     for (size_t i = 0; i < count; i++) {
         told(n, batch[i]);

@@ -29,6 +29,7 @@
     X(OFFERED_COUNTS, STORIES_FROM, "what was offered to peers counts as on our disk") \
     X(GIVEN_EARLY, STORIES_FROM, "ops are given before their fsync") \
     X(NOTICED_EARLY, STORIES_FROM, "what a command wrote is told of before its fsync") \
+    X(LEFT_TOO_SOON, STORIES_FROM, "a stream leaves the vector before every member has it") \
     X(TWIN_STAYS, STORIES_FROM, "of two nodes with one id neither takes another") \
     X(HELD_STAYS, STORIES_FROM, "held ops are not tried again by a newer program") \
     X(START_UNSYNCED, STORIES_FROM, "a starting node believes in its log before it has written it out") \

@@ -116,7 +116,7 @@ static void send_vector(struct node *n, enum msg_kind kind, struct conn *c, unsi
 {
     struct msg *m = msg_new(n, kind);
     m->vector = copy_vector(v, count);
-    m->vector_count = count;
+    m->vector_count = ends_filter(n, m->vector, count);
     m->whole = whole;
     if (entry != NULL) m->entry = *entry;
     net_send(c, way, m);
@@ -317,9 +317,10 @@ static bool is_twin(struct node *n, const struct msg *m, bool answered)
     return true;
 }
 
-static void heard(struct node *n, const struct msg *m)
+static void heard(struct node *n, struct msg *m)
 {
     if (is_twin(n, m, false)) return;
+    m->vector_count = ends_filter(n, m->vector, m->vector_count);
     struct repl_event e = { .type = REPL_INBOUND, .peer = REPL_NO_PEER, .node = m->node };
     e.entry.stream = m->live;
     node_feed(n, e);
@@ -467,6 +468,7 @@ static void pulled(struct node *n, struct conn *c, struct msg *m)
 
 void node_answer(struct node *n, struct conn *c, struct msg *m)
 {
+    m->vector_count = ends_filter(n, m->vector, m->vector_count);
     struct repl_event e = { .peer = c->peer, .gen = c->gen, .node = m->node, .live = m->live, .entry = m->entry };
     e.vector = m->vector;
     e.vector_count = m->vector_count;

@@ -3,18 +3,19 @@
 #include "sim.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/digest.h"
 #include "memstore.h"
 #include "store/change_snapshot.h"
+#include "wrap.h"
 
 #define START_US INT64_C(1700000000000000)
 #define DUMP_MAX (16u << 20)
 #define READ_MAX (64u << 20)
 #define LINK_KIND "related_to"
-#define OP_BEFORE_BYTES 9 /* of an op of one version: format, count; kind, length */
 
 struct real {
     struct disk d;
@@ -27,85 +28,13 @@ struct real {
     struct memstore_image *copy;
 };
 
-#ifdef AIM_MUTANTS
-static struct {
-    uint64_t stream, node;
-} maker[STREAMS_MAX];
-static size_t makers;
-
-static uint64_t node_of(uint64_t stream)
-{
-    for (size_t i = 0; i < makers; i++)
-        if (maker[i].stream == stream) return maker[i].node;
-    return stream;
-}
-
-/* A run begins: the one before used the same numbers. */
-static void forget_makers(void)
-{
-    makers = 0;
-}
-
-static void made_by(uint64_t stream, uint64_t node)
-{
-    if (makers == STREAMS_MAX) makers = 0;
-    maker[makers].stream = stream;
-    maker[makers++].node = node;
-}
-
-/* The linker puts this before the program's own (--wrap): among equals, it says, the one asked about is newer. */
-int __real_stamp_cmp(const struct stamp *a, const struct stamp *b);
-int __wrap_stamp_cmp(const struct stamp *a, const struct stamp *b);
-int __wrap_stamp_cmp(const struct stamp *a, const struct stamp *b)
-{
-    if (MUTANT(TIES_BY_NODE) && a->ver == b->ver && node_of(a->stream) == node_of(b->stream)) return 0;
-    if (MUTANT(TIES_BY_ARRIVAL) && a->ver == b->ver && a->stream != b->stream) return 1;
-    return __real_stamp_cmp(a, b);
-}
-
-bool __real_snapshot_has_rest(const struct change *c, const struct stream_pos *here);
-bool __wrap_snapshot_has_rest(const struct change *c, const struct stream_pos *here);
-bool __wrap_snapshot_has_rest(const struct change *c, const struct stream_pos *here)
-{
-    return !MUTANT(MERGE_TAKES_OLD) && __real_snapshot_has_rest(c, here);
-}
-#else
-static void forget_makers(void) {}
-
-static void made_by(uint64_t stream, uint64_t node)
-{
-    (void)stream;
-    (void)node;
-}
-#endif
-
-static bool old_program, new_programs; /* the one that runs now; whether there are both in this run */
+static bool new_programs; /* there are older ones and newer ones in this run */
 
 static struct real *real_of(struct disk *d)
 {
-    old_program = d->old;
+    wrap_old_program = d->old;
     new_programs = d->s->versions;
     return container_of(d, struct real, d);
-}
-
-/* The linker puts this before the program's own (--wrap): an older program knows no standards. */
-int __real_op_decode(const void *body, size_t len, struct arena *a, struct version **ret, size_t *ret_count);
-int __wrap_op_decode(const void *body, size_t len, struct arena *a, struct version **ret, size_t *ret_count);
-int __wrap_op_decode(const void *body, size_t len, struct arena *a, struct version **ret, size_t *ret_count)
-{
-    int rc = __real_op_decode(body, len, a, ret, ret_count);
-    for (size_t i = 0; rc == 0 && old_program && i < *ret_count; i++) {
-        struct version *v = &(*ret)[i];
-        struct buf b;
-        if (v->kind != KIND_STANDARD) continue;
-        buf_init(&b, OP_BYTES_MAX);
-        rc = op_encode(&b, v, 1);
-        *v = (struct version){ .raw_kind = KIND_STANDARD, .ver = v->ver };
-        v->body_len = b.len - OP_BEFORE_BYTES;
-        v->body = arena_strndup(a, b.data + OP_BEFORE_BYTES, v->body_len);
-        buf_release(&b);
-    }
-    return rc;
 }
 
 /* Never the same twice in one run, in the bits that streams and node ids are cut from. */
@@ -119,12 +48,12 @@ static uint64_t unique(void *data)
 static void change_start(struct real *r, struct change *c, struct store_conn *conn, int64_t wall_us)
 {
     struct err err = { 0 };
-    if (r->d.s->streams == 0) forget_makers();
+    if (r->d.s->streams == 0) wrap_begin();
     *c = (struct change){ .lifetimes = &r->lifetimes, .random = unique, .random_data = r };
     c->new_node = r->d.renew;
     r->d.renew = false;
     if (change_open(c, r->store->b, conn, START_US + wall_us, &err) != 0) sim_fail(r->d.s, "open: %s", err.msg);
-    made_by(c->origin.stream, c->origin.node);
+    wrap_made_by(c->origin.stream, c->origin.node);
 }
 
 /* Each life tries again what is held: its program may be a newer one. */
@@ -235,7 +164,7 @@ static int edit(struct change *c, struct arena *a, uint64_t key, const struct ed
     case EDIT_LINK: return change_link(c, &l);
     case EDIT_UNLINK: return change_unlink(c, &l);
     case EDIT_STANDARD:
-        if (old_program) return E_INVALID;
+        if (wrap_old_program) return E_INVALID;
         change_group_begin(c);
         rc = change_standard(c, "n", id, NULL);
         if (rc == 0 && new_programs) rc = change_standard(c, "m", other, NULL); /* in the same op */
@@ -326,15 +255,22 @@ static int state_item(struct real *r, struct work *w)
     return rc == 0 ? change_snapshot_page(&r->c, p->bytes, p->len, &span) : rc;
 }
 
+static int end_item(struct change *c, const struct work *w)
+{
+    int rc = change_streams_end(c, w->end, w->ends, STREAM_ENDED);
+    return rc == 0 ? change_streams_end(c, w->end + w->ends, w->leaves, STREAM_LEFT) : rc;
+}
+
 static void item(struct real *r, struct work *w)
 {
     struct change *c = &r->c;
     struct err err = { 0 };
     if (change_savepoint(c, &err) != 0) sim_fail(r->d.s, "savepoint: %s", err.msg);
     w->result = WORK_DONE;
-    int rc = w->page != NULL ? state_item(r, w)
-             : w->foreign    ? foreign_item(c, w)
-                             : write_item(r, c, w->key, &w->edit, &w->pos);
+    int rc = w->end != NULL    ? end_item(c, w)
+             : w->page != NULL ? state_item(r, w)
+             : w->foreign      ? foreign_item(c, w)
+                               : write_item(r, c, w->key, &w->edit, &w->pos);
     if (rc == 0) rc = change_savepoint_end(c, true, &err);
     if (rc == 0) return;
     if (w->foreign) sim_fail(r->d.s, "an op is refused: %s", err_text(rc));
@@ -423,6 +359,60 @@ static size_t real_vector(struct disk *d, struct repl_entry *ret)
     }
     read_end(r);
     return count;
+}
+
+/* Each before the one that says of it that it left, so that their ops can be replayed. */
+static void in_order(struct repl_entry *v, uint64_t *by, size_t count)
+{
+    for (size_t done = 0; done < count; done++) {
+        size_t best = done;
+        for (size_t i = done; i < count; i++) {
+            bool says = false;
+            for (size_t k = done; k < count; k++) says = says || (k != i && by[k] == v[i].stream);
+            if (says) continue;
+            best = i;
+            break;
+        }
+        struct repl_entry e = v[best];
+        uint64_t b = by[best];
+        v[best] = v[done];
+        by[best] = by[done];
+        v[done] = e;
+        by[done] = b;
+    }
+}
+
+static size_t real_left(struct disk *d, struct repl_entry *ret)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    const char *after = NULL;
+    uint64_t *left = NULL, by[STREAMS_MAX];
+    size_t n = 0, count = 0;
+    if (change_streams_left(tx, NULL, &r->arena, &left, &n, &after) != 0 || after != NULL) sim_fail(d->s, "left");
+    for (size_t i = 0; i < n && count < STREAMS_MAX; i++) {
+        struct stream_pos p;
+        if (tx->v->stream_get(tx, left[i], &p) != 0 || !p.left) continue;
+        struct side_row said;
+        char key[17];
+        snprintf(key, sizeof(key), "%016llx", (unsigned long long)p.stream);
+        if (tx->v->side_get(tx, SIDE_STREAM, key, &r->arena, &said) != 0) sim_fail(d->s, "left");
+        by[count] = said.stamp.stream;
+        ret[count++] = (struct repl_entry){ .stream = p.stream, .node = p.node, .pos = p.pos, .chain = p.chain };
+    }
+    read_end(r);
+    in_order(ret, by, count);
+    return count;
+}
+
+static bool real_lacks(struct disk *d)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    bool ret;
+    if (change_lacks(tx, &r->arena, &ret) != 0) sim_fail(d->s, "what it lacks");
+    read_end(r);
+    return ret;
 }
 
 static size_t real_page(struct disk *d, uint64_t stream, uint64_t from, uint64_t to, struct op **ret)
@@ -558,15 +548,31 @@ static bool real_ahead(struct disk *d)
     return ret;
 }
 
+static int by_stream(const void *a, const void *b)
+{
+    const struct stream_pos *x = a, *y = b;
+    return x->stream < y->stream ? -1 : x->stream > y->stream;
+}
+
 static struct stream_pos *real_head(struct disk *d, size_t *ret_count)
 {
     struct real *r = real_of(d);
     struct store_tx *tx = read_begin(r);
     struct stream_pos *p = NULL;
     if (tx->v->streams(tx, &r->arena, &p, ret_count) != 0) sim_fail(d->s, "streams");
-    struct stream_pos *copy = mem_alloc((*ret_count + 1) * sizeof(*copy));
+    struct repl_entry left[STREAMS_MAX];
+    struct stream_pos *copy = mem_alloc((*ret_count + STREAMS_MAX) * sizeof(*copy));
     for (size_t i = 0; i < *ret_count; i++) copy[i] = p[i];
     read_end(r);
+    size_t lefts = d->s->ends ? real_left(d, left) : 0;
+    for (size_t i = 0; i < lefts; i++) {
+        struct stream_pos at = { .stream = left[i].stream, .node = left[i].node, .pos = left[i].pos };
+        at.chain = left[i].chain;
+        at.trimmed = at.pos;
+        at.ended = at.left = true;
+        copy[(*ret_count)++] = at;
+    }
+    if (lefts > 0) qsort(copy, *ret_count, sizeof(*copy), by_stream);
     return copy;
 }
 
@@ -748,6 +754,8 @@ struct disk *disk_real(struct sim *s, unsigned index)
         .ahead = real_ahead,
         .head = real_head,
         .give = real_give,
+        .left = real_left,
+        .lacks = real_lacks,
         .dump = real_dump,
         .mark = real_mark,
         .power = real_power,

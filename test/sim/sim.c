@@ -137,6 +137,7 @@ static void handle(struct sim *s, struct event *e)
     case EV_FAULT:
     case EV_RESTART:
     case EV_UPKEEP: fault_event(s, e); return;
+    case EV_ENDS: ends_event(s); return;
     case EV_CLIENT: client_event(s, e); return;
     default: break;
     }
@@ -220,6 +221,7 @@ static void set_up(struct sim *s)
     if (s->stories) s->lazy = chance(s, 50);
     if (s->stories) s->versions = s->real && chance(s, 40);
     s->fault_on[FAULT_COPY] = s->stories && s->real && !s->trims_tombs && chance(s, 30);
+    s->ends = s->stories && s->real && !s->trims_tombs && !s->fault_on[FAULT_COPY] && chance(s, 40);
     s->fault_on[FAULT_POWER] = s->lazy && chance(s, 70);
     s->fault_on[FAULT_SYNC] = s->lazy && chance(s, 45);
     /* An older copy that is put back is younger than a tombstone must be to go. */
@@ -246,6 +248,7 @@ static void set_up(struct sim *s)
     }
     sim_at(s, (int64_t)pick(s, 300000), (struct event){ .kind = EV_FAULT });
     if (s->trims_tombs) sim_at(s, 0, (struct event){ .kind = EV_UPKEEP });
+    if (s->ends) sim_at(s, 0, (struct event){ .kind = EV_ENDS });
 }
 
 static unsigned all_nodes(const struct sim *s)
@@ -256,7 +259,8 @@ static unsigned all_nodes(const struct sim *s)
 static bool nobody_ahead(const struct sim *s, unsigned nodes)
 {
     for (unsigned i = 0; i < s->n; i++)
-        if ((nodes >> i & 1) != 0 && (s->node[i].ahead.is || state_ahead(&s->node[i]))) return false;
+        if ((nodes >> i & 1) != 0 && (s->node[i].ahead.is || state_ahead(&s->node[i]) || ends_lacks(&s->node[i])))
+            return false;
     return true;
 }
 
@@ -352,6 +356,7 @@ bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool stories, bool
     s->quiet = true;
     fault_heal(s);
     run_until(s, s->now_us + 5000000);
+    s->calm = true;
     if (!s->failed && !clients_rest(s)) sim_fail(s, "a client has no answer");
     if (!s->failed) survivors(s);
     if (!s->failed) everybody(s);

@@ -7,9 +7,10 @@
  *   net.c    connections                            real.c   a disk that is change.c over the store in memory
  *   client.c clients, commands                      check.c  invariants, agreement
  *   state.c  snapshots, what members told           main.c   seeds, shrinking, planted bugs
- *   fault.c  what goes wrong
- *
+ *   fault.c  what goes wrong                        ends.c   streams of dead writers leave the vector
+ *   wrap.c   program functions led through here
  * Seeds from STORIES_FROM on draw more than the first ones, which stay the runs they always were:
+ *   ends         dead writers' streams leave the vector; what a node has not whole comes with a snapshot
  *   versions     an older program holds ops that it does not know, until its node comes back with a newer one
  *   copies       a node comes back with a copy of another's file: two with one id, until the younger takes a new one
  *   lazy disks   what readers see is durable later; power fails, an fsync fails, the transactions since are gone */
@@ -48,7 +49,7 @@ struct msg;
 enum event_kind {
     EV_WAKE, EV_DELIVER, EV_CONNECT, EV_DURABLE, EV_LANE_DONE, EV_CHECK_CHAIN, EV_COMPOSE, EV_PULL_LATE,
     EV_BUSY, EV_STATE, EV_STATE_LATE, EV_AHEAD, EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART,
-    EV_UPKEEP, EV_OFFERED, EV_SYNCED, EV_COMMAND_SYNCED, EV_RENEW,
+    EV_UPKEEP, EV_OFFERED, EV_SYNCED, EV_COMMAND_SYNCED, EV_RENEW, EV_ENDS,
 };
 struct event {
     int64_t us;
@@ -201,6 +202,7 @@ struct sim {
     bool real, coarse;                          /* coarse: wall clocks move once a second, so that versions tie */
     bool stories;                               /* more may happen than in the first seeds, which stay as they were */
     bool lazy;                                  /* disks are: what readers see is not durable yet */
+    bool ends, calm;                            /* dead writers' streams leave the vector, while it is not calm */
     bool versions;                              /* some nodes begin with an older program */
     uint64_t command_key;                       /* of the last command, and its edit: a client may repeat it */
     struct edit command_edit;

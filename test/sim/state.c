@@ -314,6 +314,10 @@ void state_give(struct node *n, struct conn *c, const struct msg *m)
 {
     n->s->transfers++;
     fault_giver(n->s, n);
+    if (ends_lacks(n)) { /* its positions say more than it has */
+        net_close(c, false, false);
+        return;
+    }
     if (n->disk->lazy && !m->page->begun) {
         struct work *w = mem_alloc(sizeof(*w));
         *w = (struct work){ .foreign = true, .head = state_page_new(), .conn = c };
@@ -362,7 +366,7 @@ struct told {
 void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t count)
 {
     struct sim *s = n->s;
-    if (!s->trims_tombs || node == n->disk->id) return;
+    if ((!s->trims_tombs && !s->ends) || node == n->disk->id) return;
     if (n->told == NULL) n->told = mem_alloc(MEMBERS_MAX * sizeof(struct told));
     unsigned m = 0;
     while (m < s->members && s->member[m] != node) m++;
@@ -377,8 +381,23 @@ void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t
             memmove(&t->at[k + 1], &t->at[k], (t->count++ - k) * sizeof(t->at[0]));
             t->at[k++] = (struct stream_pos){ .stream = v[i].stream };
         }
+        if (v[i].pos >= t->at[k - 1].pos) t->at[k - 1].ended = v[i].ended;
         if (v[i].pos > t->at[k - 1].pos) t->at[k - 1].pos = v[i].pos;
     }
+}
+
+bool told_ended(struct node *n, const struct repl_entry *at)
+{
+    for (unsigned m = 0; m < n->s->members; m++) {
+        bool whole = false;
+        if (n->s->member[m] == n->disk->id) continue;
+        for (size_t i = 0; n->told != NULL && i < n->told[m].count; i++) {
+            const struct stream_pos *t = &n->told[m].at[i];
+            whole = whole || (t->stream == at->stream && t->pos == at->pos && t->ended);
+        }
+        if (!whole) return false;
+    }
+    return true;
 }
 
 void told_forget(struct node *n)

@@ -54,5 +54,11 @@ void told_forget(struct node *n);
 size_t told_covers(struct node *n, struct cover *ret);
 /* This node has all that those vectors held. */
 bool told_all_here(struct node *n);
+bool told_ended(struct node *n, const struct repl_entry *at);   /* every member told that it has it whole, to its end */
+
+/* ---- streams that leave the vector (ends.c) */
+size_t ends_filter(const struct node *n, struct repl_entry *v, size_t count);   /* without what left */
+bool ends_lacks(const struct node *n);
+void ends_event(struct sim *s);
 
 #endif
