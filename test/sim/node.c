@@ -66,6 +66,7 @@ static void lose(struct node *n, enum loss loss)
     memcpy(n->ghost, n->disk->seen, n->disk->seen_count * sizeof(n->ghost[0]));
     n->ghosts = n->disk->seen_count;
     for (size_t i = 0; i < n->ghosts; i++) n->ghost[i].pos = disk_safe_pos(n->disk, n->ghost[i].stream);
+    if (s->ends) n->ghosts += n->disk->v->left(n->disk, n->ghost + n->ghosts);
     n->ghost_id = n->disk->id;
     n->lost = true;
     s->goal[loss == LOSS_ALL ? GOAL_DISK_LOST : loss == LOSS_COPY ? GOAL_COPIED : GOAL_DISK_SET_BACK] = true;

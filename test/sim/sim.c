@@ -220,8 +220,8 @@ static void set_up(struct sim *s)
     for (unsigned k = 0; k < FAULTS_PLAIN; k++) s->fault_on[k] = chance(s, 45);
     if (s->stories) s->lazy = chance(s, 50);
     if (s->stories) s->versions = s->real && chance(s, 40);
-    s->fault_on[FAULT_COPY] = s->stories && s->real && !s->trims_tombs && chance(s, 30);
-    s->ends = s->stories && s->real && !s->trims_tombs && !s->fault_on[FAULT_COPY] && chance(s, 40);
+    s->fault_on[FAULT_COPY] = s->stories && s->real && chance(s, 30);
+    s->ends = s->stories && s->real && !s->fault_on[FAULT_COPY] && chance(s, 40);
     s->fault_on[FAULT_POWER] = s->lazy && chance(s, 70);
     s->fault_on[FAULT_SYNC] = s->lazy && chance(s, 45);
     /* An older copy that is put back is younger than a tombstone must be to go. */

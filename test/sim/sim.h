@@ -77,7 +77,7 @@ struct node {
     int64_t paused_until;
     int64_t clock_us, drift_ppm; /* wall clock: how far off, and what it gains or loses */
     struct disk *disk;
-    struct repl_entry ghost[STREAMS_MAX];   /* what it had before that */
+    struct repl_entry ghost[2 * STREAMS_MAX];   /* what it had before that */
     size_t ghosts;
     uint64_t ghost_id;
     struct repl_core *core;
