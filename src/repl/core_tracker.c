@@ -265,6 +265,7 @@ static void fill_known(const struct repl_core *core, struct tracker *k)
     for (unsigned p = 0; p < core->c.peers; p++) {
         const struct link *l = &core->link[p];
         uint64_t pos = own_stream ? l->acked : core->v.told[(size_t)slot * core->c.peers + p].sure;
+        if (MUTANT(CURSOR_ON_SEND) && own_stream) pos = l->next - 1;
         if (core_link_counts(l) && !l->original && pos >= k->seq) k->mask = (uint16_t)(k->mask | 1u << p);
     }
 }
