@@ -43,8 +43,10 @@ static int open_parts(struct node *n, const struct node_options *o, struct err *
         .busy_ms = o->busy_ms,
     };
     int rc = sqlite_store_open(o->path, &so, &n->store, err);
+    so.read_only = rc == E_READ_ONLY && o->reads_only; /* of somebody else, or on media that cannot be written */
+    if (so.read_only) rc = sqlite_store_open(o->path, &so, &n->store, err);
     if (rc) return rc;
-    n->adopts = o->adopts && rows_wait(n->store);
+    n->adopts = o->adopts && !so.read_only && rows_wait(n->store);
     if (!o->reads_only || n->adopts) rc = open_writer(n, o, err);
     if (rc && (!o->reads_only || n->lane)) return rc; /* a file that cannot be written can be read all the same */
     n->adopts = n->adopts && n->lane != NULL;

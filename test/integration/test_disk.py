@@ -83,9 +83,11 @@ class Files(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def refused(self, path, words, user=None):
+    WRITING = (['store', '-T', 'a', '-c', 'b'], ['serve', '--port', '0'])
+
+    def refused(self, path, words, user=None, commands=(['list'], *WRITING)):
         before = os.path.isfile(path) and open(path, 'rb').read()
-        for argv in (['list'], ['store', '-T', 'a', '-c', 'b'], ['serve', '--port', '0']):
+        for argv in commands:
             r = run('--db', path, *argv, user=user)
             self.assertEqual(r.returncode, 1, (argv, r))
             self.assertIn(words, r.stderr)
@@ -122,8 +124,15 @@ class Files(unittest.TestCase):
         for name in os.listdir(self.path('ro')):
             os.chmod(self.path('ro/' + name), 0o444)
         os.chmod(self.path('ro'), 0o555)
-        self.refused(self.path('ro/x.db'), 'Permission denied', user=65534)
-        self.refused(self.path('ro/new.db'), 'Permission denied', user=65534)
+        before = sorted(os.listdir(self.path('ro')))
+        self.refused(self.path('ro/x.db'), 'Permission denied', user=65534, commands=self.WRITING)
+        self.refused(self.path('ro/new.db'), 'Permission denied', user=65534, commands=self.WRITING)
+        self.refused(self.path('ro/new.db'), 'No such file', user=65534, commands=(['list'], ['recall', 'a']))
+        for argv in (['list'], ['search', 'b'], ['recall', 'b'], ['stats'], ['export']):
+            r = run('--db', self.path('ro/x.db'), *argv, user=65534)
+            self.assertEqual(r.returncode, 0, (argv, r))
+            self.assertIn('1' if argv[0] == 'stats' else 'a', r.stdout)
+        self.assertEqual(sorted(os.listdir(self.path('ro'))), before)
 
 
 class Moved(unittest.TestCase):
