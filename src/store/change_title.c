@@ -105,9 +105,9 @@ int swept_keep(struct change *c, const char *id)
 {
     struct side_row record;
     struct archived kept;
-    int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, id, &c->priv->work, &record);
+    int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, id, c->scratch, &record);
     if (rc == E_NOT_FOUND)
-        rc = c->tx->v->archive_get(c->tx, id, &c->priv->work, &kept);
+        rc = c->tx->v->archive_get(c->tx, id, c->scratch, &kept);
     else
         return rc;
     if (rc != 0) return rc == E_NOT_FOUND ? 0 : rc;
