@@ -53,7 +53,7 @@ struct side_row {
     uint16_t kind;                    /* enum side_kind */
     const char *id;
     struct stamp stamp;
-    uint64_t key;                     /* secondary look-up: hash64 of title NUL ns for shadows; 0: none */
+    uint64_t key;                     /* secondary look-up, e.g. hash64 of title NUL ns for shadows; 0: none */
     const void *body; size_t body_len;
 };
 enum side_kind {                      /* on disk: never reused */
@@ -111,6 +111,8 @@ struct store_verbs {
     /* insert or replace; both ends must be visible */
     int (*link_show)(struct store_tx *, const struct link *);
     int (*link_hide)(struct store_tx *, const struct link *);
+    /* when it says that it was made; E_NOT_FOUND: not shown */
+    int (*link_get)(struct store_tx *, const struct link *, struct arena *, const char **ret_created_at);
     /* counters */
     /* live rows; count desc, name */
     int (*namespaces)(struct store_tx *, int64_t now_us, struct arena *, struct counts *ret);

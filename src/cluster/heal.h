@@ -47,6 +47,11 @@ void scrub_poll(struct cluster *c);
 void scrub_stop(struct cluster *c);
 void scrub_serve(struct cluster *c, struct cluster_request *r);
 
+/* scrub_shown.c: what the original's tables show is compared with our records, and shown anew where it is wrong; an
+ * alarm. why NULL: all were looked at; mended: rows, in how many slices. 0, or why it does not begin. */
+typedef void (*shown_done)(void *data, const char *why, size_t mended, size_t slices);
+int shown_start(struct cluster *c, shown_done done, void *data);
+
 /* snapshot.c */
 void snapshot_want(struct cluster *c, struct peer *from, const char *why);   /* from NULL: anyone; why is constant */
 void snapshot_poll(struct cluster *c);

@@ -7,7 +7,7 @@
  *   original.c  a peer that is a node of the original: one JSON push per op; mixed.c: what it lacks, and what it has
  *   members.c   who belongs to the mesh, what each told, what may be forgotten therefore
  *   life.c      when a life of this node must end and another begin
- *   scrub.c     our rows compared with the peers'; repairs
+ *   scrub.c     our rows compared with the peers'; repairs; scrub_shown.c: our records with what is shown of them
  *   snapshot.c  what the log does not hold: a peer's whole state merged into ours; giving ours
  *   ask.c       what peers hold of one id, for a read of several nodes
  *   source.c    our stream's ops for sending: from the ring, else paged from the log by a reader */

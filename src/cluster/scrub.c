@@ -1,10 +1,11 @@
-/* scrub.c - the second line against bugs and lost rows: this node's rows compared with all peers' that are there, each
- * side in one read transaction. What is wrong here is fetched from a peer and merged, and is an alarm; what is wrong
- * there is told, and mended by that peer's own scrub. What counts as wrong: scrub_judge.c.
+/* scrub.c - the second line against bugs and lost rows: first what this node shows of its own records (scrub_shown.c),
+ * then its rows compared with all peers' that are there, each side in one read transaction. What is wrong here is
+ * fetched from a peer and merged, and is an alarm; what is wrong there is told, and mended by that peer's own scrub.
+ * What counts as wrong: scrub_judge.c.
  *
- *   DIAL ─▶ SUMS (ours by a reader, theirs asked for) ─equal─▶ end
- *             └differ─▶ ROWS of those buckets ─explained─▶ end
- *                         └▶ PAUSE ─▶ ROWS again ─still─▶ FIX: records fetched and merged, of many a snapshot ─▶ end
+ *   SHOWN ─▶ DIAL ─▶ SUMS (ours by a reader, theirs asked for) ─equal─▶ end
+ *                        └differ─▶ ROWS of those buckets ─explained─▶ end
+ *                                    └▶ PAUSE ─▶ ROWS again ─still─▶ FIX: records fetched, of many a snapshot ─▶ end
  *
  * A peer that fails leaves the round; the others go on. Each step waits for all its parts. */
 #include "cluster/scrub.h"
@@ -34,7 +35,7 @@
 #define ROWS_BYTES_MAX (64u << 20)
 #define BUCKET_BYTES (SCRUB_BUCKETS / 8)
 
-enum step { DIAL, SUMS, ROWS, PAUSE, FIX };
+enum step { SHOWN, DIAL, SUMS, ROWS, PAUSE, FIX };
 
 struct side {
     struct scrub *s;
@@ -72,6 +73,7 @@ struct scrub {
 };
 
 static void next_step(struct scrub *s);
+static void dial(struct scrub *s);
 
 static bool in_buckets(const uint8_t *buckets, unsigned bucket)
 {
@@ -375,6 +377,7 @@ static void compare_rows(struct scrub *s)
 static unsigned alarm_raise(struct scrub *s)
 {
     unsigned buckets = 0;
+    size_t here = 0;
     memset(s->buckets, 0, sizeof s->buckets);
     for (size_t i = 0; i < s->found.count; i++) {
         const struct finding *f = &s->found.item[i];
@@ -384,14 +387,15 @@ static unsigned alarm_raise(struct scrub *s)
                       (unsigned)f->family, f->from != 0 ? "wrong here, mended by " : "wrong at a peer",
                       f->from != 0 ? s->side[f->from - 1].p->url : "");
         if (f->from == 0) continue;
-        s->here++;
+        here++;
         s->side[f->from - 1].wanted = true;
         buckets += !in_buckets(s->buckets, (unsigned)bucket);
         add_bucket(s->buckets, bucket);
     }
-    s->there = s->found.count - s->here;
+    s->here += here;
+    s->there = s->found.count - here;
     s->c->divergent += s->found.count;
-    s->c->divergent_here += s->here;
+    s->c->divergent_here += here;
     if (s->found.count > TELL_MAX) log_error("cluster", "scrub: and %zu rows more", s->found.count - TELL_MAX);
     return buckets;
 }
@@ -417,11 +421,12 @@ static void next_step(struct scrub *s)
 {
     unsigned there = 0;
     for (unsigned i = 0; i < s->sides; i++) there += s->side[i].client != NULL;
-    if (there == 0 && s->step != FIX) {
+    if (there == 0 && s->step != FIX && s->step != SHOWN) {
         scrub_end(s, "no peer answers");
         return;
     }
     switch (s->step) {
+    case SHOWN: dial(s); return;
     case DIAL: take_step(s, SUMS); return;
     case SUMS:
         if (sums_differ(s))
@@ -524,23 +529,15 @@ static void closed(void *data, int error)
     leave(data, err_text(error)); /* an answer that was waited for came before, as an error */
 }
 
-static void scrub_start(struct cluster *c, bool quick)
+static void dial(struct scrub *s)
 {
     static const struct client_options options = { .body_bytes_max = 2 * WIRE_BODY_MAX,
                                                    .connect_timeout_ms = 1000,
                                                    .nodelay = true,
                                                    .keepalive = true,
                                                    .outstanding_max = 1 };
-    struct scrub *s = mem_alloc(sizeof *s);
-    s->c = c;
-    s->start_ms = clock_mono_ms();
-    s->before = hlc_of_us(clock_wall_us(NULL) - (quick ? QUICK_AGE_MS : AGE_MS) * INT64_C(1000));
-    arena_init(&s->mine, ROWS_BYTES_MAX);
-    for (unsigned i = 0; i < 2; i++) arena_init(&s->keys[i], ROWS_BYTES_MAX);
-    memcpy(s->asker, c->scrub_asker, sizeof s->asker);
-    s->askers = c->scrub_askers;
-    c->scrub_askers = 0;
-    c->scrub = s;
+    struct cluster *c = s->c;
+    s->step = DIAL;
     s->all = true;
     part_begin(s);
     for (unsigned i = 0; i < c->peers; i++) {
@@ -559,6 +556,32 @@ static void scrub_start(struct cluster *c, bool quick)
         client_connect(d->client, &d->p->parsed, connected, closed, d);
     }
     part_end(s);
+}
+
+static void shown_looked(void *data, const char *why, size_t mended, size_t slices)
+{
+    struct scrub *s = data;
+    s->here += mended;
+    s->fixes += slices;
+    if (why != NULL) snprintf(s->why, sizeof s->why, "what is shown: %.100s", why);
+    part_end(s);
+}
+
+static void scrub_start(struct cluster *c, bool quick)
+{
+    struct scrub *s = mem_alloc(sizeof *s);
+    s->c = c;
+    s->start_ms = clock_mono_ms();
+    s->before = hlc_of_us(clock_wall_us(NULL) - (quick ? QUICK_AGE_MS : AGE_MS) * INT64_C(1000));
+    arena_init(&s->mine, ROWS_BYTES_MAX);
+    for (unsigned i = 0; i < 2; i++) arena_init(&s->keys[i], ROWS_BYTES_MAX);
+    memcpy(s->asker, c->scrub_asker, sizeof s->asker);
+    s->askers = c->scrub_askers;
+    c->scrub_askers = 0;
+    c->scrub = s;
+    part_begin(s);
+    int rc = shown_start(c, shown_looked, s);
+    if (rc != 0) shown_looked(s, err_text(rc), 0, 0);
 }
 
 /* People's clients do not expect an answer before the answer. */

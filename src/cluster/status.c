@@ -113,8 +113,9 @@ static json_t *alarms(struct cluster *c)
     if (c->removed) status_alarm(list, "this node was removed from the mesh");
     if (c->forks > 0) status_alarm(list, "two histories of a stream met, %llu times", count(c->forks));
     if (c->divergent > 0)
-        status_alarm(list, "%llu rows differed among nodes that all had them, %llu of these here", count(c->divergent),
-                     count(c->divergent_here));
+        status_alarm(list,
+                     "%llu rows differed among nodes that all had them, or from their records, %llu of these here",
+                     count(c->divergent), count(c->divergent_here));
     if (c->held_ops > 0) status_alarm(list, "%llu ops are held that this program cannot apply", count(c->held_ops));
     if (c->counted.far_future > 0)
         status_alarm(list, "%llu ops came from more than a minute ahead: some clock is wrong",

@@ -70,9 +70,10 @@ static const double cycle_buckets[] = { 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 
     X(PEER_AGE, "replication_peer_last_success_seconds", "Time since the peer answered well", METRIC_GAUGE, "peer",    \
       NULL)                                                                                                            \
     X(ALARMS, "replication_alarms", "Things that need somebody's eye, see sync/status", METRIC_GAUGE, NULL, NULL)      \
-    X(DIVERGENT, "replication_divergent_rows_total", "Rows that differed from a peer's without a reason: an alarm",    \
+    X(DIVERGENT, "replication_divergent_rows_total", "Rows unlike a peer's or unlike their record, without reason",    \
       METRIC_COUNTER, NULL, NULL)                                                                                      \
-    X(REPAIRS, "replication_repairs_total", "Pages of a peer's rows merged to mend ours", METRIC_COUNTER, NULL, NULL)  \
+    X(REPAIRS, "replication_repairs_total", "Pages of rows merged or shown again to mend ours", METRIC_COUNTER, NULL,  \
+      NULL)                                                                                                            \
     X(SNAPSHOTS, "replication_snapshots_total", "Whole states of peers merged", METRIC_COUNTER, NULL, NULL)            \
     X(PEER_UP, "replication_peer_up", "1: the link to the peer is up", METRIC_GAUGE, "peer", NULL)                     \
     X(PEER_LAG, "replication_peer_lag", "Ops of this node the peer has not acknowledged", METRIC_GAUGE, "peer", NULL)  \

@@ -50,7 +50,7 @@ static int run_sweep(const struct node *n, struct change *c)
         rc = l->archive_on_gc ? change_sweep_copy(c, &rows.item[i]) : change_sweep(c, &rows.item[i]);
     if (rc == 0 && l->archive_days > 0 && l->archive_days < c->now_us / DAY_US)
         rc = c->tx->v->archive_older(c->tx, c->now_us - l->archive_days * DAY_US, SLICE, c->scratch, &old, &count);
-    for (size_t i = 0; rc == 0 && i < count; i++) rc = c->tx->v->archive_remove(c->tx, old[i], NULL);
+    for (size_t i = 0; rc == 0 && i < count; i++) rc = change_archive_aged(c, old[i]);
     return rc == 0 && (rows.more || count == SLICE) ? E_AGAIN : rc;
 }
 

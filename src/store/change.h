@@ -149,6 +149,8 @@ int change_sweep(struct change *c, const struct row *row);
  * where it was not swept (who makes the id anew here has all nodes keep it); none where the archive has a copy of the
  * id that all nodes have. */
 int change_sweep_copy(struct change *c, const struct row *row);
+/* What lies long enough in this node's archive leaves it, with its record knowing; without an op. */
+int change_archive_aged(struct change *c, const char *id);
 /* Position of the last op of this item, the open one too (seq 0: none). */
 struct stamp change_position(const struct change *c);
 

@@ -86,15 +86,13 @@ static void older(struct link *best, const struct link *l)
     if (best->created_at == NULL || strcmp(l->created_at, best->created_at) < 0) best->created_at = l->created_at;
 }
 
-/* Shows or hides one link between two visible rows, after all the records between ids of their titles. */
-static int show_between(struct change *c, const struct row *source, const struct row *target, const char *relation,
-                        struct arena *a)
+/* The link between two visible rows as all the records between ids of their titles make it; created_at NULL: none. */
+static int between(struct store_tx *tx, const struct row *source, const struct row *target, const char *relation,
+                   struct arena *a, struct link *ret)
 {
-    struct store_tx *tx = c->tx;
     const char **from, **to;
     size_t from_count, to_count;
-    struct link shown = { .source_id = source->m.id, .target_id = target->m.id, .relation = relation };
-    if (strcmp(source->m.id, target->m.id) == 0) return 0;
+    *ret = (struct link){ .source_id = source->m.id, .target_id = target->m.id, .relation = relation };
     int rc = links_group(tx, source, a, &from, &from_count);
     if (rc == 0) rc = links_group(tx, target, a, &to, &to_count);
     for (size_t i = 0; rc == 0 && i < from_count; i++)
@@ -103,9 +101,20 @@ static int show_between(struct change *c, const struct row *source, const struct
             struct link l = { .source_id = from[i], .target_id = to[j], .relation = relation };
             rc = links_get(tx, SIDE_LINK, &l, a, &side);
             if (rc == 0) rc = links_read(&side, a, &l);
-            if (rc == 0) older(&shown, &l);
+            if (rc == 0) older(ret, &l);
             if (rc == E_NOT_FOUND) rc = 0;
         }
+    return rc;
+}
+
+/* Shows or hides one link between two visible rows. */
+static int show_between(struct change *c, const struct row *source, const struct row *target, const char *relation,
+                        struct arena *a)
+{
+    struct store_tx *tx = c->tx;
+    struct link shown;
+    if (strcmp(source->m.id, target->m.id) == 0) return 0;
+    int rc = between(tx, source, target, relation, a, &shown);
     if (rc != 0) return rc;
     return shown.created_at != NULL ? tx->v->link_show(tx, &shown) : tx->v->link_hide(tx, &shown);
 }
@@ -120,6 +129,38 @@ int link_of_record(struct change *c, const struct link *l)
     if (rc == 0) rc = show_between(c, &source, &target, l->relation, &a);
     arena_release(&a);
     return rc == E_NOT_FOUND ? 0 : rc;
+}
+
+static int shown_as(struct store_tx *tx, const struct link *l, struct arena *a, bool *ret)
+{
+    const char *created;
+    int rc = tx->v->link_get(tx, l, a, &created);
+    *ret = rc == 0 && text_same(created, l->created_at);
+    return rc == E_NOT_FOUND ? 0 : rc;
+}
+
+int link_right(struct store_tx *tx, const struct side_row *side, struct arena *a, bool *ret)
+{
+    struct row source, target;
+    struct link l, want;
+    *ret = true;
+    if (links_read(side, a, &l) != 0) return 0;
+    int rc = shown_as(tx, &l, a, ret); /* as nearly all are: no other record of its titles need be looked for */
+    if (rc != 0 || *ret) return rc;
+    *ret = true;
+    rc = title_resolve(tx, l.source_id, a, &source);
+    if (rc == 0) rc = title_resolve(tx, l.target_id, a, &target);
+    if (rc != 0) return rc == E_NOT_FOUND ? 0 : rc;
+    if (strcmp(source.m.id, target.m.id) == 0) return 0;
+    rc = between(tx, &source, &target, l.relation, a, &want);
+    return rc == 0 && want.created_at != NULL ? shown_as(tx, &want, a, ret) : rc;
+}
+
+int link_again(struct change *c, const struct side_row *side, struct arena *a)
+{
+    struct link l;
+    int rc = links_read(side, a, &l);
+    return rc == 0 ? link_of_record(c, &l) : rc;
 }
 
 /* Shows every link of record that begins or ends at this id. Arena: its own, a page at a time. */
@@ -198,21 +239,43 @@ int links_apply(struct change *c, const struct version *v, const struct stamp *s
 /* ---- standards ----------------------------------------------------------------------------------------------------
  * Body of record: text memory id (none: cleared), text parent. Key: the memory. */
 
-static int standard_show(struct change *c, const struct side_row *side, struct arena *a)
+/* What it comes to with the memories that are visible; *ret_id NULL: none. */
+static int standard_of_record(struct store_tx *tx, const struct side_row *side, struct arena *a, const char **ret_id,
+                              const char **ret_parent)
 {
     struct reader r;
     struct row row;
-    char text[TIME_TEXT];
     reader_init(&r, side->body, side->body_len);
-    const char *memory_id = read_text(&r, a), *parent = read_text(&r, a);
+    *ret_id = read_text(&r, a);
+    *ret_parent = read_text(&r, a);
     if (r.failed) return E_CORRUPT;
-    if (memory_id != NULL) {
-        int rc = title_resolve(c->tx, memory_id, a, &row);
-        if (rc != 0 && rc != E_NOT_FOUND) return rc;
-        memory_id = rc == 0 ? row.m.id : NULL;
-    }
+    if (*ret_id == NULL) return 0;
+    int rc = title_resolve(tx, *ret_id, a, &row);
+    if (rc != 0 && rc != E_NOT_FOUND) return rc;
+    *ret_id = rc == 0 ? row.m.id : NULL;
+    return 0;
+}
+
+int standard_show(struct change *c, const struct side_row *side, struct arena *a)
+{
+    const char *memory_id, *parent;
+    char text[TIME_TEXT];
+    int rc = standard_of_record(c->tx, side, a, &memory_id, &parent);
+    if (rc != 0) return rc;
     time_print(text, stamp_us(side->stamp.ver));
     return c->tx->v->standard_set(c->tx, side->id, memory_id, memory_id != NULL ? parent : NULL, text);
+}
+
+int standard_right(struct store_tx *tx, const struct side_row *side, struct arena *a, bool *ret)
+{
+    const char *want, *parent, *shown = NULL, *shown_parent = NULL;
+    *ret = true;
+    int rc = standard_of_record(tx, side, a, &want, &parent);
+    if (rc == E_CORRUPT || (rc == 0 && want == NULL))
+        return 0; /* of another program; or the original may have set it */
+    if (rc == 0) rc = tx->v->standard_of(tx, side->id, a, &shown, &shown_parent);
+    *ret = rc == 0 && text_same(want, shown) && text_same(parent, shown_parent);
+    return rc == E_NOT_FOUND ? 0 : rc;
 }
 
 int standards_refresh(struct change *c, const char *id)

@@ -19,8 +19,6 @@
 #include "base/digest.h"
 #include "store/row.h"
 
-enum { ARCHIVE_ROW = 1 }; /* form of an archive body, see change_side.c */
-
 enum section { IDS, TOUCHES, LINKS, LINKS_GONE, STANDARDS, PENDINGS, ARCHIVE, MEMBERS, STREAMS, HELD, KEYS, COPIES };
 
 static const struct side_section { /* sections that are one kind of side row */
@@ -128,23 +126,27 @@ static int put_id(struct page *p, const char *id)
     return put_merged(p, &m);
 }
 
-/* The bytes of record stay with the row while they are shown nowhere; else the archive has them. */
+/* The bytes of record stay with the row while they are shown nowhere; else the archive has them. E_NOT_FOUND: not to
+ * be told. A scrub does not find what was lost or altered, so that it comes from a peer; it does find what this node
+ * let go by its age, without the text. */
 static int archive_body(struct page *p, const struct side_row *side, struct version *v)
 {
-    struct archived row;
+    struct archive_look look;
     struct buf b;
-    if (side->body_len != 1 || *(const uint8_t *)side->body != ARCHIVE_ROW) return 0;
-    int rc = p->tx->v->archive_get(p->tx, side->id, p->a, &row);
-    if (rc != 0) return rc;
+    if (!archive_shown(side)) return 0;
     buf_init(&b, OP_BYTES_MAX);
-    buf_u8(&b, ARCHIVE_ROW);
-    row_write(&b, &row.row);
-    buf_text(&b, row.archived_at);
-    buf_text(&b, row.reason);
-    v->body = b.failed ? NULL : arena_strndup(p->a, b.data, b.len);
-    v->body_len = b.len;
+    int rc = archive_look(p->tx, side, p->a, &b, &look);
+    bool scrub = p->b == NULL || p->buckets != NULL;
+    if (rc == 0 && (look.text == ARCHIVE_LOST || (look.text == ARCHIVE_AGED && p->b != NULL) ||
+                    (look.text == ARCHIVE_ALTERED && scrub)))
+        rc = E_NOT_FOUND;
+    if (rc == 0 && look.text != ARCHIVE_AGED) {
+        v->body = arena_strndup(p->a, b.data, b.len);
+        v->body_len = b.len;
+        if (v->body == NULL) rc = E_TOO_LARGE;
+    }
     buf_release(&b);
-    return v->body != NULL ? 0 : E_TOO_LARGE;
+    return rc;
 }
 
 static int put_side(struct page *p, const struct side_row *side, uint16_t section)
@@ -160,7 +162,7 @@ static int put_side(struct page *p, const struct side_row *side, uint16_t sectio
     case KIND_LINK_GONE: rc = links_read(side, p->a, &v.link); break;
     case KIND_ARCHIVE:
         rc = archive_body(p, side, &v);
-        if (rc == E_NOT_FOUND) return 0; /* its text was lost */
+        if (rc == E_NOT_FOUND) return 0;
         break;
     default: break;
     }

@@ -129,7 +129,23 @@ int standards_refresh(struct change *c, const char *id);          /* those namin
 int side_apply(struct change *c, const struct version *v, const struct stamp *s, uint16_t kind, struct arena *a);
 /* A text that was replaced unseen goes into the archive, and is marked to be told of. */
 int loser_keep(struct change *c, const struct row *kept, const char *at);
+enum { ARCHIVE_ROW = 1, ARCHIVE_GONE = 2 };                       /* the first byte of an archive body */
 bool archive_gone(const struct side_row *side);                   /* SIDE_ARCHIVE: taken out of the archive */
+bool archive_shown(const struct side_row *side);                  /* its text lies in the original's table */
+enum archive_text { ARCHIVE_STANDS, ARCHIVE_LOST, ARCHIVE_ALTERED, ARCHIVE_AGED };   /* AGED: let go by its age */
+struct archive_look { enum archive_text text; uint64_t print; };
+/* How the text of a shown record fares; b: its bytes of record, unless it is lost or aged. */
+int archive_look(struct store_tx *tx, const struct side_row *side, struct arena *a, struct buf *b,
+                 struct archive_look *ret);
+int archive_print(struct store_tx *tx, struct side_row *side, struct arena *a);   /* sets the key, 0: no text */
+
+/* ---- what is shown of a record (change_links.c, change_side.c): whether it is what it comes to; anew */
+int link_right(struct store_tx *tx, const struct side_row *side, struct arena *a, bool *ret);
+int link_again(struct change *c, const struct side_row *side, struct arena *a);
+int standard_right(struct store_tx *tx, const struct side_row *side, struct arena *a, bool *ret);
+int standard_show(struct change *c, const struct side_row *side, struct arena *a);
+int pending_right(struct store_tx *tx, const struct side_row *side, struct arena *a, bool *ret);
+int pending_again(struct change *c, const struct side_row *side, struct arena *a);
 
 /* ---- times of others (change_foreign.c) */
 uint64_t version_of_time(struct change *c, const char *text);     /* at most 60 s ahead; 0: unreadable */

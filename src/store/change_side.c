@@ -2,8 +2,10 @@
  * wait for a decision, members. The row of record lies among ours; the original's tables show it.
  *
  *   ARCHIVE   body: u8 1, row, text archived_at, text reason; or u8 2: taken out of the archive. The greater stamp
- *             wins. The text of an edit that was replaced unseen is put there by whoever finds it, under an id that is
- *             the same everywhere; not everybody finds it, so a mark (LOSER) has it told soon after.
+ *             wins. The text itself lies in the original's table alone: the record's key is its print, AGED when
+ *             this node's archive let it go by its age, 0 in records of older programs. The text of an edit that was
+ *             replaced unseen is put there by whoever finds it, under an id that is the same everywhere; not everybody
+ *             finds it, so a mark (LOSER) has it told soon after.
  *   PENDING   body: JSON. The greater stamp says what was asked; votes are a set by lower-cased voter, the earliest
  *             of each; of two decisions the greater stands (approved, rejected, none; then the earlier). So no vote
  *             and no decision is lost, whatever the order. Key VOTED while it is open and several
@@ -15,14 +17,79 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "store/row.h"
 
-enum { ARCHIVE_ROW = 1, ARCHIVE_GONE = 2 };
-
 #define VOTED 1
+#define AGED 1
 
 /* ---- the archive ------------------------------------------------------------------------------------------------- */
+
+int archive_look(struct store_tx *tx, const struct side_row *side, struct arena *a, struct buf *b,
+                 struct archive_look *ret)
+{
+    struct archived kept;
+    int64_t us;
+    *ret = (struct archive_look){ .text = ARCHIVE_LOST };
+    int rc = tx->v->archive_get(tx, side->id, a, &kept);
+    if (rc == E_NOT_FOUND && side->key == AGED) ret->text = ARCHIVE_AGED;
+    if (rc != 0) return rc == E_NOT_FOUND ? 0 : rc;
+    buf_clear(b);
+    buf_u8(b, ARCHIVE_ROW);
+    row_write(b, &kept.row);
+    buf_text(b, kept.archived_at);
+    buf_text(b, kept.reason);
+    if (b->failed) return E_TOO_LARGE;
+    ret->print = hash64(b->data, b->len, 0) & INT64_MAX;
+    if (ret->print <= AGED) ret->print = AGED + 1;
+    /* what was put there since is the original's */
+    bool since = time_parse(kept.archived_at, strlen(kept.archived_at), &us) == 0 && us > stamp_us(side->stamp.ver);
+    bool stands = side->key <= AGED || side->key == ret->print || since;
+    ret->text = stands ? ARCHIVE_STANDS : ARCHIVE_ALTERED;
+    return 0;
+}
+
+bool archive_shown(const struct side_row *side)
+{
+    return side->body_len == 1 && *(const uint8_t *)side->body == ARCHIVE_ROW;
+}
+
+int archive_print(struct store_tx *tx, struct side_row *side, struct arena *a)
+{
+    struct archive_look look;
+    struct buf b;
+    buf_init(&b, OP_BYTES_MAX);
+    int rc = archive_look(tx, side, a, &b, &look);
+    buf_release(&b);
+    side->key = look.print;
+    return rc == E_TOO_LARGE ? 0 : rc;
+}
+
+/* What came once more is needed: its text was lost or altered. */
+static int archive_lacks(struct store_tx *tx, const struct side_row *side, struct arena *a, bool *ret)
+{
+    struct archive_look look;
+    struct buf b;
+    *ret = false;
+    if (!archive_shown(side)) return 0;
+    buf_init(&b, OP_BYTES_MAX);
+    int rc = archive_look(tx, side, a, &b, &look);
+    buf_release(&b);
+    *ret = rc == 0 && (look.text == ARCHIVE_LOST || look.text == ARCHIVE_ALTERED);
+    return rc;
+}
+
+int change_archive_aged(struct change *c, const char *id)
+{
+    struct side_row side;
+    int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, id, c->scratch, &side);
+    if (rc == 0 && archive_shown(&side)) {
+        side.key = AGED;
+        rc = c->tx->v->side_put(c->tx, &side);
+    }
+    return rc == 0 || rc == E_NOT_FOUND ? c->tx->v->archive_remove(c->tx, id, NULL) : rc;
+}
 
 /* What is shown has its text in the archive; other bytes (a later program's) are kept whole. */
 static int archive_show(struct change *c, struct side_row *side, struct arena *a)
@@ -39,7 +106,8 @@ static int archive_show(struct change *c, struct side_row *side, struct arena *a
     const char *at = read_text(&r, a), *reason = read_text(&r, a);
     if (r.failed || at == NULL || reason == NULL) return 0;
     side->body_len = 1;
-    return c->tx->v->archive_put(c->tx, &row, at, reason);
+    int rc = c->tx->v->archive_put(c->tx, &row, at, reason);
+    return rc == 0 ? archive_print(c->tx, side, a) : rc;
 }
 
 bool archive_gone(const struct side_row *side)
@@ -229,10 +297,10 @@ static const char *print(const json_t *v, struct arena *a, size_t *ret_len)
     return text;
 }
 
-static int pending_show(struct change *c, const char *id, const json_t *row, struct arena *a)
+static int pending_of(const char *id, const json_t *row, struct arena *a, struct pending *ret)
 {
     const json_t *payload = json_object_get(row, "payload");
-    struct pending p = {
+    *ret = (struct pending){
         .id = id,
         .action = text_of(row, "action_type"),
         .memory_id = text_of(row, "memory_id"),
@@ -245,7 +313,40 @@ static int pending_show(struct change *c, const char *id, const json_t *row, str
         .decided_at = text_of(row, "decided_at"),
         .approvals = print(json_object_get(row, "approvals"), a, NULL),
     };
-    return p.payload != NULL && p.approvals != NULL ? c->tx->v->pending_put(c->tx, &p) : E_TOO_LARGE;
+    return ret->payload != NULL && ret->approvals != NULL ? 0 : E_TOO_LARGE;
+}
+
+static int pending_show(struct change *c, const char *id, const json_t *row, struct arena *a)
+{
+    struct pending p;
+    int rc = pending_of(id, row, a, &p);
+    return rc == 0 ? c->tx->v->pending_put(c->tx, &p) : rc;
+}
+
+int pending_again(struct change *c, const struct side_row *side, struct arena *a)
+{
+    json_t *row = pending_parse(side->body, side->body_len);
+    int rc = row != NULL ? pending_show(c, side->id, row, a) : 0;
+    json_decref(row);
+    return rc;
+}
+
+int pending_right(struct store_tx *tx, const struct side_row *side, struct arena *a, bool *ret)
+{
+    json_t *row = pending_parse(side->body, side->body_len);
+    struct pending w = { 0 }, s = { 0 };
+    *ret = true;
+    int rc = row != NULL ? pending_of(side->id, row, a, &w) : 0;
+    if (rc == 0 && row != NULL) {
+        rc = tx->v->pending_get(tx, side->id, a, &s);
+        *ret = rc == 0 && text_same(w.action, s.action) && text_same(w.memory_id, s.memory_id) &&
+               text_same(w.ns, s.ns) && text_same(w.payload, s.payload) && text_same(w.requested_by, s.requested_by) &&
+               text_same(w.requested_at, s.requested_at) && text_same(w.status, s.status) &&
+               text_same(w.decided_by, s.decided_by) && text_same(w.decided_at, s.decided_at) &&
+               text_same(w.approvals, s.approvals);
+    }
+    json_decref(row);
+    return rc == E_NOT_FOUND ? 0 : rc;
 }
 
 /* `there`: the row of record, body NULL when there is none. */
@@ -313,7 +414,10 @@ int side_apply(struct change *c, const struct version *v, const struct stamp *s,
     int rc = c->tx->v->side_get(c->tx, kind, v->key, a, &side);
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
     if (kind == SIDE_PENDING) return pending_apply(c, v, s, &side, a);
-    if (rc == 0 && stamp_cmp(&side.stamp, s) >= 0) return 0;
+    int order = rc == 0 ? stamp_cmp(&side.stamp, s) : -1;
+    bool lacks = false;
+    if (order == 0 && kind == SIDE_ARCHIVE && (rc = archive_lacks(c->tx, &side, a, &lacks)) != 0) return rc;
+    if (order >= 0 && !lacks) return 0;
     side = (struct side_row){ .kind = kind, .id = v->key, .stamp = *s, .body = v->body, .body_len = v->body_len };
     rc = kind == SIDE_ARCHIVE ? archive_show(c, &side, a) : 0;
     return rc == 0 ? c->tx->v->side_put(c->tx, &side) : rc;

@@ -3,6 +3,7 @@
 import json, os, shutil, sqlite3, threading, time, unittest
 
 from mesh import Mesh, together, until
+from test_converge import POLICY, shown
 
 
 def load(node, count, ns='load', size=200, batch=500):
@@ -395,6 +396,49 @@ class RowDeletedBehindOurBack(unittest.TestCase):
             for n in m.nodes:
                 repair(n)
             self.assertEqual({n.status()['divergent_rows'] for n in m.nodes}, {0})
+
+    def test_rows_of_all_tables_that_show_records_come_back(self):
+        namespaces = ('n', 'gate')
+        with Mesh() as m:
+            a, b, c = m.nodes
+            ids = [a.create('row %d' % i, 'text %d' % i, namespace='n').json['id'] for i in range(8)]
+            for i in range(3):
+                link = {'source_id': ids[i], 'target_id': ids[i + 1], 'relation': 'related_to'}
+                self.assertEqual(a.post('/api/v1/links', link).status // 100, 2)
+            self.assertEqual(a.post('/api/v1/namespaces/n/standard', {'id': ids[0]}).status // 100, 2)
+            self.assertEqual(a.post('/api/v1/namespaces/gate/standard', {'governance': POLICY}).status // 100, 2)
+            for title in ('wanted', 'wanted, too'):
+                body = {'title': title, 'content': 'x', 'namespace': 'gate'}
+                self.assertEqual(a.post('/api/v1/memories', body).status, 202)
+            for text in ('text 6', 'text 7'):
+                self.assertEqual(a.post('/api/v1/forget', {'pattern': text}).json['deleted'], 1)
+            m.agreed()
+            until('all show the same', lambda: all(shown(n, namespaces) == shown(a, namespaces) for n in m.nodes))
+            before = shown(a, namespaces)
+            self.assertEqual([len(before[k]) for k in ('archive', 'pending')], [2, 2])
+            behind_our_back(
+                c,
+                ('DELETE FROM memory_links WHERE source_id = ?', (ids[0],)),
+                ("UPDATE memory_links SET created_at = '2020-01-01T00:00:00Z' WHERE source_id = ?", (ids[1],)),
+                ("DELETE FROM namespace_meta WHERE namespace = 'n'", ()),
+                ("UPDATE namespace_meta SET standard_id = ? WHERE namespace = 'gate'", (ids[1],)),
+                ("DELETE FROM pending_actions WHERE payload LIKE '%\"wanted\"%'", ()),
+                ("UPDATE pending_actions SET status = 'rejected' WHERE payload LIKE '%wanted, too%'", ()),
+                ('DELETE FROM archived_memories WHERE id = ?', (ids[6],)),
+                ("UPDATE archived_memories SET content = 'altered' WHERE id = ?", (ids[7],)),
+            )
+            now = shown(c, namespaces)
+            for kind in ('links', 'standards', 'pending', 'archive'):
+                self.assertNotEqual(now[kind], before[kind], kind)
+            until('rows a second old are found', lambda: repair(c) and c.status()['divergent_rows'] == 8, 60)
+            for n in m.nodes:
+                self.assertEqual(shown(n, namespaces), before, n.name)
+            self.assertEqual(c.status()['scrub']['divergent_here'], 8)
+            self.assertEqual(len(c.status()['alarms']), 1, c.status()['alarms'])
+            log = open(c.log).read()
+            for table in ('memory_links', 'namespace_meta', 'pending_actions'):
+                self.assertIn('was missing or altered in ' + table, log)
+            self.clean(m)
 
     def test_a_text_changed_in_one_file_is_what_the_others_have(self):
         for changed in ('zz: not what was written', '00: not what was written', 'as it was writteN'):

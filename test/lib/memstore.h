@@ -45,6 +45,9 @@ uint64_t memstore_fsyncs(const struct store *s);     /* durable commits so far *
 /* The original's program writes a row into the file: no stamp on a new one, the old stamp on one that was there. */
 void memstore_original(struct store *s, const struct memory *m);
 
+/* A row of pending_actions is deleted behind our back; inside a transaction of the writer. */
+void memstore_lose_pending(struct store_tx *tx, const char *id);
+
 /* Appends what replicas must agree on, one line each, sorted: visible and swept rows, shadows, tombstones, touches,
  * links and standards of record, keys; with `shown` also links and standards as the original's tables show them (a
  * swept row has none). Not the log, positions, rowids, archive, what is held or awaited. */

@@ -190,6 +190,12 @@ static int ms_pending_get(struct store_tx *tx, const char *id, struct arena *a, 
     return b != NULL ? 0 : E_NOT_FOUND;
 }
 
+void memstore_lose_pending(struct store_tx *tx, const char *id)
+{
+    struct buf k;
+    ms_drop_key(tx, T_PENDING, (ms_key_str(&k, id), &k));
+}
+
 static int newest_asked(const void *a, const void *b)
 {
     const struct pending *x = a, *y = b;

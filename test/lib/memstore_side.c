@@ -59,6 +59,16 @@ static int ms_link_hide(struct store_tx *tx, const struct link *l)
     return 0;
 }
 
+static int ms_link_get(struct store_tx *tx, const struct link *l, struct arena *a, const char **ret_created_at)
+{
+    CALL(tx);
+    struct buf k;
+    const struct blob *b = ms_lookup(tx, T_LINK, (ms_key_link(&k, l), &k));
+    if (b == NULL) return E_NOT_FOUND;
+    *ret_created_at = ms_text(a, b->data, b->len);
+    return 0;
+}
+
 /* ---- the original's side tables -------------------------------------------------------------------------------- */
 
 static int ms_standard_of(struct store_tx *tx, const char *ns, struct arena *a, const char **ret_memory_id,
@@ -537,6 +547,7 @@ void ms_side_verbs(struct store_verbs *v)
     v->links_of = ms_links_of;
     v->link_show = ms_link_show;
     v->link_hide = ms_link_hide;
+    v->link_get = ms_link_get;
     v->standard_of = ms_standard_of;
     v->standard_set = ms_standard_set;
     v->archive_put = ms_archive_put;

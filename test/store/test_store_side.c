@@ -30,8 +30,12 @@ static void links_show_both_ends(void **state)
     assert_string_equal(got.item[0].source_id, "m2");
     assert_string_equal(got.item[1].target_id, "m1");
     assert_string_equal(got.item[1].created_at, "2025-01-02T00:00:00Z");
+    const char *created;
+    kit_ok(tx->v->link_get(tx, &list[0], &k->arena, &created), tx->err);
+    assert_string_equal(created, "2025-01-02T00:00:00Z");
     kit_ok(tx->v->link_hide(tx, &list[0]), tx->err);
     kit_ok(tx->v->link_hide(tx, &list[0]), tx->err);
+    assert_int_equal(tx->v->link_get(tx, &list[0], &k->arena, &created), E_NOT_FOUND);
     kit_ok(tx->v->links_of(tx, "m0", &k->arena, &got), tx->err);
     assert_int_equal(got.count, 1);
     kit_commit(k);

@@ -207,6 +207,22 @@ int sq_link_hide(struct store_tx *tx, const struct link *l)
     return link_write(tx, SQ_LINK_HIDE, l);
 }
 
+int sq_link_get(struct store_tx *tx, const struct link *l, struct arena *a, const char **ret_created_at)
+{
+    struct store_conn *c = sq_of(tx);
+    int rc;
+    sqlite3_stmt *s = sq_stmt(c, SQ_LINK_GET, &rc);
+    if (s == NULL) return rc;
+    sq_text(s, 1, l->source_id);
+    sq_text(s, 2, l->target_id);
+    sq_text(s, 3, l->relation);
+    rc = sq_step(c, s);
+    if (rc == 0) return E_NOT_FOUND;
+    if (rc == 1) rc = sq_copy(c, s, 0, a, ret_created_at);
+    sq_done(s);
+    return rc;
+}
+
 /* ---- counters */
 int sq_counts(struct store_conn *c, sqlite3_stmt *s, struct arena *a, struct counts *ret)
 {

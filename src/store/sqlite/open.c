@@ -36,6 +36,7 @@ static const struct store_verbs verbs = {
     .links_of = sq_links_of,
     .link_show = sq_link_show,
     .link_hide = sq_link_hide,
+    .link_get = sq_link_get,
     .namespaces = sq_namespaces,
     .stats = sq_stats,
     .expired = sq_expired,

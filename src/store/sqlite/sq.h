@@ -190,6 +190,7 @@ int sq_each_row(struct store_tx *, const int64_t *, size_t, size_t, lent_cb, voi
 int sq_links_of(struct store_tx *, const char *, struct arena *, struct links *);
 int sq_link_show(struct store_tx *, const struct link *);
 int sq_link_hide(struct store_tx *, const struct link *);
+int sq_link_get(struct store_tx *, const struct link *, struct arena *, const char **);
 int sq_namespaces(struct store_tx *, int64_t, struct arena *, struct counts *);
 int sq_stats(struct store_tx *, int64_t, struct arena *, struct store_stats *);
 int sq_expired(struct store_tx *, int64_t, const char *, size_t, struct arena *, struct rows *);

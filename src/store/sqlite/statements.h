@@ -128,6 +128,8 @@
       " ORDER BY aim_us(created_at), source_id, target_id, relation") \
     X(LINK_SHOW, "INSERT INTO memory_links (source_id, target_id, relation, created_at) VALUES (?1, ?2, ?3, ?4)" \
                  " ON CONFLICT (source_id, target_id, relation) DO UPDATE SET created_at = excluded.created_at") \
+    X(LINK_GET, \
+      "SELECT created_at FROM memory_links WHERE source_id = ?1 AND target_id = ?2 AND relation = ?3") \
     X(LINK_HIDE, "DELETE FROM memory_links WHERE source_id = ?1 AND target_id = ?2 AND relation = ?3") \
     /* counters */ \
     X(COUNT_EXPIRED_BY_NS, "SELECT namespace, count(*) " SQ_EXPIRED_ROWS " GROUP BY namespace ORDER BY namespace") \
