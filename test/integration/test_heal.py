@@ -465,6 +465,7 @@ class RowDeletedBehindOurBack(unittest.TestCase):
             c.start()
             m.linked()
             until('it is found', lambda: repair(c)['snapshot'], 40)
+            until('it is merged', lambda: c.status()['snapshots'] > 0, 40)
             m.agreed(seconds=40)
             self.clean(m)
 
