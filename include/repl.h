@@ -33,6 +33,7 @@ struct repl_config {
     unsigned writes;                      /* W, 1..N */
     bool relaxed;                         /* COMMITTED is not on our disk yet: W counts it, `disks` does not */
     size_t trackers_max;                  /* 8192 */
+    unsigned second_ops;                  /* 16: a batch goes behind one on the way from so many ops on; fewer wait */
     uint32_t stall_ms, stall_max_ms;      /* 500 (or 8 x smoothed round trip); if repeated, doubling to 4000 */
     uint32_t ping_ms, ping_missed;        /* 250, 3 */
     uint32_t dial_timeout_ms, dial_backoff_ms;   /* 250; full jitter up to 1000 */

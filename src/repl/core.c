@@ -12,6 +12,7 @@ void repl_config_default(struct repl_config *c)
     *c = (struct repl_config){
         .writes = 1,
         .trackers_max = 8192,
+        .second_ops = 16,
         .stall_ms = 500,
         .stall_max_ms = 4000,
         .ping_ms = 250,

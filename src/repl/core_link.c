@@ -365,12 +365,15 @@ void core_link_pump(struct repl_core *core, unsigned p)
 {
     struct link *l = &core->link[p];
     if (l->state != REPL_UP || l->asked || l->batches == REPL_WINDOW) return;
-    if (l->next > sendable(core, l) || l->starved_ms > core->now_ms) return;
+    uint64_t end = sendable(core, l);
+    if (l->next > end || l->starved_ms > core->now_ms) return;
+    /* A peer's disk takes one batch after the other: few ops more arrive as well with those that come meanwhile. */
+    if (l->batches > 0 && end - l->next + 1 < core->c.second_ops) return;
     l->asked = true;
     struct repl_effect *f = core_emit(core, REPL_SEND_OPS, p);
     f->entry = *core_own(core);
     f->first = l->next;
-    uint64_t left = sendable(core, l) - l->next + 1;
+    uint64_t left = end - l->next + 1;
     uint64_t most = l->original ? 1 : l->most;
     f->count = (unsigned)(left < most ? left : most);
 }

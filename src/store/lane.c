@@ -14,7 +14,7 @@
 #include "store/lane_batch.h"
 
 #define LANE_MAGIC 0x4c414e45u
-#define ALONE_BYTES 8192   /* a batch as small as this is synced where it ran: no second way through the loop */
+#define ALONE_BYTES 8192   /* a batch as small as this is synced where it ran, and runs beside no sync */
 #define CAREFUL_BATCHES 64 /* with savepoints, after one in which an item failed */
 #define IDLE_FIRST_MS 50   /* upkeep when nothing was queued for so long */
 #define IDLE_REPEAT_MS 5000
@@ -354,11 +354,14 @@ static void fail_queued(struct lane *l)
     l->calling = false;
 }
 
-/* Whether a batch may begin now. */
+/* Whether a batch may begin now: beside a sync only one that is worth it, a small one gathers more meanwhile. */
 static bool may_run(const struct lane *l)
 {
+    size_t bytes = 0;
     if (l->running || l->ran) return false;
-    return l->syncing == NULL || !(lane_broken(l) || l->upkeep_due);
+    if (l->syncing == NULL) return true;
+    for (int k = 0; k < LANE_CLASSES; k++) bytes += l->bytes[k];
+    return bytes > ALONE_BYTES && !lane_broken(l) && !l->upkeep_due;
 }
 
 /* What comes next, whenever something ended or came. */

@@ -1,6 +1,6 @@
 /* lane.h - the writer lane: everything that writes queues here; one batch at a time runs on the pool, one transaction,
- * one fsync (group commit), and while that fsync lasts the next batch may run. Loop thread, but for item->run and
- * lane_run_batch (pool).
+ * one fsync (group commit), and while that fsync lasts the next batch may run, unless it is small. Loop thread, but for
+ * item->run and lane_run_batch (pool).
  *
  *   queue ─▶ RUN (transaction, commit: seen by readers) ─▶ SYNC (fsync) ─▶ done callbacks, batch by batch in order
  *            one batch in each; a batch that ran is `seen` at once, and waits until the one before it is told

@@ -46,6 +46,7 @@ void node_start(struct node *n)
     c.peers = n->targets;
     c.writes = s->w;
     c.trackers_max = CLIENT_OPS_MAX;
+    c.second_ops = s->stories && n->i >= 3 ? 4 : 1; /* rarely two small batches at once */
     c.seed = 1 + pick(s, 1000000);
     n->core = repl_new(&c);
     sim_log(s, "node %u starts: id %llx, stream %llx", n->i, (unsigned long long)c.node,

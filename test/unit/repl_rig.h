@@ -42,7 +42,7 @@ static inline void rig_step(struct rig *r, struct repl_event e)
     }
 }
 
-static inline void rig_open(struct rig *r, unsigned peers, unsigned writes)
+static inline void rig_open_with(struct rig *r, unsigned peers, unsigned writes, unsigned second_ops)
 {
     *r = (struct rig){ .now = 1000000 };
     struct repl_config c;
@@ -51,9 +51,15 @@ static inline void rig_open(struct rig *r, unsigned peers, unsigned writes)
     c.own = (struct repl_entry){ .stream = OWN_STREAM, .node = OWN_NODE };
     c.peers = peers;
     c.writes = writes;
+    c.second_ops = second_ops;
     c.seed = 42;
     r->core = repl_new(&c);
     rig_step(r, (struct repl_event){ .type = REPL_TICK });
+}
+
+static inline void rig_open(struct rig *r, unsigned peers, unsigned writes)
+{
+    rig_open_with(r, peers, writes, 1);
 }
 
 static inline void rig_close(struct rig *r)

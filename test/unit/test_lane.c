@@ -287,6 +287,29 @@ static void the_next_batch_runs_while_one_is_synced(void **state)
     rig_close(&r);
 }
 
+static void a_small_batch_gathers_while_one_is_synced(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct lane_figures f;
+    rig_open(&r, NULL);
+    r.item[0].item.bytes = LARGE;
+    memstore_hold_syncs(r.store, true);
+    submit(&r, 0, 1);
+    wait_for_row(&r, "m0");
+    submit(&r, 1, 9);
+    for (int i = 0; i < 50; i++) { /* time enough for a batch to begin */
+        (void)uv_run(&r.loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    assert_int_equal(r.item[1].runs, 0);
+    memstore_hold_syncs(r.store, false);
+    wait_for(&r, 0, 10);
+    lane_figures(r.lane, &f);
+    assert_int_equal(f.batches, 2);
+    rig_close(&r);
+}
+
 static void a_sync_that_fails_takes_the_batch_behind_it_along(void **state)
 {
     (void)state;
@@ -602,6 +625,7 @@ int main(void)
         cmocka_unit_test(an_fsync_that_fails_breaks_the_lane),
         cmocka_unit_test(a_file_that_is_gone_breaks_the_lane),
         cmocka_unit_test(the_next_batch_runs_while_one_is_synced),
+        cmocka_unit_test(a_small_batch_gathers_while_one_is_synced),
         cmocka_unit_test(a_sync_that_fails_takes_the_batch_behind_it_along),
         cmocka_unit_test(a_small_batch_alone_is_synced_where_it_runs),
         cmocka_unit_test(who_asks_hears_of_a_commit_before_its_sync),

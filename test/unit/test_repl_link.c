@@ -542,6 +542,26 @@ static void refused_hellos_are_slow(void **state)
     rig_close(&r);
 }
 
+static void few_ops_wait_for_the_batch_before_them(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open_with(&r, 1, 2, 16);
+    rig_up(&r, 1);
+    rig_commit(&r, 1);
+    rig_sent(&r, 0, 1, 1); /* alone: at once */
+    rig_commit(&r, 6);
+    assert_null(rig_find(&r, REPL_SEND_OPS, 0));
+    rig_ack(&r, 0, 1);
+    assert_int_equal(rig_find(&r, REPL_SEND_OPS, 0)->count, 5);
+    rig_sent(&r, 0, 2, 6);
+    rig_commit(&r, 21);
+    assert_null(rig_find(&r, REPL_SEND_OPS, 0));
+    rig_commit(&r, 22);
+    assert_int_equal(rig_find(&r, REPL_SEND_OPS, 0)->count, 16); /* so many go behind it */
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,6 +587,7 @@ int main(void)
         cmocka_unit_test(three_missed_pings),
         cmocka_unit_test(dials_back_off_one_at_a_time),
         cmocka_unit_test(refused_hellos_are_slow),
+        cmocka_unit_test(few_ops_wait_for_the_batch_before_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
