@@ -118,7 +118,7 @@ int op_standard_set(struct op_ctx *c, const void *args, struct reply *r)
     const char *parent = a->parent.s;
     json_t *policy = NULL;
     struct row row;
-    bool fresh;
+    bool fresh = false;
     int rc = a->governance && !json_is_null(a->governance) ? guard_policy(a->governance, &policy, c->err) : 0;
     if (rc == 0 && parent && strcmp(parent, a->ns.s) == 0)
         rc = err_arg(c->err, E_INVALID, "parent", "namespace cannot be its own parent");
