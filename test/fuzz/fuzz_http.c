@@ -136,7 +136,7 @@ static const char *const corpus[] = {
     "GET /l?q=1 HTTP/1.1\r\nHost: h\r\n\r\nGET /l HTTP/1.1\r\nHost: h\r\n\r\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n",
     "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhelloHEAD /l HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "PUT /m HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\nwiki\r\n5\r\npedia\r\n0\r\nT: x\r\n\r\n",
-    "POST /s HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\naGET /% HTTP/1.1\r\nHost: h\r\n\r\n",
+    "PUT /s HTTP/1.1\r\nHost:h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\naGET /% HTTP/1.1\r\nHost:h\r\n\r\n",
     "POST /r HTTP/1.1\r\nHost: h\r\nContent-Length: 300\r\n\r\nabc",
     "POST /r HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n",
     "OPTIONS * HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\td\r\nEmpty:\r\n\r\n",
