@@ -459,7 +459,10 @@ static void start_synced(void *data, int status)
     struct start_job *j = data;
     struct cluster *c = j->c;
     bool busy = status == E_BUSY || status == E_LOCKED; /* another process writes and writes */
-    if (busy && !c->closing && cluster_synced(c, start_synced, j) == 0) return;
+    if (busy && !c->closing && cluster_synced(c, start_synced, j) == 0) {
+        log_warn("cluster", "another process holds the database: this node joins the mesh when it is free");
+        return;
+    }
     if (status != 0) log_error("cluster", "reading the replication state: %s", err_text(status));
     if (!c->closing) {
         core_start(c);

@@ -121,9 +121,9 @@ static void run_batch(struct lane *l)
     s->status = lane_batch_run(&t);
     if (bold && !t.bold) l->careful = CAREFUL_BATCHES;
     s->committed = t.committed;
-    s->durable = t.durable;
     if (s->status != 0) s->err = t.err;
     change_take(l->c, &s->made);
+    s->durable = t.durable || s->made.count > 0; /* an op counts as ours only from the disk, whoever made it */
     l->upkeep_due = l->store->b->upkeep_due(l->conn);
     s->synced = s->alone && wants_sync(s);
     if (!s->synced) return;

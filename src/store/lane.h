@@ -31,7 +31,7 @@ struct lane_item {
     /* Loop; exactly once; the item is the caller's again. status: run's, or of the commit. */
     void (*done)(struct lane_item *item, int status);
     enum lane_class class;
-    bool no_fsync; /* may be committed without fsync when its whole batch may (touches, sweeps) */
+    bool no_fsync; /* may be committed without fsync when its whole batch may and makes no op */
     size_t bytes;  /* what it holds in memory, for the limits */
     /* result: the last op it made (seq 0: none). After E_IO, E_MOVED at commit: what may be durable all the same */
     struct stamp pos;

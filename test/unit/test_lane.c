@@ -489,13 +489,22 @@ static void a_lost_transaction_runs_the_others_again(void **state)
     rig_close(&r);
 }
 
+static int run_nothing(struct lane_item *li, struct change *c, struct err *err)
+{
+    (void)c;
+    (void)err;
+    container_of(li, struct item, item)->runs++;
+    return 0;
+}
+
 static void touches_alone_are_not_synced(void **state)
 {
     (void)state;
     struct rig r;
     struct lane_figures f;
     rig_open(&r, NULL);
-    for (int i = 0; i < 4; i++) r.item[i].item.no_fsync = true;
+    for (int i = 0; i < 6; i++) r.item[i].item.no_fsync = i != 4;
+    for (int i = 0; i < 4; i++) r.item[i].item.run = run_nothing;
     submit(&r, 0, 1);
     wait_for(&r, 0, 1);
     lane_figures(r.lane, &f);
@@ -506,6 +515,10 @@ static void touches_alone_are_not_synced(void **state)
     lane_figures(r.lane, &f);
     assert_int_equal(f.fsyncs, 1);
     assert_int_equal(f.batches, 3);
+    submit(&r, 5, 1); /* it makes an op, whatever it says */
+    wait_for(&r, 5, 1);
+    lane_figures(r.lane, &f);
+    assert_int_equal(f.fsyncs, 2);
     rig_close(&r);
 }
 
