@@ -1,5 +1,6 @@
 /* check.c - what must always hold, and what must hold once all is calm. */
 #include "sim.h"
+#include "check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,21 @@ bool check_equal(struct sim *s, unsigned nodes)
                 return false;
     }
     return true;
+}
+
+void check_tell(struct sim *s, unsigned nodes)
+{
+    struct repl_entry v[STREAMS_MAX];
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct node *n = &s->node[i];
+        if ((nodes >> i & 1) == 0) continue;
+        sim_log(s, "node %u: rows ahead %d, lacks ops of streams that left %d, wants a state %d", i, state_ahead(n),
+                ends_lacks(n), n->fetch.wanted);
+        size_t count = positions(n->disk, v);
+        for (size_t k = 0; k < count; k++)
+            sim_log(s, "node %u: stream %llx at %llu, chain %llx%s", i, (unsigned long long)v[k].stream,
+                    (unsigned long long)v[k].pos, (unsigned long long)v[k].chain, v[k].ended ? ", ended" : "");
+    }
 }
 
 /* The first line of one text that the other has not at its place. */

@@ -1,6 +1,7 @@
 /* client.c - clients: each write is answered by its deadline while its node runs; those unsure of theirs try again,
  * elsewhere too, with the same key. Commands: another process writes to a node's file, in a stream of its own. */
 #include "sim.h"
+#include "check.h"
 
 #define SLACK_US 3000 /* a tick of the core's clock, and the event's own */
 

@@ -1,5 +1,6 @@
 /* fault.c - what goes wrong, while it may: each seed draws which kinds exist for it. */
 #include "sim.h"
+#include "check.h"
 
 enum back { BACK_START, BACK_SPACE, BACK_SPEED };
 

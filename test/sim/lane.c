@@ -6,6 +6,7 @@
  * its ops are offered to peers and the next one runs. Without power, or after an fsync that failed, those that were
  * not synced survive up to some one. */
 #include "sim.h"
+#include "check.h"
 
 #include <string.h>
 

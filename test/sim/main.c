@@ -87,15 +87,16 @@ static bool run_seed(uint64_t seed, uint32_t *choice, struct totals *t, bool twi
     return true;
 }
 
-static bool fails(const uint32_t *choice, size_t used, uint32_t *scratch)
+static bool fails(const char *how, const uint32_t *choice, size_t used, uint32_t *scratch)
 {
     memcpy(scratch, choice, used * sizeof(*choice));
-    return !sim_run(&sim, scratch, used, stories, false);
+    return !sim_run(&sim, scratch, used, stories, false) && sim.how == how;
 }
 
-/* Zeroes blocks, large ones first, while it still fails. Returns how many numbers matter. */
+/* Zeroes blocks, large ones first, while it still fails in the same way. Returns how many numbers matter. */
 static size_t shrink(uint32_t *choice, size_t used)
 {
+    const char *how = sim.how;
     time_t end = time(NULL) + SHRINK_SECONDS;
     uint32_t *trial = malloc(used * sizeof(*trial)), *scratch = malloc(used * sizeof(*trial));
     if (trial == NULL || scratch == NULL) abort();
@@ -105,7 +106,7 @@ static size_t shrink(uint32_t *choice, size_t used)
             size_t len = at + block < used ? block : used - at;
             memcpy(trial, choice, used * sizeof(*trial));
             memset(trial + at, 0, len * sizeof(*trial));
-            if (memcmp(trial, choice, used * sizeof(*trial)) == 0 || !fails(trial, used, scratch)) continue;
+            if (memcmp(trial, choice, used * sizeof(*trial)) == 0 || !fails(how, trial, used, scratch)) continue;
             memcpy(choice, trial, used * sizeof(*trial));
             smaller = true;
         }

@@ -1,5 +1,6 @@
 /* sim.c - the run: choices, the heap of events, the phases. */
 #include "sim.h"
+#include "check.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@ void sim_fail(struct sim *s, const char *fmt, ...)
 {
     if (s->failed) return;
     s->failed = true;
+    s->how = fmt;
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(s->why, sizeof(s->why), fmt, ap);
@@ -273,7 +275,10 @@ static void calm(struct sim *s, unsigned nodes, const char *what)
         run_until(s, s->now_us + 100000);
         equal = check_equal(s, nodes) && nobody_ahead(s, nodes);
     }
-    if (!s->failed && !equal) sim_fail(s, "%s: no agreement within %lld s", what, CALM_US / 1000000);
+    if (!s->failed && !equal) {
+        check_tell(s, nodes);
+        sim_fail(s, "%s: no agreement within %lld s", what, CALM_US / 1000000);
+    }
     if (!s->failed) sim_log(s, "%s: agreed", what);
     if (!s->failed) check_rows(s, nodes);
 }

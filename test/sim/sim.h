@@ -193,6 +193,7 @@ struct sim {
     size_t choices, used;
     bool verbose, failed;
     char why[1200];
+    const char *how; /* the kind of failure: a shrunk run fails in the same way */
     int64_t now_us;
     uint64_t ties, trace, events;
     uint64_t faults, commands;                  /* how many there were */
@@ -233,18 +234,5 @@ void sim_log(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 
 uint64_t pick(struct sim *s, uint64_t bound);                      /* 0..bound-1 */
 bool chance(struct sim *s, unsigned percent);
 int64_t sim_ms(const struct sim *s);
-
-/* ---- check.c ------------------------------------------------------------------------------------------------- */
-void check_disk(struct disk *d);                                   /* after each transaction */
-void check_met(struct sim *s, const struct op *op, unsigned disks);
-/* A client was told that W cannot be reached, or (timed_out) nothing: was that so? */
-void check_refusal(struct sim *s, const struct node *self, const struct op *op, unsigned need, bool timed_out);
-void check_caps(struct sim *s);
-/* Nodes whose vectors agree: each has the rows that all those ops come to. */
-void check_rows(struct sim *s, unsigned nodes);
-/* The same for some two whose vectors agree just now. */
-void check_pair(struct sim *s);
-bool check_equal(struct sim *s, unsigned nodes);                   /* all vectors of these nodes (bits) agree */
-void check_promises(struct sim *s, unsigned nodes, bool everywhere);
 
 #endif
