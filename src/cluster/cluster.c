@@ -208,7 +208,7 @@ static void end_pos_wait(struct cluster *c, struct pos_wait *w, int status)
 /* A stream that left did so because everybody has all of it. */
 static bool has_arrived(const struct cluster *c, uint64_t stream, uint64_t seq)
 {
-    return position_of(c, stream) >= seq || (members_left(c, stream) && !c->snapshot_wanted);
+    return position_of(c, stream) >= seq || (members_left(c, stream, seq) && !c->snapshot_wanted);
 }
 
 /* stream 0: all waits are looked at (deadlines, streams that left meanwhile). */
@@ -243,6 +243,7 @@ void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool forei
     e.entry = (struct repl_entry){
         .stream = pos->stream, .node = pos->node, .pos = pos->pos, .chain = pos->chain, .ended = pos->ended
     };
+    members_rejoin(c, pos->stream, pos->pos);
     cluster_feed(c, &e);
     if (!list_empty(&c->pos_waits)) check_pos_waits(c, pos->stream, pos->pos);
 }

@@ -13,8 +13,13 @@ struct peer;
 void members_told(struct cluster *c, const struct wire_head *h, const char *url, const struct wire_vector *v);
 struct known_node *members_find(struct cluster *c, uint64_t node);
 bool members_removed(struct cluster *c, uint64_t node);
-bool members_left(const struct cluster *c, uint64_t stream);
-void members_leave(struct cluster *c, const uint64_t *stream, size_t count);
+/* Whether a stream left the vector, with this op or a later one as its last. */
+bool members_left(const struct cluster *c, uint64_t stream, uint64_t seq);
+void members_leave(struct cluster *c, const struct stream_pos *left, size_t count);
+/* Its writer's last words came late: a stream that left stands here now, or at a peer, beyond where it left. */
+void members_rejoin(struct cluster *c, uint64_t stream, uint64_t pos);
+/* What a peer told, without streams that left; those it holds more of go on here, too. */
+void members_hear(struct cluster *c, struct wire_vector *v);
 size_t members_filter(const struct cluster *c, struct repl_entry *v, size_t count);   /* in place; how many stay */
 /* Whether some node told that this is where it stands in a stream. */
 bool members_said(const struct cluster *c, uint64_t stream, uint64_t pos, uint64_t chain);

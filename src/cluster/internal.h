@@ -112,7 +112,7 @@ struct cluster {
     struct known_node known[NODES_MAX];
     unsigned known_count;
     bool removed;                    /* this node was removed from the mesh */
-    uint64_t *left;                  /* owned: streams that left the vector, ascending */
+    struct stream_pos *left;         /* owned: streams that left the vector, and where; ascending */
     size_t left_count, left_cap;
     bool caring;                     /* upkeep of members, streams and log is on its way */
     int64_t care_due_ms, gone_due_ms;

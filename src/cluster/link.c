@@ -85,7 +85,7 @@ void link_poll(struct peer *p)
 static void heard(struct peer *p, struct wire_message *m)
 {
     static const struct wire_vector nothing;
-    m->vector.count = members_filter(p->c, m->vector.entry, m->vector.count);
+    members_hear(p->c, &m->vector);
     members_told(p->c, &m->head, p->url, m->vector.whole ? &m->vector : &nothing);
 }
 

@@ -117,7 +117,7 @@ static size_t left_place(const struct cluster *c, uint64_t stream)
     size_t low = 0, high = c->left_count;
     while (low < high) {
         size_t mid = (low + high) / 2;
-        if (c->left[mid] < stream)
+        if (c->left[mid].stream < stream)
             low = mid + 1;
         else
             high = mid;
@@ -125,25 +125,54 @@ static size_t left_place(const struct cluster *c, uint64_t stream)
     return low;
 }
 
-bool members_left(const struct cluster *c, uint64_t stream)
+static bool left_at(const struct cluster *c, uint64_t stream, size_t *ret)
 {
-    size_t at = left_place(c, stream);
-    return at < c->left_count && c->left[at] == stream;
+    *ret = left_place(c, stream);
+    return *ret < c->left_count && c->left[*ret].stream == stream;
 }
 
-void members_leave(struct cluster *c, const uint64_t *stream, size_t count)
+bool members_left(const struct cluster *c, uint64_t stream, uint64_t seq)
+{
+    size_t at;
+    return left_at(c, stream, &at) && c->left[at].pos >= seq;
+}
+
+void members_leave(struct cluster *c, const struct stream_pos *left, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        size_t at = left_place(c, stream[i]);
-        if (at < c->left_count && c->left[at] == stream[i]) continue;
+        size_t at;
+        if (left_at(c, left[i].stream, &at)) {
+            if (left[i].pos > c->left[at].pos) c->left[at] = left[i];
+            continue;
+        }
         if (c->left_count == c->left_cap) {
             c->left_cap = c->left_cap == 0 ? 64 : c->left_cap * 2;
             c->left = mem_realloc(c->left, c->left_cap * sizeof *c->left);
         }
         memmove(&c->left[at + 1], &c->left[at], (c->left_count - at) * sizeof *c->left);
-        c->left[at] = stream[i];
+        c->left[at] = left[i];
         c->left_count++;
     }
+}
+
+void members_rejoin(struct cluster *c, uint64_t stream, uint64_t pos)
+{
+    size_t at;
+    if (!left_at(c, stream, &at) || c->left[at].pos >= pos) return;
+    memmove(&c->left[at], &c->left[at + 1], (--c->left_count - at) * sizeof *c->left);
+}
+
+/* The core may never have known it: it learns where the stream left, and so what to ask for. */
+void members_hear(struct cluster *c, struct wire_vector *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        size_t at;
+        if (!left_at(c, v->entry[i].stream, &at) || c->left[at].pos >= v->entry[i].pos) continue;
+        const struct stream_pos here = c->left[at];
+        members_rejoin(c, here.stream, v->entry[i].pos);
+        cluster_applied(c, &here, false);
+    }
+    v->count = members_filter(c, v->entry, v->count);
 }
 
 size_t members_filter(const struct cluster *c, struct repl_entry *v, size_t count)
@@ -151,7 +180,7 @@ size_t members_filter(const struct cluster *c, struct repl_entry *v, size_t coun
     size_t kept = 0;
     if (c->left_count == 0) return count;
     for (size_t i = 0; i < count; i++)
-        if (!members_left(c, v[i].stream)) v[kept++] = v[i];
+        if (!members_left(c, v[i].stream, v[i].pos)) v[kept++] = v[i];
     return kept;
 }
 
@@ -353,7 +382,7 @@ static bool cover_held(const struct cluster *c)
     for (unsigned i = 0; i < c->covers; i++)
         for (size_t k = 0; k < c->cover[i].count; k++) {
             const struct stream_pos *t = &c->cover[i].v[k];
-            if (t->pos > repl_position(c->core, t->stream) && !members_left(c, t->stream)) return false;
+            if (t->pos > repl_position(c->core, t->stream) && !members_left(c, t->stream, t->pos)) return false;
         }
     return true;
 }
@@ -490,10 +519,10 @@ int members_load(struct cluster *c, struct store_tx *tx, struct arena *a)
     const char *after = NULL;
     int rc = 0;
     do {
-        uint64_t *stream;
+        struct stream_pos *left;
         size_t count;
-        rc = change_streams_left(tx, after, a, &stream, &count, &after);
-        if (rc == 0) members_leave(c, stream, count); /* nobody else looks at it before the loading is done */
+        rc = change_streams_left(tx, after, a, &left, &count, &after);
+        if (rc == 0) members_leave(c, left, count); /* nobody else looks at it before the loading is done */
     } while (rc == 0 && after != NULL);
     return rc;
 }
@@ -516,7 +545,7 @@ bool members_backlog(struct cluster *c, uint64_t node, uint64_t *ret_it_lacks, u
     if (k == NULL || !k->whole || c->core == NULL) return false;
     const struct repl_entry *v = repl_vector(c->core, &count);
     for (size_t i = 0; i < count; i++) {
-        if (members_left(c, v[i].stream)) continue;
+        if (members_left(c, v[i].stream, v[i].pos)) continue;
         const struct stream_pos *t = told_of(k, v[i].stream);
         uint64_t pos = t == NULL ? 0 : t->pos;
         if (v[i].pos > pos) *ret_it_lacks += v[i].pos - pos;

@@ -199,7 +199,7 @@ static void told(struct cluster *c, struct wire_message *m)
         life_twin(c, m->head.stream, false);
         return;
     }
-    m->vector.count = members_filter(c, m->vector.entry, m->vector.count);
+    members_hear(c, &m->vector);
     members_told(c, &m->head, NULL, &m->vector);
     inbound(c, &m->head);
     struct repl_event e = { .type = REPL_VECTOR, .peer = REPL_NO_PEER, .node = m->head.node };

@@ -353,9 +353,9 @@ static bool sums_differ(struct scrub *s)
     return differing > 0;
 }
 
-static bool stream_left(const void *data, uint64_t stream)
+static bool stream_left(const void *data, uint64_t stream, uint64_t seq)
 {
-    return members_left(data, stream);
+    return members_left(data, stream, seq);
 }
 
 static void compare_rows(struct scrub *s)

@@ -23,7 +23,7 @@ struct findings { struct finding *item; size_t count; };   /* item: mem_alloc'ed
 struct scrub_sides {
     struct wire_rows *side[SCRUB_SIDES_MAX + 1];
     unsigned count;
-    bool (*left)(const void *data, uint64_t stream);
+    bool (*left)(const void *data, uint64_t stream, uint64_t seq);
     const void *data;
     bool all;
 };

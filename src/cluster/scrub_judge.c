@@ -23,7 +23,8 @@ static bool same_key(const struct scrub_row *a, const struct scrub_row *b)
 static bool inside(const struct scrub_sides *s, unsigned side, const struct stamp *stamp)
 {
     const struct cover all = { s->side[side]->v, s->side[side]->count };
-    return stamp->seq != 0 && (cover_has(&all, stamp->stream, stamp->seq) || s->left(s->data, stamp->stream));
+    return stamp->seq != 0 &&
+           (cover_has(&all, stamp->stream, stamp->seq) || s->left(s->data, stamp->stream, stamp->seq));
 }
 
 static unsigned votes(const struct scrub_sides *s, const struct scrub_row *const *row, const struct scrub_row *for_it)

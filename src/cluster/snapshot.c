@@ -477,7 +477,7 @@ static bool ahead_reached(const struct cluster *c)
     if (c->ahead_until == NULL) return false;
     for (size_t i = 0; i < c->ahead_count; i++) {
         const struct stream_pos *v = &c->ahead_until[i];
-        bool ours = v->stream == c->own.stream || v->left || members_left(c, v->stream);
+        bool ours = v->stream == c->own.stream || v->left || members_left(c, v->stream, v->pos);
         if (!ours && v->pos > repl_position(c->core, v->stream)) return false;
     }
     return true;
@@ -561,14 +561,10 @@ static int read_streams(struct give_job *j, struct store_tx *tx)
     if (rc != 0 || all == NULL || count > WIRE_VECTOR_MAX) return rc != 0 ? rc : E_TOO_LARGE;
     memcpy(all, now, count * sizeof *all);
     do {
-        uint64_t *left;
+        struct stream_pos *left;
         size_t n;
         rc = change_streams_left(tx, after, &j->arena, &left, &n, &after);
-        for (size_t i = 0; rc == 0 && i < n && count < WIRE_VECTOR_MAX; i++) {
-            rc = tx->v->stream_get(tx, left[i], &all[count]);
-            if (rc == 0) count += all[count].left;
-            if (rc == E_NOT_FOUND) rc = 0;
-        }
+        for (size_t i = 0; rc == 0 && i < n && count < WIRE_VECTOR_MAX; i++) all[count++] = left[i];
     } while (rc == 0 && after != NULL);
     qsort(all, count, sizeof *all, by_stream);
     j->from.v = all;

@@ -44,7 +44,7 @@ static int stand_on_one(struct call_private *p, struct op_ctx *ctx)
     struct stream_pos pos;
     int rc = ctx->tx->v->stream_get(ctx->tx, p->call->reply.wait_for.stream, &pos);
     if (rc && rc != E_NOT_FOUND) return rc;
-    p->everywhere = rc == 0 && pos.left;
+    p->everywhere = rc == 0 && pos.left && pos.pos >= p->call->reply.wait_for.seq;
     if (p->everywhere) return 0;
     p->stand = arena_alloc(ctx->arena, sizeof(*p->stand));
     if (p->stand == NULL) return err_set(ctx->err, E_TOO_LARGE, "too many texts");

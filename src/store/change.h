@@ -25,7 +25,7 @@ struct change_made {
     uint64_t stream;
     struct made_op *op; size_t count, cap;
     struct buf bodies;
-    uint64_t *left; size_t left_count, left_cap;   /* streams that left the vector */
+    struct stream_pos *left; size_t left_count, left_cap;   /* streams that left the vector, and where */
     uint64_t far_future, unseen;                   /* totals of this life, as in struct change */
     uint64_t clock;                                /* its last value */
 };
@@ -46,7 +46,7 @@ struct change {
     /* what the batch made, read by the lane after commit */
     struct made_op *made; size_t made_count;
     struct buf *bodies;
-    uint64_t *left; size_t left_count;   /* streams that left the vector in this batch */
+    struct stream_pos *left; size_t left_count;   /* streams that left the vector in this batch, and where */
     bool lacks;                          /* a stream left the vector that is not whole here: a snapshot is due */
     uint64_t as_of;                      /* local changes take this version where it beats the row; 0: the clock's */
     /* counted: ops beyond the clock's reach; concurrent edits replaced; ops held; rows gone with a snapshot */
@@ -139,8 +139,8 @@ int change_member_get(struct store_tx *tx, uint64_t node, struct arena *a, struc
 /* Says of streams of this file, whose writers are gone, that they ended where they stand; or of ended ones which every
  * member holds that they leave the vector. One op for all, 4096 at most; none when nothing is new. */
 enum stream_end { STREAM_ENDED = 1, STREAM_LEFT = 2 };
-int change_streams_left(struct store_tx *tx, const char *after, struct arena *a, uint64_t **ret, size_t *ret_count,
-                        const char **ret_last);   /* a page of those that left; last NULL: the end */
+int change_streams_left(struct store_tx *tx, const char *after, struct arena *a, struct stream_pos **ret,
+                        size_t *ret_count, const char **ret_last);   /* a page of those that left; last NULL: the end */
 int change_streams_end(struct change *c, const uint64_t *stream, size_t count, enum stream_end what);
 /* Takes an expired row out of sight (no op, stamp kept): a later touch or edit brings it back. 0 also when it is not
  * expired. */

@@ -343,9 +343,9 @@ int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t cou
         bool known = rc == 0;
         if (rc != 0 && rc != E_NOT_FOUND) return rc;
         rc = 0;
-        if (here.left) continue;
-        if (v[i].left) {
-            rc = c->tx->v->stream_put(c->tx, &v[i]);
+        if (here.left && v[i].pos <= here.pos) continue;
+        if (v[i].left) { /* unless it went on here */
+            if (here.pos <= v[i].pos) rc = c->tx->v->stream_put(c->tx, &v[i]);
             continue;
         }
         if (here.pos == v[i].pos && here.chain < v[i].chain) { /* of two histories every store takes the same */

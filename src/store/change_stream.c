@@ -74,7 +74,7 @@ static int leave_put(struct change *c, const struct stream_pos *at)
         c->priv->left_cap = c->priv->left_cap == 0 ? 64 : c->priv->left_cap * 2;
         c->left = mem_realloc(c->left, c->priv->left_cap * sizeof(*c->left));
     }
-    c->left[c->left_count++] = left.stream;
+    c->left[c->left_count++] = left;
     return c->tx->v->stream_put(c->tx, &left);
 }
 
@@ -155,8 +155,8 @@ int change_streams_end(struct change *c, const uint64_t *stream, size_t count, e
     return rc != 0 ? rc : end;
 }
 
-int change_streams_left(struct store_tx *tx, const char *after, struct arena *a, uint64_t **ret, size_t *ret_count,
-                        const char **ret_last)
+int change_streams_left(struct store_tx *tx, const char *after, struct arena *a, struct stream_pos **ret,
+                        size_t *ret_count, const char **ret_last)
 {
     struct side_row *side;
     struct end e;
@@ -167,9 +167,14 @@ int change_streams_left(struct store_tx *tx, const char *after, struct arena *a,
     if (rc != 0) return rc;
     *ret = arena_alloc(a, (n + 1) * sizeof(**ret));
     if (*ret == NULL) return E_TOO_LARGE;
-    for (size_t i = 0; i < n; i++)
-        if (end_read(side[i].id, side[i].body, side[i].body_len, &e) && e.what == STREAM_LEFT)
-            (*ret)[(*ret_count)++] = e.at.stream;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        if (!end_read(side[i].id, side[i].body, side[i].body_len, &e) || e.what != STREAM_LEFT) continue;
+        struct stream_pos *at = &(*ret)[*ret_count];
+        rc = tx->v->stream_get(tx, e.at.stream, at);
+        if (rc == 0) *ret_count += at->left; /* else it went on */
+        if (rc == E_NOT_FOUND) rc = 0;
+    }
+    if (rc != 0) return rc;
     if (n == LEFT_PAGE) *ret_last = side[n - 1].id;
     return 0;
 }

@@ -80,7 +80,7 @@ int change_trim_gone(struct change *c, const struct trim_gone *t, const char *af
         if (!all && s->ver < t->before) { /* every member had the whole of a stream before it left */
             struct stream_pos pos;
             rc = c->tx->v->stream_get(c->tx, s->stream, &pos);
-            all = rc == 0 && pos.left;
+            all = rc == 0 && pos.left && pos.pos >= s->seq;
             if (rc == E_NOT_FOUND) rc = 0;
         }
         if (rc != 0 || !all) continue;

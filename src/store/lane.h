@@ -57,7 +57,7 @@ struct lane_commit {
     const struct made_op *made;
     size_t made_count;
     const char *bodies;
-    const uint64_t *left; /* streams that left the vector */
+    const struct stream_pos *left; /* streams that left the vector, and where */
     size_t left_count;
     uint64_t far_future, unseen; /* see struct change */
     uint64_t clock;

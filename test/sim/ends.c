@@ -6,11 +6,11 @@
 
 #define ENDS_US 20000
 
-static bool has_left(const struct repl_entry *left, size_t count, uint64_t stream)
+static const struct repl_entry *place(const struct repl_entry *left, size_t count, uint64_t stream)
 {
     for (size_t i = 0; i < count; i++)
-        if (left[i].stream == stream) return true;
-    return false;
+        if (left[i].stream == stream) return &left[i];
+    return NULL;
 }
 
 size_t ends_filter(const struct node *n, struct repl_entry *v, size_t count)
@@ -18,8 +18,21 @@ size_t ends_filter(const struct node *n, struct repl_entry *v, size_t count)
     struct repl_entry left[STREAMS_MAX];
     size_t kept = 0, lefts = n->s->ends ? n->disk->v->left(n->disk, left) : 0;
     if (lefts == 0) return count;
-    for (size_t i = 0; i < count; i++)
-        if (!has_left(left, lefts, v[i].stream)) v[kept++] = v[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct repl_entry *at = place(left, lefts, v[i].stream);
+        if (at == NULL || v[i].pos > at->pos) v[kept++] = v[i];
+    }
+    return kept;
+}
+
+size_t ends_hear(struct node *n, struct repl_entry *v, size_t count)
+{
+    struct repl_entry left[STREAMS_MAX];
+    size_t kept = ends_filter(n, v, count), lefts = n->s->ends ? n->disk->v->left(n->disk, left) : 0;
+    for (size_t i = 0; i < kept; i++) {
+        const struct repl_entry *at = place(left, lefts, v[i].stream);
+        if (at != NULL) node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = *at });
+    }
     return kept;
 }
 

@@ -1,6 +1,7 @@
 /* node.c - the driver of one node: the core's effects become messages and later events, messages the core's events.
  * Nothing here feeds the core while it carries out effects: all answers come by way of the heap. */
 #include "sim.h"
+#include "check.h"
 
 #include <string.h>
 
@@ -322,7 +323,7 @@ static bool is_twin(struct node *n, const struct msg *m, bool answered)
 static void heard(struct node *n, struct msg *m)
 {
     if (is_twin(n, m, false)) return;
-    m->vector_count = ends_filter(n, m->vector, m->vector_count);
+    m->vector_count = ends_hear(n, m->vector, m->vector_count);
     struct repl_event e = { .type = REPL_INBOUND, .peer = REPL_NO_PEER, .node = m->node };
     e.entry.stream = m->live;
     node_feed(n, e);
@@ -470,7 +471,7 @@ static void pulled(struct node *n, struct conn *c, struct msg *m)
 
 void node_answer(struct node *n, struct conn *c, struct msg *m)
 {
-    m->vector_count = ends_filter(n, m->vector, m->vector_count);
+    m->vector_count = ends_hear(n, m->vector, m->vector_count);
     struct repl_event e = { .peer = c->peer, .gen = c->gen, .node = m->node, .live = m->live, .entry = m->entry };
     e.vector = m->vector;
     e.vector_count = m->vector_count;

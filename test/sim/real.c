@@ -387,12 +387,12 @@ static size_t real_left(struct disk *d, struct repl_entry *ret)
     struct real *r = real_of(d);
     struct store_tx *tx = read_begin(r);
     const char *after = NULL;
-    uint64_t *left = NULL, by[STREAMS_MAX];
+    struct stream_pos *left = NULL;
+    uint64_t by[STREAMS_MAX];
     size_t n = 0, count = 0;
     if (change_streams_left(tx, NULL, &r->arena, &left, &n, &after) != 0 || after != NULL) sim_fail(d->s, "left");
     for (size_t i = 0; i < n && count < STREAMS_MAX; i++) {
-        struct stream_pos p;
-        if (tx->v->stream_get(tx, left[i], &p) != 0 || !p.left) continue;
+        const struct stream_pos p = left[i];
         struct side_row said;
         char key[17];
         snprintf(key, sizeof(key), "%016llx", (unsigned long long)p.stream);

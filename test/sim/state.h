@@ -58,6 +58,8 @@ bool told_ended(struct node *n, const struct repl_entry *at);   /* every member 
 
 /* ---- streams that leave the vector (ends.c) */
 size_t ends_filter(const struct node *n, struct repl_entry *v, size_t count);   /* without what left */
+/* The same for what a peer told: a stream it has more of than left here goes on. */
+size_t ends_hear(struct node *n, struct repl_entry *v, size_t count);
 bool ends_lacks(const struct node *n);
 void ends_event(struct sim *s);
 

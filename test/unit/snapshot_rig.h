@@ -21,14 +21,29 @@ struct vector {
     size_t count;
 };
 
+/* With the streams that left it: whoever has rows of them has nothing newer. */
 static inline void vector_of(struct node *n, struct vector *ret)
 {
-    struct stream_pos *pos;
+    struct stream_pos *pos, *left;
+    const char *last;
+    size_t lefts;
     node_begin(n);
     assert_int_equal(n->tx->v->streams(n->tx, &n->arena, &pos, &ret->count), 0);
-    assert_true(ret->count <= STREAMS_MAX);
+    assert_int_equal(change_streams_left(n->tx, NULL, &n->arena, &left, &lefts, &last), 0);
+    assert_true(ret->count + lefts <= STREAMS_MAX);
     memcpy(ret->pos, pos, ret->count * sizeof(*pos));
+    memcpy(ret->pos + ret->count, left, lefts * sizeof(*left));
+    ret->count += lefts;
     node_abort(n);
+}
+
+static inline size_t streams_left(struct node *n)
+{
+    struct vector v;
+    size_t count = 0;
+    vector_of(n, &v);
+    for (size_t i = 0; i < v.count; i++) count += v.pos[i].left;
+    return count;
 }
 
 /* One page, read and merged in transactions of their own. False: the end. */

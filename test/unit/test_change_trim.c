@@ -100,6 +100,37 @@ static void ops_beyond_an_end_go_on(void **state)
 
 /* ---- trimming -------------------------------------------------------------------------------------------------- */
 
+/* Its writer's file was set back, and what others had heard of it before comes late. */
+static void a_stream_that_left_goes_on_wherever_more_of_it_comes(void **state)
+{
+    (void)state;
+    struct node a, twin, heard, left, other;
+    struct node *all[] = { &a, &twin, &heard, &left, &other };
+    for (unsigned i = 0; i < 5; i++) node_open(all[i], i + 1);
+    node_store(&a, "a", "t", "1");
+    uint64_t stream = a.c.origin.stream;
+    for (unsigned i = 1; i < 5; i++) node_sync(all[i], &a);
+    say(&twin, stream, STREAM_ENDED);
+    say(&twin, stream, STREAM_LEFT);
+    for (unsigned i = 2; i < 5; i++) node_sync(all[i], &twin);
+    assert_true(stream_of(&heard, stream).left);
+    node_store(&a, "b", "u", "late words");
+    assert_int_equal(node_pull(&heard, &a, stream, 0, 64), FOREIGN_APPLIED);
+    assert_false(stream_of(&heard, stream).left);
+    assert_int_equal(streams_left(&heard), 0);
+    assert_int_equal(streams_left(&left), 1);
+    snapshot(&heard, &left, 5); /* which knows less of it */
+    assert_false(stream_of(&heard, stream).left);
+    assert_int_equal(node_pos(&heard, stream), 2);
+    snapshot(&left, &heard, 5);
+    assert_int_equal(node_pos(&left, stream), 2);
+    assert_int_equal(streams_left(&left), 0);
+    assert_same(&heard, &left);
+    assert_int_equal(node_pull(&other, &heard, stream, 0, 64), FOREIGN_APPLIED);
+    assert_same(&heard, &other);
+    for (unsigned i = 0; i < 5; i++) node_close(all[i]);
+}
+
 static void the_log_is_trimmed_to_where_all_have_it(void **state)
 {
     (void)state;
@@ -310,6 +341,7 @@ int main(void)
         cmocka_unit_test(streams_end_and_leave),
         cmocka_unit_test(who_lacks_a_stream_that_left_knows_it),
         cmocka_unit_test(ops_beyond_an_end_go_on),
+        cmocka_unit_test(a_stream_that_left_goes_on_wherever_more_of_it_comes),
         cmocka_unit_test(the_log_is_trimmed_to_where_all_have_it),
         cmocka_unit_test(deletions_go_when_old_and_covered_by_every_member),
         cmocka_unit_test(an_edit_after_trimming_beats_what_was_trimmed),

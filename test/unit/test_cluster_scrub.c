@@ -17,8 +17,9 @@ struct table {
     struct wire_rows rows;
 };
 
-static bool none_left(const void *data, uint64_t stream)
+static bool none_left(const void *data, uint64_t stream, uint64_t seq)
 {
+    (void)seq;
     return data != NULL && stream == *(const uint64_t *)data;
 }
 
