@@ -276,7 +276,7 @@ int op_bulk(struct op_ctx *c, const void *args, struct reply *r)
         if (rc == 0)
             bulk_made(doc, &made, one.doc);
         else if (refusal(rc))
-            bulk_error(doc, a, c->err->msg);
+            bulk_error(doc, a, refusal_text(c, rc));
         json_decref(one.doc);
         if (rc && !refusal(rc)) return rc;
     }

@@ -203,7 +203,7 @@ static int import_one(struct op_ctx *c, const struct import_args *a, size_t i, c
         if (metadata) m.metadata = metadata;
         if (rc == 0) rc = check_registration(c, &m);
         if (rc == 0) rc = import_memory(c, &m, &row);
-        if (refusal(rc)) why = c->err->code == rc ? c->err->msg : c->tx->err->msg;
+        if (refusal(rc)) why = refusal_text(c, rc);
     }
     if (why) {
         json_array_append_new(json_object_get(doc, "errors"), json_sprintf("%s: %s", one->id.s, why));

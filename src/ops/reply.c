@@ -23,6 +23,18 @@ int reply_set(struct reply *r, const char *fmt, ...)
     return doc ? 0 : E_INTERNAL;
 }
 
+const char *refusal_text(struct op_ctx *c, int rc)
+{
+    struct err *store = c->tx->err;
+    const char *text = c->err->code == rc && c->err->msg[0] ? c->err->msg
+                       : store && store->code == rc         ? store->msg
+                                                            : err_text(rc);
+    text = arena_strdup(c->arena, text);
+    *c->err = (struct err){ 0 };
+    if (store) *store = (struct err){ 0 };
+    return text ? text : err_text(rc);
+}
+
 const char *ids_next(struct ids *ids)
 {
     if (ids->id[0][0] == '\0') uuid_v4(ids->id[0]);

@@ -41,7 +41,8 @@ const struct arg push_arg[] = {
     { "sender_clock", ARG_OBJECT, AT(clock), 0, ON_HTTP, .rule = arg_rule_clock, .doc = "Not used" },
     { "memories", ARG_ITEMS, AT(memories), ARG_REQUIRED, ON_HTTP, .item = memory_arg,
       .item_size = sizeof(struct memory_args), .items_max = 1000,
-      .items_over = "sync_push limited to 1000 memories per request", .doc = "Whole memories, at most 1000" },
+      .items_over = "sync_push limited to 1000 memories per request",
+      .doc = "Whole memories, at most 1000; each is taken or refused alone" },
     { "deletions", ARG_TEXTS, AT(deletions), 0, ON_HTTP, .doc = "Ids to delete, at most 1000" },
     { "dry_run", ARG_BOOL, AT(dry_run), 0, ON_HTTP, .doc = "Check only" },
     { 0 },
@@ -120,53 +121,73 @@ static bool refused(int rc)
     return rc == E_INVALID || rc == E_CONFLICT || rc == E_NOT_FOUND;
 }
 
+/* What became of a memory, or of a deletion that was refused. */
+static void push_result(json_t *doc, const struct str *id, const char *what, const char *why)
+{
+    json_t *result = json_pack("{s:o, s:s}", "id", id->s ? json_stringn(id->s, id->len) : json_null(), "result", what);
+    if (result == NULL) return;
+    if (why) json_object_set_new(result, "error", json_string(why));
+    json_array_append_new(json_object_get(doc, "results"), result);
+}
+
+/* One row, as a whole or not at all. */
+static int push_row(struct op_ctx *c, const struct memory_args *one, bool *ret_applied)
+{
+    struct memory m;
+    struct row row;
+    int applied = 0, rc = change_savepoint(c->change, c->err);
+    if (rc) return rc;
+    rc = memory_from_args(c, one, &m);
+    if (rc == 0) rc = change_original(c->change, &m, &applied, &row);
+    int end = change_savepoint_end(c->change, rc == 0, NULL);
+    *ret_applied = applied;
+    return end ? end : rc;
+}
+
 static int push_memory(struct op_ctx *c, const struct push_args *a, size_t i, json_t *doc)
 {
     const struct memory_args *one = (const void *)((const char *)a->memories.item + i * a->memories.item_size);
-    struct memory m;
-    struct row row;
-    int applied = 0;
-    json_t *result = json_pack("{s:s%}", "id", one->id.s, one->id.len);
-    const char *what = "skipped", *why = a->memories.error[i];
-    int rc = 0;
-    if (why == NULL && a->dry_run)
-        what = "noop";
-    else if (why == NULL) {
-        rc = memory_from_args(c, one, &m);
-        if (rc == 0) rc = change_original(c->change, &m, &applied, &row);
-        if (rc == 0) {
-            what = applied ? "applied" : "noop";
-            mark_seen(doc, one->updated_at.s);
-        } else
-            why = c->err->msg;
-    }
-    if (result) {
-        json_object_set_new(result, "result", json_string(what));
-        if (why) json_object_set_new(result, "error", json_string(why));
-        json_array_append_new(json_object_get(doc, "results"), result);
-        if (strcmp(what, "skipped") != 0) json_array_append_new(json_object_get(doc, "ids"), json_string(one->id.s));
-    }
+    bool applied = false;
+    const char *what = "noop", *why = a->memories.error[i];
+    int rc = why || a->dry_run ? 0 : push_row(c, one, &applied);
+    if (rc && !refused(rc)) return rc;
+    if (rc) why = refusal_text(c, rc);
+    if (why)
+        what = "skipped";
+    else if (applied)
+        what = "applied";
+    push_result(doc, &one->id, what, why);
+    if (why == NULL) json_array_append_new(json_object_get(doc, "ids"), json_string(one->id.s));
+    if (why == NULL && !a->dry_run) mark_seen(doc, one->updated_at.s);
     count_up(doc, what);
-    return rc == 0 || refused(rc) ? 0 : rc;
+    return 0;
+}
+
+static int delete_row(struct op_ctx *c, const struct row *row)
+{
+    int rc = change_savepoint(c->change, c->err);
+    if (rc) return rc;
+    rc = change_delete(c->change, row);
+    int end = change_savepoint_end(c->change, rc == 0, NULL);
+    return end ? end : rc;
 }
 
 static int push_deletion(struct op_ctx *c, const struct push_args *a, size_t i, json_t *doc)
 {
     const struct str *id = &a->deletions.item[i];
+    const char *what = "deleted";
     struct row row;
-    struct err ignored;
-    if (rule_id(id->s, id->len, &ignored)) {
-        count_up(doc, "skipped");
-        return 0;
+    int rc = id->s ? rule_id(id->s, id->len, c->err) : err_set(c->err, E_INVALID, "deletions[%zu]: not a string", i);
+    if (rc == 0) {
+        rc = c->tx->v->get(c->tx, id->s, c->arena, &row);
+        if (rc && rc != E_NOT_FOUND) return rc;
+        if (rc || a->dry_run) what = "noop";
+        rc = rc || a->dry_run ? 0 : delete_row(c, &row);
     }
-    int rc = c->tx->v->get(c->tx, id->s, c->arena, &row);
-    if (rc == E_NOT_FOUND || (rc == 0 && a->dry_run)) {
-        count_up(doc, "noop");
-        return 0;
-    }
-    if (rc == 0) rc = change_delete(c->change, &row);
-    if (rc == 0) count_up(doc, "deleted");
-    return rc;
+    if (rc && !refused(rc)) return rc;
+    if (rc) push_result(doc, id, what = "skipped", refusal_text(c, rc));
+    count_up(doc, what);
+    return 0;
 }
 
 static int clock_json(struct op_ctx *c, const char *receiver, json_t **ret)

@@ -203,6 +203,9 @@ int op_sync_since(struct op_ctx *c, const void *args, struct reply *r);
 /* A moment as filters take it: RFC 3339, or the beginning of one ("2026-05"), read as UTC; anything else sorts as
  * text would. `until`: the last moment that is not beyond the text. */
 int64_t time_bound(const struct str *s, bool until);
+/* Why one of many was refused with rc: the operation's text, else the store's. In the arena; both are forgotten, so
+ * that the next one does not answer with them. */
+const char *refusal_text(struct op_ctx *c, int rc);
 json_t *tags_json(const char *text);     /* [] when unreadable */
 json_t *metadata_json(const char *text); /* {} when unreadable */
 /* Compact text in the arena; NULL when it does not fit there. */

@@ -357,11 +357,27 @@ class Versions(unittest.TestCase):
                     self.assertEqual(a.status, 409 if ver == VER_MAX else 200, a)
                     mesh.agreed(what='an edit of a row from the far future is the same on every node')
             self.assertEqual(node.request('DELETE', path).status, 409)
+            self.among_others(node, made.json['id'])
             self.assertEqual([n.get(path).json['memory']['content'] for n in mesh.nodes], ['evil  words'] * 3)
             fresh = node.create('the clock did not run away', ns='v')
             stamp = node.get('/api/v1/memories/' + fresh.json['id']).json['memory']['updated_at']
             self.assertLess(stamp[:4], '2200')
             mesh.agreed()
+
+    def among_others(self, node, last):
+        """What nothing can be made of any more is refused with the reason, and stops nothing beside it."""
+        other = node.create('beside it', ns='v').json['id']
+        row = memory(id=last, title='victim', namespace='v', content='newer', updated_at='9999-12-31T23:59:59Z')
+        body = {'sender_agent_id': 'p', 'memories': [row], 'deletions': [last, other]}
+        a = node.post('/api/v1/sync/push', body)
+        self.assertEqual((a.status, a.json['skipped'], a.json['deleted']), (200, 2, 1), a)
+        refused = [r for r in a.json['results'] if 'the last version there can be' in r['error']]
+        self.assertEqual([r['id'] for r in refused], [last, last])
+        rows = [{'title': t, 'content': 'x', 'namespace': 'v'} for t in ('victim', '', 'victim')]
+        errors = node.post('/api/v1/memories/bulk', rows).json['errors']
+        self.assertEqual(len(errors), 3)
+        for said, why in zip(errors, ('last version', 'title cannot be empty', 'last version')):
+            self.assertIn(why, said)
 
     def bodies(self, page):
         """The op bodies of an ops message."""
