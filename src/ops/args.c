@@ -132,6 +132,13 @@ static bool known_word(const struct arg *d, const struct str *s)
 }
 
 /* ---- from JSON --------------------------------------------------------------------------------------------------- */
+static bool any_string(const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (json_is_string(json_array_get(list, i))) return true;
+    return false;
+}
+
 static int json_texts(const struct decode *x, const struct arg *d, const char *path, json_t *v, struct strs *ret)
 {
     size_t n = json_array_size(v), kept = 0;
@@ -146,8 +153,9 @@ static int json_texts(const struct decode *x, const struct arg *d, const char *p
             static const struct arg text = { .type = ARG_TEXT };
             char at[80];
             snprintf(at, sizeof(at), "%.48s[%zu]", path, i);
-            (void)d;
-            return wrong(x, &text, at, e, false);
+            int rc = wrong(x, &text, at, e, false);
+            if (!(d->flags & ARG_EACH) || !any_string(v)) return rc;
+            item[kept++] = (struct str){ NULL, 0 };
         }
     }
     *ret = (struct strs){ item, kept };
@@ -276,6 +284,15 @@ static int object_fields(const struct decode *x, json_t *doc, void *args)
     return 0;
 }
 
+static int json_item(const struct decode *x, const struct arg *d, const char *path, size_t i, json_t *v, void *args)
+{
+    static const struct arg object = { .type = ARG_OBJECT };
+    char at[80];
+    snprintf(at, sizeof(at), "%.48s[%zu]", path, i);
+    struct decode inner = { d->item, x->door, x->arena, at, x->err };
+    return json_is_object(v) ? object_fields(&inner, v, args) : wrong(&inner, &object, at, v, false);
+}
+
 static int json_items(const struct decode *x, const struct arg *d, const char *path, json_t *v, struct items *ret)
 {
     if (!json_is_array(v)) return wrong(x, d, path, v, false);
@@ -285,17 +302,22 @@ static int json_items(const struct decode *x, const struct arg *d, const char *p
     ret->item = arena_alloc(x->arena, (n + 1) * d->item_size);
     ret->error = arena_alloc(x->arena, (n + 1) * sizeof(*ret->error));
     if (ret->item == NULL || ret->error == NULL) return too_large(x->err);
+    struct err first = { 0 };
+    size_t read = 0;
     for (size_t i = 0; i < n; i++) {
-        char at[80];
-        snprintf(at, sizeof(at), "%.48s[%zu]", path, i);
-        struct decode inner = { d->item, x->door, x->arena, at, x->err };
-        json_t *e = json_array_get(v, i);
-        static const struct arg object = { .type = ARG_OBJECT };
-        if (!json_is_object(e)) return wrong(&inner, &object, at, e, false);
-        int rc = object_fields(&inner, e, (char *)ret->item + i * d->item_size);
-        if (rc) return rc;
+        int rc = json_item(x, d, path, i, json_array_get(v, i), (char *)ret->item + i * d->item_size);
+        if (rc == 0) {
+            read++;
+            continue;
+        }
+        if (!(d->flags & ARG_EACH) || rc == E_TOO_LARGE) return rc;
+        if (first.code == 0) first = *x->err;
+        ret->error[i] = arena_printf(x->arena, "%s: %s", x->err->arg, x->err->msg);
+        if (ret->error[i] == NULL) return too_large(x->err);
     }
-    return 0;
+    if (first.code == 0 || read > 0) return 0;
+    *x->err = first;
+    return first.code;
 }
 
 int args_from_json(const struct arg *desc, enum door door, json_t *doc, struct arena *a, void *args, struct err *err)
@@ -450,6 +472,7 @@ static int check_items(const struct arg *d, enum door door, int64_t now_us, stru
 {
     for (size_t i = 0; i < list->count; i++) {
         struct err why = { 0 };
+        if (list->error[i]) continue;
         int rc = args_check(d->item, door, now_us, a, (char *)list->item + i * list->item_size, &why);
         if (rc == 0) continue;
         if (rc == E_TOO_LARGE || (list->error[i] = arena_strdup(a, why.msg)) == NULL) return too_large(err);

@@ -57,7 +57,8 @@ enum arg_type {
  * with '-'), STDIN ('-' reads standard input): the command line. COMMA: a JSON string is a comma list too; an empty
  * list of a query stays one empty word, which matches nothing. FILLED: HTTP takes blank for absent, E_INVALID "<name>
  * is required". HIDDEN: taken, not shown in schemas and help. I32: beyond 32 bits is a wrong type. STRICT: MCP does not
- * take an object of a wrong type for absent; the operation judges it. */
+ * take an object of a wrong type for absent; the operation judges it. EACH: elements of a wrong type are refused alone
+ * (items: with their error; texts: as NULL), unless there is no other. */
 enum arg_flags {
     ARG_REQUIRED = 1,
     ARG_NULL_CLEARS = 2,
@@ -71,7 +72,7 @@ enum arg_flags {
     ARG_STDIN = 512,
     ARG_COMMA = 1024,
     ARG_FILLED = 2048, ARG_HIDDEN = 4096,
-    ARG_I32 = 8192, ARG_STRICT = 16384,
+    ARG_I32 = 8192, ARG_STRICT = 16384, ARG_EACH = 32768,
 };
 /* The rules of memory.h, run by the shared check in descriptor order on what was given or is a default; `value`
  * points at the field, of the argument's type. NULL: none beyond type and bounds. */

@@ -39,11 +39,11 @@ const struct arg push_arg[] = {
     { "sender_agent_id", ARG_TEXT, AT(sender), ARG_REQUIRED, ON_HTTP, .rule = arg_rule_sender,
       .doc = "The sending node" },
     { "sender_clock", ARG_OBJECT, AT(clock), 0, ON_HTTP, .rule = arg_rule_clock, .doc = "Not used" },
-    { "memories", ARG_ITEMS, AT(memories), ARG_REQUIRED, ON_HTTP, .item = memory_arg,
+    { "memories", ARG_ITEMS, AT(memories), ARG_REQUIRED | ARG_EACH, ON_HTTP, .item = memory_arg,
       .item_size = sizeof(struct memory_args), .items_max = 1000,
       .items_over = "sync_push limited to 1000 memories per request",
       .doc = "Whole memories, at most 1000; each is taken or refused alone" },
-    { "deletions", ARG_TEXTS, AT(deletions), 0, ON_HTTP, .doc = "Ids to delete, at most 1000" },
+    { "deletions", ARG_TEXTS, AT(deletions), ARG_EACH, ON_HTTP, .doc = "Ids to delete, at most 1000" },
     { "dry_run", ARG_BOOL, AT(dry_run), 0, ON_HTTP, .doc = "Check only" },
     { 0 },
 };

@@ -61,7 +61,7 @@ class Pushes(unittest.TestCase):
                         a = self.push(memory(metadata=value))
                         self.assertEqual((a.status, a.json['skipped']), (200, 1), (value, a))
                     else:
-                        a = self.push(good, memory(**{name: value}))
+                        a = self.push(memory(**{name: value}))
                         self.assertIn(a.status, (400, 422), (name, value, a))
                     watch.nothing_stored((name, value))
                 if name != 'metadata':
@@ -94,6 +94,37 @@ class Pushes(unittest.TestCase):
             for end in range(len(whole)):
                 a = self.node.post('/api/v1/sync/push', whole[:end], headers={'Content-Type': 'application/json'})
                 self.assertEqual(a.status, 400, (whole[:end], a))
+
+    def test_rows_of_wrong_types_are_skipped_alone(self):
+        """Those that can be read are taken; each of the others is told with the field at fault."""
+        bad = [
+            (memory(tier='forever'), 'memories[1].tier'),
+            (memory(priority='5'), 'memories[2].priority'),
+            (memory(tags='x'), 'memories[3].tags'),
+            (memory(tags=['x', 1]), 'memories[4].tags[1]'),
+            (memory(id=7), 'memories[5].id'),
+            (5, 'memories[6]'),
+            (None, 'memories[7]'),
+            ({}, 'missing field `id`'),
+            (memory(updated_at=2026), 'memories[9].updated_at'),
+        ]
+        good = [memory(id='alone-%d' % i, title='alone %d' % i) for i in (1, 2)]
+        gone = self.node.create('to be deleted', ns='push').json['id']
+        with Watch(self.node, stores_nothing=False):
+            a = self.push(good[0], *[row for row, _ in bad], good[1], deletions=[1, gone, 'x' * 129, 'unknown'])
+            self.assertEqual(a.status, 200, a)
+            told = {k: a.json[k] for k in ('applied', 'skipped', 'deleted', 'noop', 'ids')}
+            ids = ['alone-1', 'alone-2']
+            self.assertEqual(told, {'applied': 2, 'skipped': len(bad) + 2, 'deleted': 1, 'noop': 1, 'ids': ids})
+            rows = a.json['results']
+            self.assertEqual(len(rows), len(bad) + 4)
+            for (_, name), row in zip(bad, rows[1:]):
+                self.assertEqual(row['result'], 'skipped')
+                self.assertIn(name, row['error'])
+            self.assertEqual([r['id'] for r in rows[-2:]], [None, 'x' * 129])
+            self.assertEqual([r['error'][:12] for r in rows[-2:]], ['deletions[0]', 'id exceeds m'])
+            self.assertLessEqual(set(ids), self.node.ids('push'))
+            self.assertNotIn(gone, self.node.ids('push'))
 
     def test_rows_that_break_a_rule_are_skipped_alone(self):
         broken = [
