@@ -38,16 +38,18 @@ static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
     return o;
 }
 
+/* As peers are told it. */
 static json_t *vector_status(struct cluster *c)
 {
     size_t count = 0;
     json_t *list = json_array();
-    const struct repl_entry *v = c->core == NULL ? NULL : repl_vector(c->core, &count);
+    struct repl_entry *v = c->core == NULL ? NULL : cluster_vector(c, &count);
     for (size_t i = 0; i < count; i++)
         if (v[i].stream != 0)
             json_array_append_new(list,
                                   json_pack("{s:o, s:o, s:I, s:b}", "stream", json_id(v[i].stream), "node",
                                             json_id(v[i].node), "pos", (json_int_t)v[i].pos, "ended", v[i].ended));
+    mem_free(v);
     return list;
 }
 

@@ -181,6 +181,8 @@ int change_foreign(struct change *c, const struct foreign_batch *f, enum foreign
         *ret = FOREIGN_REWIND;
         return 0;
     }
+    rc = before.left && before.pos > 0 ? stream_anchor(c, &before) : 0; /* it goes on */
+    if (rc != 0) return rc;
     /* what fails in an item without a savepoint fails the batch, which runs again with them */
     rc = change_is_bare(c) ? apply_ops(c, f, from, ret_pos, false) : apply_undoably(c, f, from, ret_pos);
     if (rc == 0) rc = stream_check_end(c, ret_pos);

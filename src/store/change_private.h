@@ -156,6 +156,8 @@ int original_version(struct change *c, const struct known *k, const struct memor
 /* ---- ends of streams (change_stream.c) */
 int stream_apply(struct change *c, const struct version *v, const struct stamp *s, struct arena *a);
 int lacks_put(struct change *c, bool lacks);
+/* The chain stays in a log without ops up to there: whoever asks for the rest asks by it. */
+int stream_anchor(struct change *c, const struct stream_pos *at);
 /* Marks it ended when that is known of the position it has come to, not ended when it went on. */
 int stream_check_end(struct change *c, struct stream_pos *pos);
 

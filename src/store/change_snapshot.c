@@ -321,14 +321,13 @@ int change_snapshot_page(struct change *c, const void *records, size_t len, cons
 
 /* ---- the end --------------------------------------------------------------------------------------------------- */
 
-/* The log has a gap up to that position: its chain stays where the rest will begin. */
+/* The log has a gap up to that position. */
 static int jump(struct change *c, const struct stream_pos *v, uint64_t node)
 {
     struct stream_pos next = *v;
-    struct log_op end = { .seq = v->pos, .chain = v->chain, .body = "", .body_len = 0 };
     if (next.node == 0) next.node = node;
     next.trimmed = v->pos;
-    int rc = c->tx->v->op_append(c->tx, v->stream, &end);
+    int rc = stream_anchor(c, v);
     return rc == 0 ? c->tx->v->stream_put(c->tx, &next) : rc;
 }
 

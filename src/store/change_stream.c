@@ -123,6 +123,12 @@ int stream_check_end(struct change *c, struct stream_pos *pos)
     return 0;
 }
 
+int stream_anchor(struct change *c, const struct stream_pos *at)
+{
+    struct log_op end = { .seq = at->pos, .chain = at->chain, .body = "", .body_len = 0 };
+    return c->tx->v->op_append(c->tx, at->stream, &end);
+}
+
 /* ---- saying ---------------------------------------------------------------------------------------------------- */
 
 static int say(struct change *c, uint64_t stream, enum stream_end what)

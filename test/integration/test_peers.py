@@ -323,6 +323,30 @@ class Streams(unittest.TestCase):
             self.assertEqual(n.get('/api/v1/sync/ops?stream=1&from=0&chain=0').status, 400)
             self.assertEqual(n.get('/api/v1/sync/ops?stream=1&from=1&chain=0').status, 404)
 
+    def stands(self, node, stream):
+        return [v['pos'] for v in node.status()['vector'] if v['stream'] == stream]
+
+    def test_late_words_of_a_stream_that_left_reach_all(self):
+        """A restart between them: the second life does not know the stream any more, but for its file."""
+        with Mesh() as m:
+            dead, live = (1 << 50) + 9, (1 << 50) + 10
+            said, chain = ops(77, dead, 1, [b'not an op'])
+            left = b'\x01\x02' + struct.pack('<QQQ', 77, 1, chain)
+            left = struct.pack('<QI', 1 << 40, 16) + b'%016x' % dead + struct.pack('<I', len(left)) + left
+            left = b'\x01' + struct.pack('<HHI', 1, 11, len(left)) + left
+            self.assertEqual(self.push(m.nodes[0], said).status, 200)
+            until('it is everywhere', lambda: all(self.stands(n, dead) == [1] for n in m.nodes))
+            self.assertEqual(self.push(m.nodes[0], ops(77, live, 1, [left])[0]).status, 200)
+            until('the word came everywhere', lambda: all(self.stands(n, live) == [1] for n in m.nodes))
+            self.assertEqual([self.stands(n, dead) for n in m.nodes], [[]] * 3)
+            m.nodes[2].stop()
+            m.nodes[2].start()
+            m.linked()
+            late, _ = ops(77, dead, 2, [b'its last words'], chain)
+            self.assertEqual(self.push(m.nodes[1], late).status, 200)
+            until('it goes on everywhere', lambda: all(self.stands(n, dead) == [2] for n in m.nodes))
+            m.agreed()
+
 
 SLOW = r"""
 #define _GNU_SOURCE

@@ -391,7 +391,8 @@ static int ms_stream_put(struct store_tx *tx, const struct stream_pos *pos)
     CALL(tx);
     struct buf k;
     stream_set(tx, pos);
-    for (uint64_t seq = pos->trimmed - (pos->trimmed > 0); seq > 0; seq--) { /* the log below goes with it */
+    uint64_t first = pos->left ? pos->pos : pos->trimmed - (pos->trimmed > 0);
+    for (uint64_t seq = first; seq > 0; seq--) { /* the log below goes with it; all of it when the stream leaves */
         if (ms_lookup(tx, T_OP, (ms_key_u64(&k, pos->stream, &seq), &k)) == NULL) break;
         ms_drop_key(tx, T_OP, (ms_key_u64(&k, pos->stream, &seq), &k));
     }
