@@ -59,7 +59,7 @@ struct side_row {
 enum side_kind {                      /* on disk: never reused */
     SIDE_TOMBSTONE = 1, SIDE_SHADOW = 2, SIDE_OWN = 3, SIDE_TOUCH = 4, SIDE_LINK = 5, SIDE_LINK_GONE = 6,
     SIDE_STANDARD = 7, SIDE_PENDING = 8, SIDE_ARCHIVE = 9, SIDE_HELD = 10, SIDE_SWEPT = 11, SIDE_MEMBER = 12,
-    SIDE_STREAM = 13, SIDE_LOSER = 14,
+    SIDE_STREAM = 13, SIDE_LOSER = 14, SIDE_DOUBT = 15,
 };
 struct stream_pos { uint64_t stream, node, pos, chain, trimmed; bool ended, left; };   /* left: out of the vector */
 struct log_op { uint64_t seq, ver, chain; const void *body; size_t body_len; };   /* chain: after this op */

@@ -32,7 +32,7 @@ struct node {
     struct op_env env;
     struct lifetimes lifetimes;          /* what env and change point at */
     bool adopts;                         /* such rows wait: node_adopt */
-    struct node_job *job[6];             /* private from here: upkeep under way */
+    struct node_job *job[7];             /* private from here: upkeep under way */
     uv_timer_t timer;
     bool timing;
     unsigned ticks;

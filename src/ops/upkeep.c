@@ -6,6 +6,7 @@
  *   COUNTS  every COUNTS_MS: accesses counted here leave as one op
  *   VOTES   with them: actions whose votes, of several nodes, have come to be enough are carried out
  *   LOSERS  with them: texts found to be replaced unseen are told of, so that all archives have them
+ *   DOUBTS  every DOUBTS_TICKS of these: texts that lost, and of which nobody turned out to have seen them, join those
  *   SWEEP   every SWEEP_TICKS of these: expired rows leave the memories of this node, rows that lie in its archive
  *           longer than the settings say leave that; without an op */
 #include <string.h>
@@ -17,22 +18,24 @@
 
 #define SLICE 64
 #define COUNTS_MS 3000
+#define DOUBTS_TICKS 10
 #define SWEEP_TICKS 600 /* half an hour */
 #define DAY_US (86400ll * 1000000)
 
-enum { ADOPT, HELD, COUNTS, VOTES, LOSERS, SWEEP };
+enum { ADOPT, HELD, COUNTS, VOTES, LOSERS, DOUBTS, SWEEP };
 
 struct node_job {
     struct lane_item item;
     struct node *node;
     int kind;
-    char *after; /* HELD, VOTES: where to go on */
+    char *after; /* HELD, VOTES, DOUBTS: where to go on */
 };
 
-static int run_held(struct node_job *j, struct change *c)
+/* Of held ops, or of doubts. */
+static int run_rows(struct node_job *j, struct change *c)
 {
     const char *last = NULL;
-    int rc = change_held_retry(c, j->after, SLICE, &last);
+    int rc = j->kind == HELD ? change_held_retry(c, j->after, SLICE, &last) : change_doubts(c, j->after, SLICE, &last);
     if (rc != 0) return rc;
     mem_free(j->after);
     j->after = last == NULL ? NULL : mem_strdup(last);
@@ -59,7 +62,7 @@ static int run(struct lane_item *item, struct change *c, struct err *err)
     struct node_job *j = container_of(item, struct node_job, item);
     bool more = false;
     (void)err;
-    if (j->kind == HELD) return run_held(j, c);
+    if (j->kind == HELD || j->kind == DOUBTS) return run_rows(j, c);
     if (j->kind == SWEEP) return run_sweep(j->node, c);
     if (j->kind == VOTES) return pending_settle(&j->node->env, c, SLICE, &j->after);
     int rc = j->kind == ADOPT    ? change_adopt(c, SLICE, &more)
@@ -103,6 +106,7 @@ static void tick(uv_timer_t *t)
     start(n, COUNTS);
     start(n, VOTES);
     start(n, LOSERS);
+    if (n->ticks % DOUBTS_TICKS == 0) start(n, DOUBTS);
     if (++n->ticks % SWEEP_TICKS == 0) node_sweep(n);
 }
 

@@ -10,12 +10,9 @@
  *                                  VISIBLE ─expired, swept─▶ SWEPT ─touch or edit─▶ VISIBLE */
 #include "store/change_private.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "base/digest.h"
-#include "base/id.h"
 #include "store/row.h"
 
 /* ---- tombstones ------------------------------------------------------------------------------------------------ */
@@ -302,71 +299,50 @@ int known_settle(struct change *c, struct known *k, struct arena *a)
 
 /* ---- memories and tombstones ----------------------------------------------------------------------------------- */
 
-/* A concurrent edit was replaced: its text is kept in the archive, under an id that is the same everywhere. */
-static int keep_loser(struct change *c, const struct row *loser, const struct row *winner, bool winner_lives)
-{
-    char seed[256], at[TIME_TEXT], id[UUID_TEXT];
-    uint8_t hash[32];
-    struct row kept = *loser;
-    c->unseen++;
-    if (winner_lives && text_same(loser->m.title, winner->m.title) && text_same(loser->m.content, winner->m.content))
-        return 0;
-    int n = snprintf(seed, sizeof(seed), "merge_loser %.160s %llx %llx", loser->m.id,
-                     (unsigned long long)loser->stamp.ver, (unsigned long long)loser->stamp.stream);
-    sha256(seed, (size_t)n, hash);
-    uuid_from_hash(id, hash);
-    kept.m.id = id;
-    time_print(at, stamp_us(loser->stamp.ver > winner->stamp.ver ? loser->stamp.ver : winner->stamp.ver));
-    return loser_keep(c, &kept, at);
-}
-
-/* The stamp a version was made from says that its maker saw the row that stands here only if it is that row's. A
- * greater one may be of an edit made beside it, which comes later. Of an edit of this node, whose text nobody else may
- * have, the worse is assumed. */
-static int beside_own(struct change *c, const struct row *stood, const struct version *v, const struct stamp *s,
-                      bool *ret)
-{
-    struct stream_pos its, own;
-    struct stamp from = { .ver = v->own.base_ver, .stream = v->own.base_stream };
-    *ret = false;
-    if (s->stream == c->origin.stream || stamp_cmp(&from, &stood->stamp) == 0) return 0;
-    int rc = c->tx->v->stream_get(c->tx, stood->stamp.stream, &own);
-    if (rc != 0 || own.node != c->origin.node) return rc == E_NOT_FOUND ? 0 : rc;
-    rc = c->tx->v->stream_get(c->tx, s->stream, &its);
-    *ret = rc == E_NOT_FOUND || (rc == 0 && its.node != c->origin.node);
-    return rc == E_NOT_FOUND ? 0 : rc;
-}
-
 static int memory_apply(struct change *c, const struct version *v, const struct stamp *s, struct arena *a)
 {
     struct known k = { .place = PLACE_NONE };
+    const struct stamp from = { .ver = v->own.base_ver, .stream = v->own.base_stream };
     bool unseen = false;
     struct row *fresh = c->priv->fresh;
     int rc = fresh ? 0 : known_load(c, v->m.id, false, a, &k);
     if (rc != 0) return rc;
     bool lived = k.merged.known && !k.merged.deleted;
+    bool elsewhere = from.ver != 0 && stamp_cmp(&from, &k.merged.row.stamp) != 0;
     int won = merge_version(&k.merged, v, s, &unseen);
-    if (won == 1 && lived && !unseen) rc = beside_own(c, &k.stored, v, s, &unseen);
-    if (rc != 0) return rc;
-    if (unseen) {
+    if (won != 2 && elsewhere) rc = lost_parent(c, v->m.id, &from);
+    if (rc == 0 && won == 1 && lived) rc = lost_loser(c, &k.stored, &k.merged, unseen);
+    if (rc == 0 && won == 0 && v->kind == KIND_MEMORY) {
         const struct row from_wire = { .m = v->m, .own = v->own, .stamp = *s };
-        rc = keep_loser(c, won == 1 ? &k.stored : &from_wire, &k.merged.row, !k.merged.deleted);
-        if (rc != 0) return rc;
+        rc = lost_loser(c, &from_wire, &k.merged, unseen);
     }
+    if (rc != 0) return rc;
     if (!fresh) return known_settle(c, &k, a);
     merge_show(&k.merged, c->scratch);
     *fresh = k.merged.row;
     return c->tx->v->put(c->tx, &k.merged.row, NULL);
 }
 
-int known_join(struct change *c, const struct merged *other, struct arena *a)
+/* What lost: whoever had it when the other was made or came judged it there. */
+static int join_loser(struct change *c, const struct known *k, const struct merged *other, int won, bool unseen,
+                      const struct page_span *theirs)
+{
+    const struct row *loser = won == 1 ? &k->stored : &other->row;
+    bool judged = !unseen && won == 1 && span_covers(theirs, &loser->stamp);
+    int rc = !unseen && won == 0 ? ahead_is_here(c, &loser->stamp, &judged) : 0;
+    return rc == 0 && !judged ? lost_loser(c, loser, &k->merged, unseen) : rc;
+}
+
+int known_join(struct change *c, const struct merged *other, const struct page_span *theirs, struct arena *a)
 {
     struct known k;
     bool unseen = false;
     int rc = known_load(c, other->row.m.id, false, a, &k);
     if (rc != 0) return rc;
+    bool lived = k.merged.known && !k.merged.deleted;
     int won = merge_join(&k.merged, other, &unseen);
-    if (unseen) rc = keep_loser(c, won == 1 ? &k.stored : &other->row, &k.merged.row, !k.merged.deleted);
+    bool replaced = won == 1 ? lived : won == 0 && !other->deleted;
+    if (replaced && (theirs != NULL || unseen)) rc = join_loser(c, &k, other, won, unseen, theirs);
     return rc == 0 ? known_settle(c, &k, a) : rc;
 }
 

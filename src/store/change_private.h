@@ -92,8 +92,10 @@ static inline int64_t count_plus(int64_t a, int64_t b)
 }
 
 int tomb_read(const struct side_row *side, struct arena *a, struct merged *ret);
-/* What another store knows of an id, without its touches, comes in. */
-int known_join(struct change *c, const struct merged *other, struct arena *a);
+/* What another store knows of an id, without its touches, comes in. theirs: what that store had seen, NULL: nobody asks
+ * whether a text was replaced unseen. */
+struct page_span;
+int known_join(struct change *c, const struct merged *other, const struct page_span *theirs, struct arena *a);
 
 /* ---- rows that share a title (change_title.c) */
 uint64_t title_key(const char *title, const char *ns);
@@ -127,8 +129,6 @@ int standards_refresh(struct change *c, const char *id);          /* those namin
 
 /* ---- keyed rows (change_side.c) */
 int side_apply(struct change *c, const struct version *v, const struct stamp *s, uint16_t kind, struct arena *a);
-/* A text that was replaced unseen goes into the archive, and is marked to be told of. */
-int loser_keep(struct change *c, const struct row *kept, const char *at);
 enum { ARCHIVE_ROW = 1, ARCHIVE_GONE = 2 };                       /* the first byte of an archive body */
 bool archive_gone(const struct side_row *side);                   /* SIDE_ARCHIVE: taken out of the archive */
 bool archive_shown(const struct side_row *side);                  /* its text lies in the original's table */
@@ -138,6 +138,14 @@ struct archive_look { enum archive_text text; uint64_t print; };
 int archive_look(struct store_tx *tx, const struct side_row *side, struct arena *a, struct buf *b,
                  struct archive_look *ret);
 int archive_print(struct store_tx *tx, struct side_row *side, struct arena *a);   /* sets the key, 0: no text */
+
+/* ---- texts replaced unseen (change_lost.c) */
+/* The text goes into the archive, and is marked to be told of, unless it was once. */
+int loser_keep(struct change *c, const struct row *kept, const char *at);
+/* A version of `id` came that was made from another than what stands here. */
+int lost_parent(struct change *c, const char *id, const struct stamp *from);
+/* A live version lost. unseen: the winner was made from less. */
+int lost_loser(struct change *c, const struct row *loser, const struct merged *winner, bool unseen);
 
 /* ---- what is shown of a record (change_links.c, change_side.c): whether it is what it comes to; anew */
 int link_right(struct store_tx *tx, const struct side_row *side, struct arena *a, bool *ret);
@@ -163,6 +171,7 @@ int stream_check_end(struct change *c, struct stream_pos *pos);
 
 /* ---- snapshots (change_snapshot.c) */
 /* What goes on in the stream from here comes with the snapshot that is being merged. */
+bool span_covers(const struct page_span *s, const struct stamp *stamp);   /* the other had that version once */
 bool snapshot_has_rest(const struct change *c, const struct stream_pos *here);
 
 /* ---- rows newer than the vector (change_ahead.c) */

@@ -3,9 +3,7 @@
  *
  *   ARCHIVE   body: u8 1, row, text archived_at, text reason; or u8 2: taken out of the archive. The greater stamp
  *             wins. The text itself lies in the original's table alone: the record's key is its print, AGED when
- *             this node's archive let it go by its age, 0 in records of older programs. The text of an edit that was
- *             replaced unseen is put there by whoever finds it, under an id that is the same everywhere; not everybody
- *             finds it, so a mark (LOSER) has it told soon after.
+ *             this node's archive let it go by its age, 0 in records of older programs.
  *   PENDING   body: JSON. The greater stamp says what was asked; votes are a set by lower-cased voter, the earliest
  *             of each; of two decisions the greater stands (approved, rejected, none; then the earlier). So no vote
  *             and no decision is lost, whatever the order. Key VOTED while it is open and several
@@ -132,32 +130,6 @@ int change_unarchive(struct change *c, const char *id)
 {
     const uint8_t gone = ARCHIVE_GONE;
     return change_side(c, KIND_ARCHIVE, id, &gone, 1);
-}
-
-int loser_keep(struct change *c, const struct row *kept, const char *at)
-{
-    struct side_row record, mark = { .kind = SIDE_LOSER, .id = kept->m.id, .body = "", .body_len = 0 };
-    int rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, kept->m.id, &c->priv->work, &record);
-    if (rc != E_NOT_FOUND) return rc; /* told already, or taken out where it was found earlier */
-    rc = c->tx->v->archive_put(c->tx, kept, at, "merge_loser");
-    return rc == 0 ? c->tx->v->side_put(c->tx, &mark) : rc;
-}
-
-int change_losers(struct change *c, size_t limit, bool *ret_more)
-{
-    struct side_row *mark, record;
-    struct archived kept;
-    size_t n;
-    int rc = c->tx->v->side_scan(c->tx, SIDE_LOSER, NULL, NULL, limit, c->scratch, &mark, &n);
-    *ret_more = rc == 0 && n == limit;
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, mark[i].id, c->scratch, &record);
-        bool told = rc == 0;
-        if (rc == E_NOT_FOUND) rc = c->tx->v->archive_get(c->tx, mark[i].id, c->scratch, &kept);
-        if (rc == 0 && !told) rc = change_archive(c, &kept.row, kept.archived_at, kept.reason);
-        if (rc == 0 || rc == E_NOT_FOUND) rc = c->tx->v->side_remove(c->tx, SIDE_LOSER, mark[i].id);
-    }
-    return rc;
 }
 
 int change_sweep_copy(struct change *c, const struct row *row)

@@ -20,18 +20,16 @@ static int copy_apply(struct change *c, const struct page_record *r)
 {
     struct arena *a = &c->priv->work;
     struct archived there;
-    struct side_row record;
     struct reader in;
     struct row row;
     arena_release(a);
     int rc = c->tx->v->archive_get(c->tx, r->id, a, &there);
-    if (rc == E_NOT_FOUND) rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, r->id, a, &record); /* taken out again */
     if (rc != E_NOT_FOUND) return rc;
     reader_init(&in, r->body, r->body_len);
     if (row_read(&in, a, &row) != 0 || strcmp(row.m.id, r->id) != 0) return E_PROTOCOL;
     const char *at = read_text(&in, a), *reason = read_text(&in, a);
     if (in.failed || at == NULL || reason == NULL) return E_PROTOCOL;
-    return c->tx->v->archive_put(c->tx, &row, at, reason);
+    return loser_keep(c, &row, at); /* the other may not live to tell of it */
 }
 
 /* Whether what the other has of this key stands, though the stamps are the same. */
@@ -107,7 +105,7 @@ static int version_apply(struct change *c, const struct page_record *r, const st
     if (rc != 0) return rc;
     if (r->row.known) {
         arena_release(&c->priv->work);
-        rc = known_join(c, &r->row, &c->priv->work);
+        rc = known_join(c, &r->row, s->repair ? NULL : s, &c->priv->work);
         return rc == 0 && s->repair ? show_links(c, r->id) : rc;
     }
     if (r->v.kind != 0) return change_apply(c, &r->v, &r->stamp);
@@ -133,7 +131,7 @@ static int record_apply(struct change *c, const struct page_record *r, const str
 
 /* ---- what the other store holds no more ------------------------------------------------------------------------ */
 
-static bool covered(const struct page_span *s, const struct stamp *stamp)
+bool span_covers(const struct page_span *s, const struct stamp *stamp)
 {
     for (size_t i = 0; i < s->held_count; i++)
         if (s->held[i].stream == stamp->stream && s->held[i].seq == stamp->seq) return false;
@@ -159,7 +157,7 @@ static int forget_id(struct change *c, const struct page_span *s, const char *id
     struct known k;
     arena_release(&c->priv->work);
     int rc = known_load(c, id, false, &c->priv->work, &k);
-    if (rc != 0 || !k.merged.known || k.place == PLACE_TOMB || !covered(s, &k.merged.row.stamp)) return rc;
+    if (rc != 0 || !k.merged.known || k.place == PLACE_TOMB || !span_covers(s, &k.merged.row.stamp)) return rc;
     c->forgotten++;
     rc = known_forget(c, &k, &c->priv->work);
     return rc == 0 ? links_await(c, id) : rc;
@@ -169,7 +167,7 @@ static int forget_side(struct change *c, const struct page_span *s, const struct
 {
     struct link l;
     bool link = side->kind == SIDE_LINK;
-    if (!covered(s, &side->stamp)) return 0;
+    if (!span_covers(s, &side->stamp)) return 0;
     int rc = link ? links_read(side, a, &l) : 0;
     c->forgotten++;
     if (rc == 0) rc = c->tx->v->side_remove(c->tx, side->kind, side->id);

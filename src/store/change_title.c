@@ -98,7 +98,8 @@ int rested_remove(struct change *c, const char *id)
     struct side_row record;
     int rc = hidden_remove(c, id);
     if (rc == 0) rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, id, &c->priv->work, &record);
-    return rc == E_NOT_FOUND ? c->tx->v->archive_remove(c->tx, id, NULL) : rc;
+    bool ours = rc == E_NOT_FOUND || (rc == 0 && archive_gone(&record));
+    return ours ? c->tx->v->archive_remove(c->tx, id, NULL) : rc;
 }
 
 int swept_keep(struct change *c, const char *id)

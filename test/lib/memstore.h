@@ -52,6 +52,8 @@ void memstore_lose_pending(struct store_tx *tx, const char *id);
  * links and standards of record, keys; with `shown` also links and standards as the original's tables show them (a
  * swept row has none). Not the log, positions, rowids, archive, what is held or awaited. */
 void memstore_dump(struct store *s, bool shown, struct buf *b);
-char *memstore_archive_dump(struct store *s);   /* archived rows, when and why, one line each; mem_free */
+/* Archived rows, when and why, one line each, or only their texts: a text that rests is shown without what merges by
+ * itself. mem_free */
+char *memstore_archive_dump(struct store *s, bool whole);
 
 #endif

@@ -609,7 +609,7 @@ static void dump_side(struct buf *b, const struct entry *e, struct arena *a)
     uint16_t kind = (uint16_t)((uint8_t)e->key->data[0] << 8 | (uint8_t)e->key->data[1]);
     struct side_row side;
     side_of(kind, e->key->data + 2, e->key->len - 2, e->value, a, &side);
-    if (kind == SIDE_HELD || kind == SIDE_LOSER) return; /* what a node has yet to do */
+    if (kind == SIDE_HELD || kind == SIDE_LOSER || kind == SIDE_DOUBT) return; /* what a node has yet to do */
     if (kind == SIDE_SHADOW) {
         struct reader r;
         struct row row;
@@ -681,7 +681,7 @@ void memstore_dump(struct store *s, bool shown, struct buf *b)
     sort_lines(b);
 }
 
-char *memstore_archive_dump(struct store *s)
+char *memstore_archive_dump(struct store *s, bool whole)
 {
     struct memstore *m = container_of(s, struct memstore, base);
     struct arena a;
@@ -696,7 +696,10 @@ char *memstore_archive_dump(struct store *s)
         CHECK(row_read(&r, &a, &row) == 0);
         const char *at = read_text(&r, &a), *reason = read_text(&r, &a);
         buf_printf(&b, "%s %s ", at, reason);
-        dump_row(&b, &row);
+        if (whole)
+            dump_row(&b, &row);
+        else
+            buf_printf(&b, "%s | %s | %s | %s\n", row.m.id, row.m.ns, row.m.title, row.m.content);
     }
     arena_release(&a);
     return buf_take(&b, NULL);

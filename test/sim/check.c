@@ -197,6 +197,17 @@ void check_rows(struct sim *s, unsigned nodes)
     mem_free(want);
 }
 
+void check_archives(struct sim *s)
+{
+    char *first = s->node[0].disk->v->archive(s->node[0].disk);
+    for (unsigned i = 1; i < s->n && !s->failed; i++) {
+        char *text = s->node[i].disk->v->archive(s->node[i].disk);
+        if (strcmp(first, text) != 0) differ(s, "node 0's archive", i, first, text);
+        mem_free(text);
+    }
+    mem_free(first);
+}
+
 /* Rows of a state that came in may be ahead of the vector until the tail is here. */
 void check_pair(struct sim *s)
 {

@@ -18,6 +18,7 @@ void check_caps(struct sim *s);
 void check_rows(struct sim *s, unsigned nodes);
 /* The same for some two whose vectors agree just now. */
 void check_pair(struct sim *s);
+void check_archives(struct sim *s);                                /* all nodes': their texts agree */
 void check_tell(struct sim *s, unsigned nodes);                    /* their vectors, into the log of the run */
 bool check_equal(struct sim *s, unsigned nodes);                   /* all vectors of these nodes (bits) agree */
 void check_promises(struct sim *s, unsigned nodes, bool everywhere);

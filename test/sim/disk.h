@@ -39,6 +39,7 @@ enum edit_kind {
     EDIT_JOIN,                   /* two rows end and one begins, in one op */
     EDIT_TOUCH, EDIT_LINK, EDIT_UNLINK, EDIT_STANDARD,
     EDIT_ARCHIVE,                /* a copy into the archive, or out of it */
+    EDIT_SETTLE,                 /* what was replaced unseen is found and told */
 };
 struct edit { enum edit_kind kind; unsigned id, title, text; };
 
@@ -99,6 +100,7 @@ struct disk_verbs {
     void (*give)(struct disk *d, struct state_page *p, size_t rows);   /* fills in bytes, len, to */
     size_t (*left)(struct disk *d, struct repl_entry *ret);            /* streams that left the vector */
     bool (*lacks)(struct disk *d);                                     /* one of them is not whole here */
+    char *(*archive)(struct disk *d);                                  /* its texts, mem_free */
     char *(*dump)(struct disk *d);                                     /* the rows as text, mem_free; NULL: has none */
     /* of a lazy disk: the moment of the last transaction, or of the last durable one; power fails, and all since that
      * moment is gone */

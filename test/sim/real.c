@@ -141,6 +141,16 @@ static int join(struct change *c, struct arena *a, uint64_t key, const char *one
     return rc != 0 ? rc : end;
 }
 
+static int settle(struct change *c)
+{
+    const char *last;
+    bool more;
+    c->now_us += 2 * LOST_SETTLE_US;
+    int rc = change_doubts(c, NULL, 4096, &last);
+    c->now_us -= 2 * LOST_SETTLE_US;
+    return rc == 0 ? change_losers(c, 4096, &more) : rc;
+}
+
 static int edit(struct change *c, struct arena *a, uint64_t key, const struct edit *e)
 {
     char id[32], other[32];
@@ -174,6 +184,7 @@ static int edit(struct change *c, struct arena *a, uint64_t key, const struct ed
         if (e->text % 2 != 0) return change_unarchive(c, id);
         rc = change_find(c->tx, id, false, a, &row, c->tx->err);
         return rc == 0 ? change_archive(c, &row, row.m.updated_at, "forget") : rc;
+    case EDIT_SETTLE: return settle(c);
     }
     return E_INVALID;
 }
@@ -651,6 +662,11 @@ static char *real_dump(struct disk *d)
     return buf_take(&b, NULL);
 }
 
+static char *real_archive(struct disk *d)
+{
+    return memstore_archive_dump(real_of(d)->store, false);
+}
+
 /* Every op of one stream, as it was first made, into a store that has seen nothing else. */
 static void replay_stream(struct real *r, const struct repl_entry *v)
 {
@@ -756,6 +772,7 @@ struct disk *disk_real(struct sim *s, unsigned index)
         .give = real_give,
         .left = real_left,
         .lacks = real_lacks,
+        .archive = real_archive,
         .dump = real_dump,
         .mark = real_mark,
         .power = real_power,

@@ -1,5 +1,6 @@
 /* test_change_converge.c - what is shown is a pure function of the ops: random histories of three nodes with skewed
- * clocks that hear of each other now and then, delivered to fresh nodes in three more orders; all six must be alike.
+ * clocks that hear of each other now and then, delivered to fresh nodes in three more orders; all six must be alike,
+ * and each of them must find by itself which texts were replaced by edits that had not seen them.
  * SEEDS=n says how many histories, SEED=n runs a single one. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/digest.h"
+#include "base/id.h"
 #include "change_kit.h"
 
 #define NODES 3
@@ -237,9 +240,105 @@ static bool alike(uint64_t seed, const char *what, const char *one, const char *
     return false;
 }
 
+/* ---- texts replaced unseen --------------------------------------------------------------------------------------- */
+
+#define VERSIONS_MAX 512
+
+/* All versions of memories there are. */
+struct versions {
+    struct version v[VERSIONS_MAX];
+    struct stamp stamp[VERSIONS_MAX];
+    size_t count;
+    struct arena arena;
+};
+
+static void add_op(struct versions *all, uint64_t stream, const struct log_op *op)
+{
+    struct version *v;
+    size_t count;
+    assert_int_equal(op_decode(op->body, op->body_len, &all->arena, &v, &count), 0);
+    for (size_t i = 0; i < count; i++) {
+        if (v[i].kind != KIND_MEMORY && v[i].kind != KIND_TOMBSTONE) continue;
+        assert_true(all->count < VERSIONS_MAX);
+        all->v[all->count] = v[i];
+        all->stamp[all->count++] = (struct stamp){ .ver = v[i].ver, .stream = stream, .seq = op->seq };
+    }
+}
+
+static void versions_of(struct node *n, struct versions *ret)
+{
+    struct stream_pos *pos;
+    struct log_op *op;
+    size_t streams, count;
+    ret->count = 0;
+    arena_init(&ret->arena, 64u << 20);
+    node_begin(n);
+    assert_int_equal(n->tx->v->streams(n->tx, &n->arena, &pos, &streams), 0);
+    for (size_t i = 0; i < streams; i++) {
+        assert_int_equal(n->tx->v->op_page(n->tx, pos[i].stream, 1, 1000, 64u << 20, &n->arena, &op, &count), 0);
+        for (size_t k = 0; k < count; k++) add_op(ret, pos[i].stream, &op[k]);
+    }
+    node_abort(n);
+}
+
+/* Live, not the winner, and no version was made from it, nor one with the same text. */
+static bool is_lost(const struct versions *all, size_t i)
+{
+    const struct version *v = &all->v[i];
+    bool greatest = true;
+    if (v->kind != KIND_MEMORY) return false;
+    for (size_t k = 0; k < all->count; k++) {
+        const struct version *w = &all->v[k];
+        const struct stamp from = { .ver = w->own.base_ver, .stream = w->own.base_stream };
+        if (k == i || strcmp(w->m.id, v->m.id) != 0) continue;
+        if (stamp_cmp(&from, &all->stamp[i]) == 0) return false;
+        if (stamp_cmp(&all->stamp[k], &all->stamp[i]) > 0) greatest = false;
+        if (w->kind == KIND_MEMORY && strcmp(w->m.title, v->m.title) == 0 && strcmp(w->m.content, v->m.content) == 0)
+            return false;
+    }
+    return !greatest;
+}
+
+static bool kept(struct node *n, const struct version *v, const struct stamp *s)
+{
+    char seed[256], id[UUID_TEXT];
+    uint8_t hash[32];
+    struct archived there;
+    int len = snprintf(seed, sizeof(seed), "merge_loser %s %llx %llx", v->m.id, (unsigned long long)s->ver,
+                       (unsigned long long)s->stream);
+    sha256(seed, (size_t)len, hash);
+    uuid_from_hash(id, hash);
+    int rc = n->tx->v->archive_get(n->tx, id, &n->arena, &there);
+    if (rc == E_NOT_FOUND) return false;
+    assert_int_equal(rc, 0);
+    assert_string_equal(there.row.m.content, v->m.content);
+    return true;
+}
+
+/* Alone, in whatever order it heard of them, a node has all that was lost. */
+static bool keeps_what_was_lost(uint64_t seed, struct node *n, const struct versions *all)
+{
+    const char *last = NULL;
+    bool same = true;
+    n->now_us += 2 * LOST_SETTLE_US;
+    node_begin(n);
+    do {
+        assert_int_equal(change_doubts(&n->c, last, 3, &last), 0);
+    } while (last != NULL);
+    for (size_t i = 0; i < all->count; i++) {
+        if (!is_lost(all, i) || kept(n, &all->v[i], &all->stamp[i])) continue;
+        print_error("seed %llu: the text '%s' of %s is lost\n", (unsigned long long)seed, all->v[i].m.content,
+                    all->v[i].m.id);
+        same = false;
+    }
+    node_commit(n);
+    return same;
+}
+
 static bool run_history(uint64_t seed, bool sweeps)
 {
     struct history h = { .rng = seed, .sweeps = sweeps };
+    struct versions all;
     struct node fresh;
     bool more, same = true;
     for (int i = 0; i < NODES; i++) {
@@ -255,6 +354,7 @@ static bool run_history(uint64_t seed, bool sweeps)
     for (int i = 0; i < NODES; i++)
         for (int k = 0; k < NODES; k++)
             if (i != k) node_sync(&h.node[i], &h.node[k]);
+    versions_of(&h.node[0], &all);
     char *first = node_dump(&h.node[0], !sweeps);
     for (int i = 1; i < NODES; i++) {
         char *other = node_dump(&h.node[i], !sweeps);
@@ -266,11 +366,13 @@ static bool run_history(uint64_t seed, bool sweeps)
         fresh.now_us += (int64_t)pick(&h, 20) * 86400000000;
         deliver(&h, &fresh, &h.node[order], order);
         char *other = node_dump(&fresh, !sweeps);
-        same = same && alike(seed, "a fresh node", first, other);
+        same = same && alike(seed, "a fresh node", first, other) && keeps_what_was_lost(seed, &fresh, &all);
         mem_free(other);
         node_close(&fresh);
     }
     mem_free(first);
+    for (int i = 0; i < NODES; i++) same = same && keeps_what_was_lost(seed, &h.node[i], &all);
+    arena_release(&all.arena);
     for (int i = 0; i < NODES; i++) node_close(&h.node[i]);
     return same;
 }

@@ -340,7 +340,7 @@ static void an_unseen_text_is_kept(void **state)
     node_sync(&b, &a);
     assert_int_equal(a.c.unseen, 1);
     assert_int_equal(b.c.unseen, 1);
-    char *one = memstore_archive_dump(a.store), *two = memstore_archive_dump(b.store);
+    char *one = memstore_archive_dump(a.store, true), *two = memstore_archive_dump(b.store, true);
     assert_string_equal(one, two);
     assert_non_null(strstr(one, "merge_loser"));
     assert_non_null(strstr(one, "of a"));

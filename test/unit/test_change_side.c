@@ -363,54 +363,6 @@ static void a_replaced_text_taken_out_does_not_come_back(void **state)
     node_close(&c);
 }
 
-/* Who was cut off hears of the edit that replaced his, and of one made of that; in either order he finds that his was
- * not seen, and tells the others, who could not know. */
-static void a_replaced_text_is_told_to_all(void **state)
-{
-    (void)state;
-    for (int order = 0; order < 2; order++) {
-        struct node a, b, c;
-        struct archived kept;
-        const char **ids;
-        size_t count;
-        bool more;
-        node_open(&a, 1);
-        node_open(&b, 2);
-        node_open(&c, 3);
-        node_store(&a, "m", "t", "first");
-        node_sync(&b, &a);
-        node_sync(&c, &a);
-        node_store(&a, "m", "t", "cut off");
-        b.now_us += 1000000;
-        c.now_us += 2000000;
-        node_store(&b, "m", "t", "replaces it");
-        node_sync(&c, &b);
-        node_store(&c, "m", "t", "and that");
-        node_sync(&c, &a); /* the base of what stands is greater: taken for seen */
-        assert_int_equal(c.c.unseen, 0);
-        node_pull(&a, order == 0 ? &b : &c, order == 0 ? b.c.origin.stream : c.c.origin.stream, 0, 9);
-        node_sync(&a, &c);
-        assert_int_equal(a.c.unseen, 1);
-        node_begin(&a);
-        assert_int_equal(change_losers(&a.c, 9, &more), 0);
-        assert_int_equal(change_losers(&a.c, 9, &more), 0);
-        assert_int_equal(a.tx->v->archive_older(a.tx, INT64_MAX, 9, &a.arena, &ids, &count), 0);
-        assert_int_equal(count, 1);
-        node_commit(&a);
-        assert_int_equal(a.c.origin.seq, 3); /* told once */
-        node_sync(&c, &a);
-        node_sync(&b, &a);
-        for (struct node *n = &a; n != NULL; n = n == &a ? &b : n == &b ? &c : NULL) {
-            assert_true(archived(n, ids[0], &kept));
-            assert_string_equal(kept.row.m.content, "cut off");
-            assert_string_equal(kept.reason, "merge_loser");
-        }
-        node_close(&a);
-        node_close(&b);
-        node_close(&c);
-    }
-}
-
 static bool shadow_kept(struct node *n, const char *id, const char *content)
 {
     struct archived kept;
@@ -593,7 +545,6 @@ int main(void)
         cmocka_unit_test(the_copy_of_a_sweep_outlives_what_is_made_anew),
         cmocka_unit_test(a_sweep_leaves_the_copy_that_all_have),
         cmocka_unit_test(a_replaced_text_taken_out_does_not_come_back),
-        cmocka_unit_test(a_replaced_text_is_told_to_all),
         cmocka_unit_test(a_text_that_rests_is_in_the_archive),
         cmocka_unit_test(a_text_that_surfaces_leaves_the_archive),
         cmocka_unit_test(a_resting_text_taken_out_of_the_archive_stays_out),

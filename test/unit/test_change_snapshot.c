@@ -345,7 +345,7 @@ static void keys_held_ops_and_replaced_texts_travel(void **state)
     assert_int_equal(side->body_len, body.len);
     assert_memory_equal(side->body, body.data, body.len);
     node_abort(&c);
-    char *x = memstore_archive_dump(a.store), *y = memstore_archive_dump(c.store);
+    char *x = memstore_archive_dump(a.store, true), *y = memstore_archive_dump(c.store, true);
     assert_non_null(strstr(x, "edited here"));
     assert_non_null(strstr(y, "merge_loser"));
     assert_non_null(strstr(y, "edited here"));
