@@ -166,7 +166,8 @@ struct store_verbs {
     /* chain after seq; seq 0: 0; E_NOT_FOUND when trimmed or beyond */
     int (*op_chain)(struct store_tx *, uint64_t stream, uint64_t seq, uint64_t *ret_chain);
     int (*stream_get)(struct store_tx *, uint64_t stream, struct stream_pos *ret);
-    int (*stream_put)(struct store_tx *, const struct stream_pos *);   /* the log up to `trimmed` goes; all of it: left */
+    /* the log up to `trimmed` goes; all of it when the stream left */
+    int (*stream_put)(struct store_tx *, const struct stream_pos *);
     /* without those that left */
     int (*streams)(struct store_tx *, struct arena *, struct stream_pos **ret, size_t *ret_count);
     int (*local_get)(struct store_tx *, const char *key, struct arena *, struct local_value *ret);

@@ -3,8 +3,10 @@
  *   ai-memory-sim --seeds N [--from S]      N seeds from S; from 1000001 on they may have stories, too
  *   ai-memory-sim --seed S                  one seed, with all that happens
  *   ai-memory-sim-mutants --mutant NAME|all   a planted bug must be caught within --seeds (3000) seeds
+ *   ai-memory-sim --traces DIR [--record]      the main stories: each must be told as in DIR/NAME.txt
  *   --goals: fail unless every goal was reached; --all: go on behind a seed that failed */
 #include "sim.h"
+#include "trace.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -204,15 +206,16 @@ static int run_mutants(const char *word, uint64_t from, uint64_t count, uint32_t
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: ai-memory-sim [--seeds N] [--from S] [--seed S] [--mutant NAME|all] [--goals] [--all]\n");
+    fprintf(stderr, "usage: ai-memory-sim [--seeds N] [--from S] [--seed S] [--mutant NAME|all] [--goals] [--all]\n"
+                    "       ai-memory-sim --traces DIR [--record]\n");
     return 2;
 }
 
 int main(int argc, char **argv)
 {
     uint64_t from = 0, count = 0, seed = 0;
-    bool one = false, goals = false, all = false;
-    const char *word = NULL;
+    bool one = false, goals = false, all = false, record = false;
+    const char *word = NULL, *traces = NULL;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--goals") == 0) {
@@ -221,6 +224,10 @@ int main(int argc, char **argv)
         }
         if (strcmp(argv[i], "--all") == 0) {
             all = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--record") == 0) {
+            record = true;
             continue;
         }
         if (value == NULL) return usage();
@@ -232,11 +239,14 @@ int main(int argc, char **argv)
             seed = strtoull(value, NULL, 10), one = true;
         else if (strcmp(argv[i], "--mutant") == 0)
             word = value;
+        else if (strcmp(argv[i], "--traces") == 0)
+            traces = value;
         else
             return usage();
         i++;
     }
     signal(SIGABRT, on_abort);
+    if (traces != NULL) return trace_all(&sim, traces, record);
     uint32_t *choice = calloc(CHOICES_MAX, sizeof(*choice));
     if (choice == NULL) return 2;
     int rc;

@@ -1,6 +1,7 @@
 /* net.c - connections: first in, first out in each direction; what is cut waits until it is healed; what a closed side
  * sent may still arrive. The receiver takes one request at a time, as the server does. */
 #include "sim.h"
+#include "trace.h"
 
 #define RETRANSMIT_US 20000
 
@@ -194,6 +195,7 @@ static void deliver(struct sim *s, struct conn *c, unsigned way)
     if (w->head == NULL) w->tail = NULL;
     m->next = NULL;
     struct node *n = &s->node[to];
+    trace_message(s, c, way, m);
     bool open = (way == 0 ? c->b_open : c->a_open) && n->up && n->life == (way == 0 ? c->b_life : c->a_life);
     if (!open) {
         if (n->up && m->kind != M_CLOSE && !c->way[1 - way].dead) say_closed(c, 1 - way, true); /* no such connection */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/digest.h"
 
 #define RUN_EVENTS_MAX 2000000u
@@ -52,6 +53,7 @@ void sim_log(struct sim *s, const char *fmt, ...)
     if ((size_t)n >= sizeof(line)) n = sizeof(line) - 1;
     s->trace = hash64(line, (size_t)n, s->trace ^ (uint64_t)s->now_us);
     if (s->verbose) printf("%9.3f ms  %s\n", (double)s->now_us / 1000.0, line);
+    if (s->told != NULL) buf_printf(s->told, "%7.2f %s\n", (double)(s->now_us - 1000000) / 1000.0, line);
 }
 
 const char *goal_name(enum goal g)
@@ -167,7 +169,7 @@ static void handle(struct sim *s, struct event *e)
     }
 }
 
-static void run_until(struct sim *s, int64_t us)
+void sim_until(struct sim *s, int64_t us)
 {
     while (!s->failed && s->heap_count > 0 && s->heap[0].us <= us) {
         struct event e = next_event(s);
@@ -272,7 +274,7 @@ static void calm(struct sim *s, unsigned nodes, const char *what)
     int64_t end = s->now_us + CALM_US;
     bool equal = false;
     while (!s->failed && !equal && s->now_us < end) {
-        run_until(s, s->now_us + 100000);
+        sim_until(s, s->now_us + 100000);
         equal = check_equal(s, nodes) && nobody_ahead(s, nodes);
     }
     if (!s->failed && !equal) {
@@ -287,11 +289,11 @@ static void fresh_write(struct sim *s, unsigned nodes)
 {
     unsigned i = 0;
     while ((nodes >> i & 1) == 0) i++;
-    run_until(s, s->now_us + 6000000); /* links that were refused or forked for a while come back slowly */
+    sim_until(s, s->now_us + 6000000); /* links that were refused or forked for a while come back slowly */
     uint64_t key = ++s->keys;
     struct edit e = { .kind = EDIT_PUT, .id = 9000 + (unsigned)key, .title = 9000 + (unsigned)key };
     uint64_t c = client_issue(s, i, key, &e, 0, 0);
-    run_until(s, s->now_us + 2500000);
+    sim_until(s, s->now_us + 2500000);
     if (!s->failed && !s->client[c].met) sim_fail(s, "a fresh write on a healthy core of W did not meet W");
 }
 
@@ -324,7 +326,7 @@ static void archives(struct sim *s)
 {
     const struct edit e = { .kind = EDIT_SETTLE };
     for (unsigned i = 0; i < s->n && !s->failed; i++) client_issue(s, i, ++s->keys, &e, 0, 0);
-    run_until(s, s->now_us + 2500000);
+    sim_until(s, s->now_us + 2500000);
     if (!s->failed) calm(s, all_nodes(s), "archives");
     if (!s->failed) check_archives(s);
 }
@@ -340,9 +342,9 @@ static void everybody(struct sim *s)
     calm(s, all_nodes(s), "everybody");
     if (s->failed) return;
     check_promises(s, all_nodes(s), true);
-    run_until(s, s->now_us + 7000000);
+    sim_until(s, s->now_us + 7000000);
     uint64_t before = s->transfers;
-    run_until(s, s->now_us + 3000000);
+    sim_until(s, s->now_us + 3000000);
     if (!s->failed && s->transfers != before)
         sim_fail(s, "%llu ops sent although all have all", (unsigned long long)(s->transfers - before));
     if (!s->failed && !check_equal(s, all_nodes(s))) sim_fail(s, "agreement did not last");
@@ -357,26 +359,18 @@ static bool clients_rest(const struct sim *s)
     return true;
 }
 
-bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool stories, bool verbose)
+void sim_begin(struct sim *s, uint32_t *choice, size_t choices)
 {
     memset(s, 0, sizeof(*s));
-    s->stories = stories;
     s->choice = choice;
     s->choices = choices;
-    s->verbose = verbose;
     s->now_us = 1000000;
     list_init(&s->conns);
     arena_init(&s->arena, ARENA_MAX);
-    set_up(s);
-    int64_t end = s->now_us + 2000000 + (int64_t)pick(s, 4000000);
-    run_until(s, end);
-    s->quiet = true;
-    fault_heal(s);
-    run_until(s, s->now_us + 5000000);
-    s->calm = true;
-    if (!s->failed && !clients_rest(s)) sim_fail(s, "a client has no answer");
-    if (!s->failed) survivors(s);
-    if (!s->failed) everybody(s);
+}
+
+void sim_end(struct sim *s)
+{
     for (unsigned i = 0; i < s->n; i++) {
         struct node *n = &s->node[i];
         if (n->up) node_crash(n, true, LOSS_NONE);
@@ -386,5 +380,23 @@ bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool stories, bool
     mem_free(s->heap);
     arena_release(&s->arena);
     s->heap = NULL;
+}
+
+bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool stories, bool verbose)
+{
+    sim_begin(s, choice, choices);
+    s->stories = stories;
+    s->verbose = verbose;
+    set_up(s);
+    int64_t end = s->now_us + 2000000 + (int64_t)pick(s, 4000000);
+    sim_until(s, end);
+    s->quiet = true;
+    fault_heal(s);
+    sim_until(s, s->now_us + 5000000);
+    s->calm = true;
+    if (!s->failed && !clients_rest(s)) sim_fail(s, "a client has no answer");
+    if (!s->failed) survivors(s);
+    if (!s->failed) everybody(s);
+    sim_end(s);
     return !s->failed;
 }

@@ -8,7 +8,7 @@
  *   client.c clients, commands                      check.c  invariants, agreement
  *   state.c  snapshots, what members told           main.c   seeds, shrinking, planted bugs
  *   fault.c  what goes wrong                        ends.c   streams of dead writers leave the vector
- *   wrap.c   program functions led through here
+ *   wrap.c   program functions led through here      trace.c  the main stories, told and compared
  * Seeds from STORIES_FROM on draw more than the first ones, which stay the runs they always were:
  *   ends         dead writers' streams leave the vector; what a node has not whole comes with a snapshot
  *   versions     an older program holds ops that it does not know, until its node comes back with a newer one
@@ -192,6 +192,7 @@ struct sim {
     uint32_t *choice;
     size_t choices, used;
     bool verbose, failed;
+    struct buf *told;                           /* a story's lines; NULL: none is told. Borrowed */
     char why[1200];
     const char *how; /* the kind of failure: a shrunk run fails in the same way */
     int64_t now_us;
@@ -229,6 +230,10 @@ struct sim {
 };
 /* Runs one buffer of choices from the start to the end; false: failed, why says how. */
 bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool stories, bool verbose);
+/* The parts of a run: all is as at first; time goes on to that moment; all nodes end. */
+void sim_begin(struct sim *s, uint32_t *choice, size_t choices);
+void sim_until(struct sim *s, int64_t us);
+void sim_end(struct sim *s);
 void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_log(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   /* also the trace */
 uint64_t pick(struct sim *s, uint64_t bound);                      /* 0..bound-1 */
