@@ -34,10 +34,7 @@ static void connect_cb(void *data, int error)
         cluster_feed_link(p, REPL_CONNECTED);
         return;
     }
-    peer_error(p, "%s",
-               error == E_TIMEOUT    ? "connecting timed out"
-               : error == E_PROTOCOL ? client_why(p->link, error)
-                                     : "connection refused");
+    peer_error(p, "%s", error == E_TIMEOUT ? "connecting timed out" : client_why(p->link, error));
     link_close(p, true);
     struct repl_event e = {
         .type = REPL_CONNECT_FAILED, .peer = p->index, .gen = p->gen, .refused = error == E_UNREACHABLE

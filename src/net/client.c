@@ -51,7 +51,7 @@ struct client {
     bool freed;    /* no callback any more */
     int handles;   /* stream, timer and look-up not yet ended */
     int error;     /* why it ended */
-    char why[320]; /* the same in TLS's words; "" */
+    char why[320]; /* the same in words of TLS or of the system; "" */
     struct stream stream;
     uv_timer_t timer;
     uint64_t timer_ms; /* when the timer fires; 0: it is stopped */
@@ -262,6 +262,7 @@ static void connected_cb(uv_connect_t *req, int status)
     struct client *c = req->data;
     if (c->state != CLIENT_CONNECTING) return;
     if (status != 0) {
+        snprintf(c->why, sizeof c->why, "%s", uv_strerror(status));
         end(c, E_UNREACHABLE, false);
         return;
     }
@@ -300,6 +301,7 @@ static void resolved_cb(uv_getaddrinfo_t *req, int status, struct addrinfo *foun
         }
         if (status != 0 || best == NULL) {
             c->state = CLIENT_CONNECTING; /* nothing left to cancel */
+            snprintf(c->why, sizeof c->why, "the host's name is not known: %s", uv_strerror(status));
             end(c, E_UNREACHABLE, false);
         } else {
             struct sockaddr_storage address = { 0 };
