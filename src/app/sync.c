@@ -117,6 +117,15 @@ static void put_ago(const json_t *ms, char out[CELL])
         snprintf(out, CELL, "%" PRId64 " min", n / 60000);
 }
 
+/* "-": not known. */
+static void put_count(const json_t *n, char out[CELL])
+{
+    if (json_is_integer(n))
+        snprintf(out, CELL, "%" PRId64, (int64_t)json_integer_value(n));
+    else
+        snprintf(out, CELL, "-");
+}
+
 /* A table whose columns are as wide as what is in them; the last one is free. */
 struct table {
     char cell[64][COLUMNS][CELL];
@@ -160,8 +169,8 @@ static void put_peers(struct buf *b, const json_t *peers)
         snprintf(t->cell[r][0], CELL, "%s", text(p, "url", ""));
         snprintf(t->cell[r][1], CELL, "%s%s", text(p, "state", ""), is(p, "original") ? " (original)" : "");
         snprintf(t->cell[r][2], CELL, "%" PRId64, number(p, "lag"));
-        snprintf(t->cell[r][3], CELL, "%" PRId64, number(exchange ? exchange : p, "backlog"));
-        snprintf(t->cell[r][4], CELL, "%" PRId64, number(p, "behind"));
+        put_count(json_object_get(exchange ? exchange : p, "backlog"), t->cell[r][3]);
+        put_count(json_object_get(p, "behind"), t->cell[r][4]);
         put_ago(json_object_get(p, "last_success_ms_ago"), t->cell[r][5]);
         snprintf(t->cell[r][6], CELL, "%.1f ms", (double)number(p, "rtt_us") / 1e3);
     }

@@ -28,6 +28,8 @@ int members_load(struct cluster *c, struct store_tx *tx, struct arena *a);
 void members_free(struct cluster *c);
 /* Ops this node has that the node did not tell, and the other way about. False: it told nothing yet. */
 bool members_backlog(struct cluster *c, uint64_t node, uint64_t *ret_it_lacks, uint64_t *ret_we_lack);
+/* How far the node told to be in a stream; 0: not at all, or nothing heard of it. */
+uint64_t members_position(struct cluster *c, uint64_t node, uint64_t stream);
 json_t *members_status(struct cluster *c);
 void members_alarms(struct cluster *c, json_t *list);
 

@@ -554,6 +554,13 @@ bool members_backlog(struct cluster *c, uint64_t node, uint64_t *ret_it_lacks, u
     return true;
 }
 
+uint64_t members_position(struct cluster *c, uint64_t node, uint64_t stream)
+{
+    const struct known_node *k = members_find(c, node);
+    const struct stream_pos *t = k == NULL ? NULL : told_of(k, stream);
+    return t == NULL ? 0 : t->pos;
+}
+
 /* Another node answers under its URL: its disk is lost, or it moved. */
 static bool replaced(const struct cluster *c, const struct known_node *k)
 {

@@ -12,22 +12,30 @@ static unsigned long long count(uint64_t n)
     return n;
 }
 
+/* What it has of our stream, as far as it said: on this connection or an earlier one. */
+static uint64_t acknowledged(struct cluster *c, const struct peer *p, const struct repl_peer_view *v)
+{
+    uint64_t told = members_position(c, p->node, c->own.stream);
+    if (v->state == REPL_SELF || v->state == REPL_TWIN) return c->own.seq;
+    if (told < v->acked) told = v->acked;
+    return told < c->own.seq ? told : c->own.seq;
+}
+
 static json_t *peer_status(struct cluster *c, unsigned i, int64_t now)
 {
     const struct peer *p = &c->peer[i];
     struct repl_peer_view v = { 0 };
-    uint64_t it_lacks, we_lack;
+    uint64_t it_lacks, we_lack, acked;
     if (c->core != NULL) repl_peer_view(c->core, i, &v);
-    json_t *o =
-        json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "url", p->url, "state",
-                  c->core == NULL ? "down" : repl_link_name(v.state), "original", v.original, "counts", v.counts,
-                  "acked", (json_int_t)v.acked, "lag", (json_int_t)(c->own.seq > v.acked ? c->own.seq - v.acked : 0),
-                  "rtt_us", (json_int_t)v.rtt_us, "dials", (json_int_t)v.dials, "stalls", (json_int_t)v.stalls,
-                  "sent_ops", (json_int_t)p->sent_ops, "refused_rows", (json_int_t)p->original_state->refused);
-    if (members_backlog(c, p->node, &it_lacks, &we_lack)) {
-        json_object_set_new(o, "backlog", json_integer((json_int_t)it_lacks));
-        json_object_set_new(o, "behind", json_integer((json_int_t)we_lack));
-    }
+    acked = acknowledged(c, p, &v);
+    json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "url", p->url, "state",
+                          c->core == NULL ? "down" : repl_link_name(v.state), "original", v.original, "counts",
+                          v.counts, "acked", (json_int_t)acked, "lag", (json_int_t)(c->own.seq - acked), "rtt_us",
+                          (json_int_t)v.rtt_us, "dials", (json_int_t)v.dials, "stalls", (json_int_t)v.stalls,
+                          "sent_ops", (json_int_t)p->sent_ops, "refused_rows", (json_int_t)p->original_state->refused);
+    bool known = members_backlog(c, p->node, &it_lacks, &we_lack);
+    json_object_set_new(o, "backlog", known ? json_integer((json_int_t)it_lacks) : json_null());
+    json_object_set_new(o, "behind", known ? json_integer((json_int_t)we_lack) : json_null());
     json_object_set_new(o, "node", p->node == 0 ? json_null() : json_id(p->node));
     json_object_set_new(o, "durability", json_string(v.original || v.relaxed ? "normal" : "full"));
     json_object_set_new(o, "last_success_ms_ago", p->last_ok_ms == 0 ? json_null() : json_integer(now - p->last_ok_ms));

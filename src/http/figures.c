@@ -161,7 +161,8 @@ static void read_peer(struct metrics *m, const json_t *peer)
     const json_t *exchange = json_object_get(peer, "exchange"), *age = json_object_get(peer, "last_success_ms_ago");
     if (json_is_integer(age)) metrics_set(m, FIGURE_PEER_AGE, label, json_number_value(age) / 1e3);
     if (exchange == NULL) {
-        metrics_set(m, FIGURE_PEER_BACKLOG, label, fact(peer, "backlog"));
+        const json_t *backlog = json_object_get(peer, "backlog"); /* null: it told nothing yet */
+        if (json_is_integer(backlog)) metrics_set(m, FIGURE_PEER_BACKLOG, label, json_number_value(backlog));
         return;
     }
     metrics_set(m, FIGURE_PEER_REFUSED, label, fact(peer, "refused_rows"));

@@ -191,6 +191,22 @@ class Lists(unittest.TestCase):
             self.assertEqual((federation['nodes'], federation['writes']), (1, 2))
             self.assertIn('itself', federation['warnings'][0])
 
+    def test_what_is_wrong_with_a_peer_is_what_is_told(self):
+        """A name nobody knows is no refused connection; and this node itself lacks nothing of its own."""
+
+        def peers(i, urls):
+            return ['http://nobody.invalid:9', 'http://127.0.0.1:1', urls[0]]
+
+        with Mesh(count=1, writes=1, peers=peers, start=False) as m:
+            n = m.nodes[0].start()
+            self.assertEqual(n.create('by itself').status, 201)
+            until('it has met itself', lambda: 'self' in [p['state'] for p in n.status()['peers']])
+            until('both were tried', lambda: all(p['last_error'] for p in n.status()['peers']))
+            found = {p['url']: p for p in n.status()['peers']}
+            self.assertRegex(found['http://nobody.invalid:9']['last_error'], "host's name is not known|timed out")
+            self.assertEqual(found['http://127.0.0.1:1']['last_error'], 'connection refused')
+            self.assertEqual(found[n.url]['lag'], 0)
+
     def test_one_list_for_all_nodes_is_fine(self):
         with Mesh(writes=2, peers=lambda i, urls: urls) as m:
             a = m.nodes[0]
