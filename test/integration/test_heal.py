@@ -498,6 +498,49 @@ class Status(unittest.TestCase):
             self.assertIn('with 1 of 1 peers', a.cli('sync-repair').stdout)
             self.assertIn('compared', json.loads(a.cli('sync-repair', '--json').stdout))
 
+    def test_what_a_peer_lacks_is_what_it_missed(self):
+        def peer(node, other):
+            return next(p for p in node.status()['peers'] if p['url'] == other.url)
+
+        def sample(node, name, other):
+            for line in node.get('/metrics').raw.decode().splitlines():
+                if line.startswith('ai_memory_replication_peer_%s{peer="%s"} ' % (name, other.url)):
+                    return float(line.split()[-1])
+            return None
+
+        with Mesh(writes=1) as m:
+            a, b, c = m.nodes
+            until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
+            load(a, 40)
+            until('all is known to be there', lambda: peer(a, c)['backlog'] == 0 and peer(a, c)['lag'] == 0)
+            c.kill()
+            until('it is down', lambda: peer(a, c)['state'] == 'down')
+            load(a, 7, ns='away')
+            load(b, 4, ns='elsewhere')
+            m.agreed(nodes=[a, b])
+            until('what it missed', lambda: (peer(a, c)['lag'], peer(a, c)['backlog']) == (7, 11), 5)
+            self.assertEqual((sample(a, 'lag', c), sample(a, 'backlog', c)), (7, 11))
+            self.assertRegex(a.cli('sync-status').stdout, r'%s +down +7 +11 +0 ' % c.url)
+            a.stop()
+            a.start()
+            m.linked([a, b])
+            self.assertEqual([peer(a, c)[k] for k in ('node', 'lag', 'backlog', 'behind')], [None, 0, None, None])
+            self.assertIsNone(sample(a, 'backlog', c))
+            self.assertRegex(a.cli('sync-status').stdout, r'%s +down +0 +- +- +never' % c.url)
+
+    def test_a_repair_does_not_wait_for_who_is_stopped(self):
+        with Mesh() as m:
+            a, b, c = m.nodes
+            a.create('one')
+            m.agreed()
+            c.pause()
+            result = a.post('/api/v1/sync/repair', b'', timeout=90)
+            c.go_on()
+            self.assertLess(result.json['took_ms'], 30000)
+            told = {p['url']: (p['compared'], p['error']) for p in result.json['peers']}
+            self.assertEqual(told[b.url], (True, None))
+            self.assertIn(told.get(c.url, (False, 'it fell silent')), [(False, 'it fell silent')])
+
     def test_without_a_server_it_says_so(self):
         with Mesh(count=1, writes=0) as m:
             a = m.nodes[0]
