@@ -468,7 +468,8 @@ void core_vector_send(struct repl_core *core, unsigned peer, bool whole)
     uint32_t asked = 0;
     if (l->starving && !whole) core_scratch(core, &v->entry[0]); /* where it stands in our stream by now */
     for (uint32_t k = 0; core->t.foreign > 0 && k < v->count && asked < ASK_MAX; k++) {
-        if (v->slot[k].waiters == NONE) continue;
+        bool told = v->slot[k].version > since && v->slot[k].version <= l->told;
+        if (v->slot[k].waiters == NONE || told) continue;
         core_scratch(core, &v->entry[k]);
         asked++;
     }
