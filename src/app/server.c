@@ -197,6 +197,18 @@ static void on_renew(void *data, enum cluster_life how, uint64_t forked)
     stop(s);
 }
 
+/* Nothing that this node has may be told to others. */
+static void on_failed(void *data, const struct err *why)
+{
+    struct server *s = data;
+    struct err err = *why;
+    char who[100];
+    if (s->state >= DRAINING) return;
+    if (why->code == E_BUSY && sqlite_writer_find(s->node.store, who, sizeof who))
+        err_set(&err, E_BUSY, "%s: process %s writes", why->msg, who);
+    fail_start(s, &err);
+}
+
 static void trim_work(uv_work_t *work)
 {
     (void)work;
@@ -393,6 +405,7 @@ static int open_all(struct server *s, struct err *err)
         .alive_data = s,
         .renew = on_renew,
         .renew_data = s,
+        .failed = on_failed,
         .life = s->life.how,
         .forked = s->life.forked,
         .log_ops_max = (uint64_t)c->log_ops_max,

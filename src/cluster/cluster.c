@@ -15,6 +15,7 @@
 #define POLL_MS 100
 #define POLL_FIRST_MS 10
 #define READY_MS 1000
+#define START_MS 60000 /* for another process to let go of the file */
 
 void peer_error(struct peer *p, const char *fmt, ...)
 {
@@ -440,7 +441,8 @@ struct start_job {
     struct arena arena;
     struct stream_pos *pos;
     size_t count;
-    bool lacks, ahead;
+    bool lacks, ahead, said;
+    int64_t since_ms; /* it waits for the disk */
 };
 
 static int start_run(struct read_item *item, struct store_tx *tx, struct err *err)
@@ -454,29 +456,51 @@ static int start_run(struct read_item *item, struct store_tx *tx, struct err *er
     return rc == 0 ? 0 : err_set(err, rc, "reading the replication state: %s", tx->err == NULL ? "" : tx->err->msg);
 }
 
-/* What was read is durable. */
+/* Nothing that this node has may be told: it might not be on the disk. */
+static void start_fail(struct cluster *c, int code, const char *why)
+{
+    struct err err = { 0 };
+    if (c->closing) return;
+    err_set(&err, code, "replication cannot start: %s", why[0] != '\0' ? why : err_text(code));
+    if (c->o.failed != NULL)
+        c->o.failed(c->o.renew_data, &err);
+    else
+        log_error("cluster", "%s", err.msg);
+}
+
+static void begin(struct cluster *c, const struct start_job *j)
+{
+    core_start(c);
+    for (size_t i = 0; i < j->count; i++)
+        if (j->pos[i].stream != c->own.stream) cluster_applied(c, &j->pos[i], false);
+    cluster_lacks(c, j->lacks);
+    c->ahead = j->ahead;
+    c->ahead_ms = clock_mono_ms();
+    c->ready_by_ms = clock_mono_ms() + READY_MS;
+    uv_timer_start(&c->poll, poll_cb, POLL_FIRST_MS, POLL_MS);
+    struct repl_event e = { .type = REPL_TICK };
+    cluster_feed(c, &e);
+}
+
+/* What was read is durable; or it is not known to be. */
 static void start_synced(void *data, int status)
 {
     struct start_job *j = data;
     struct cluster *c = j->c;
+    uint32_t limit_ms = c->o.start_ms != 0 ? c->o.start_ms : START_MS;
     bool busy = status == E_BUSY || status == E_LOCKED; /* another process writes and writes */
-    if (busy && !c->closing && cluster_synced(c, start_synced, j) == 0) {
-        log_warn("cluster", "another process holds the database: this node joins the mesh when it is free");
+    if (busy && !c->closing && clock_mono_ms() - j->since_ms < limit_ms && cluster_synced(c, start_synced, j) == 0) {
+        if (!j->said)
+            log_warn("cluster", "another process holds the database: this node joins the mesh when it is free");
+        j->said = true;
         return;
     }
-    if (status != 0) log_error("cluster", "reading the replication state: %s", err_text(status));
-    if (!c->closing) {
-        core_start(c);
-        for (size_t i = 0; i < j->count; i++)
-            if (j->pos[i].stream != c->own.stream) cluster_applied(c, &j->pos[i], false);
-        cluster_lacks(c, j->lacks);
-        c->ahead = j->ahead;
-        c->ahead_ms = clock_mono_ms();
-        c->ready_by_ms = clock_mono_ms() + READY_MS;
-        uv_timer_start(&c->poll, poll_cb, POLL_FIRST_MS, POLL_MS);
-        struct repl_event e = { .type = REPL_TICK };
-        cluster_feed(c, &e);
-    }
+    if (busy)
+        start_fail(c, E_BUSY, "another process holds the database");
+    else if (status != 0)
+        start_fail(c, status, "");
+    else if (!c->closing)
+        begin(c, j);
     arena_release(&j->arena);
     mem_free(j);
 }
@@ -485,9 +509,12 @@ static void start_done(struct read_item *item, int status)
 {
     struct start_job *j = container_of(item, struct start_job, item);
     struct cluster *c = j->c;
-    if (status != 0) log_error("cluster", "%s", item->err.msg);
-    int rc = c->closing ? E_STOPPING : cluster_synced(c, start_synced, j);
-    if (rc != 0) start_synced(j, rc);
+    int rc = status == 0 && !c->closing ? cluster_synced(c, start_synced, j) : 0;
+    if (status != 0 || rc != 0) start_fail(c, status != 0 ? status : rc, item->err.msg);
+    if (status != 0 || rc != 0 || c->closing) {
+        arena_release(&j->arena);
+        mem_free(j);
+    }
     cluster_job_done(c);
 }
 
@@ -497,6 +524,7 @@ static int start(struct cluster *c)
     j->c = c;
     j->item.run = start_run;
     j->item.done = start_done;
+    j->since_ms = clock_mono_ms();
     arena_init(&j->arena, 64u << 20);
     int rc = readers_submit(c->readers, &j->item);
     if (rc == 0)
@@ -506,10 +534,10 @@ static int start(struct cluster *c)
     return rc;
 }
 
-static void start_after_repeat(struct cluster *c)
+static void start_after_repeat(struct cluster *c, int status)
 {
-    int rc = c->closing ? 0 : start(c);
-    if (rc != 0) log_error("cluster", "replication cannot start: %s", err_text(rc));
+    int rc = status != 0 || c->closing ? status : start(c);
+    if (rc != 0) start_fail(c, rc, "");
 }
 
 int cluster_start(struct cluster *c, void (*ready)(void *data), void *data, struct err *err)

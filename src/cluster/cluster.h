@@ -41,6 +41,10 @@ struct cluster_options {
     /* This life must end. Loop; may come again while it is not done. NULL: it goes on, alarms tell. */
     void (*renew)(void *data, enum cluster_life how, uint64_t forked);
     void *renew_data;
+    /* It cannot begin, for what it has is not known to be on the disk: it tells nobody anything. Loop, once, instead of
+     * `ready`; E_BUSY: another process holds the file. Data: renew's. NULL: only logged. */
+    void (*failed)(void *data, const struct err *err);
+    uint32_t start_ms;                     /* the file is waited for so long: 60 s */
     enum cluster_life life;                /* how this one began */
     uint64_t forked;                       /* a stream of ours to repeat before anything else; 0: none */
     uint64_t log_ops_max;                  /* ops of one stream kept for members that lack them; 0: all */

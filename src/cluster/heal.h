@@ -46,7 +46,8 @@ void life_refused(struct peer *p);
 /* The peer (NULL: one that asked us) has another history of a stream of that node. */
 void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node);
 bool life_split(const struct cluster *c, uint64_t stream);
-int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c));   /* 0, or the lane's refusal */
+/* 0, or the lane's refusal */
+int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c, int status));
 
 /* scrub.c */
 void scrub_ask(struct cluster *c, struct cluster_request *r);  /* one as soon as may be; its result as JSON */

@@ -96,7 +96,7 @@ struct repeat_job {
     struct lane_item item;
     struct cluster *c;
     uint64_t stream, after, last;
-    void (*done)(struct cluster *c);
+    void (*done)(struct cluster *c, int status);
 };
 
 static int repeat_run(struct lane_item *item, struct change *ch, struct err *err)
@@ -121,12 +121,12 @@ static void repeat_done(struct lane_item *item, int status)
     else
         log_info("cluster", "what this node had logged in stream %llu, up to %llu, was repeated in a new one",
                  (unsigned long long)j->stream, (unsigned long long)j->after);
-    j->done(c);
+    j->done(c, status);
     mem_free(j);
     cluster_job_done(c);
 }
 
-int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c))
+int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c, int status))
 {
     struct repeat_job *j = mem_alloc(sizeof *j);
     *j = (struct repeat_job){ .c = c, .stream = stream, .done = done };

@@ -204,8 +204,13 @@ static void a_writer_that_dies_leaves_nothing_behind(void **state)
     kit_ok(sqlite_store_open(path, &(struct sqlite_options){ .busy_ms = 30 }, &o.store, &o.err), &o.err);
     kit_ok(o.store->b->conn_open(o.store, true, &o.conn, &o.err), &o.err);
     assert_int_equal(o.store->b->begin(o.conn, &tx, &o.err), E_BUSY);
+    char who[100], its[20];
+    snprintf(its, sizeof its, "%d (", (int)pid);
+    assert_true(sqlite_writer_find(o.store, who, sizeof who));
+    assert_memory_equal(who, its, strlen(its));
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_false(sqlite_writer_find(o.store, who, sizeof who));
     other_begin(&o);
     assert_int_equal(o.tx->v->get(o.tx, "x", &k->arena, &got), E_NOT_FOUND);
     kit_ok(o.tx->v->put(o.tx, &r, NULL), o.tx->err);

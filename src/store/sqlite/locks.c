@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 
 #define BYTE_TURN 1
@@ -97,4 +100,35 @@ void sq_turn_give(struct store_conn *c)
     if (!c->turn_held) return;
     c->turn_held = false;
     sq_unlock(c->turn_fd, BYTE_TURN);
+}
+
+/* ---- who holds it ---- */
+
+#define WAL_WRITE_BYTE 120 /* of the -shm file: SQLite's lock of the one that writes */
+
+/* A file is never opened to ask for its locks: closing it would drop SQLite's own of this process. */
+bool sqlite_writer_find(struct store *s, char *text, size_t size)
+{
+    struct sq_file *f = container_of(s, struct sq_file, base);
+    char *name = sqlite3_mprintf("%s-shm", f->path), line[256], what[300];
+    struct stat st;
+    int pid = 0;
+    FILE *locks = stat(name, &st) == 0 ? fopen("/proc/locks", "re") : NULL;
+    while (locks != NULL && pid == 0 && fgets(line, sizeof(line), locks) != NULL) {
+        unsigned long long inode, from, to;
+        int holder;
+        if (sscanf(line, "%*s POSIX %*s WRITE %d %*x:%*x:%llu %llu %llu", &holder, &inode, &from, &to) != 4) continue;
+        bool its = inode == (unsigned long long)st.st_ino && from <= WAL_WRITE_BYTE && to >= WAL_WRITE_BYTE;
+        if (its && holder > 0 && holder != getpid()) pid = holder;
+    }
+    if (locks != NULL) fclose(locks);
+    sqlite3_free(name);
+    if (pid == 0) return false;
+    snprintf(what, sizeof(what), "/proc/%d/comm", pid);
+    FILE *comm = fopen(what, "re");
+    if (comm == NULL || fgets(line, sizeof(line), comm) == NULL) line[0] = '\0';
+    if (comm != NULL) fclose(comm);
+    line[strcspn(line, "\n")] = '\0';
+    snprintf(text, size, "%d (%.64s)", pid, line[0] != '\0' ? line : "unknown");
+    return true;
 }

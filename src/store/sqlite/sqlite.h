@@ -51,5 +51,7 @@ int sqlite_server_find(const char *path, char *url, size_t size, struct err *err
 int sqlite_life_hold(struct store *s, uint64_t stream, struct err *err);
 /* Whether some process (this one too) holds the byte of a stream. */
 bool sqlite_life_held(struct store *s, uint64_t stream);
+/* Which other process writes the database just now, "1234 (its name)"; false: none, or it cannot be told. */
+bool sqlite_writer_find(struct store *s, char *text, size_t size);
 
 #endif
