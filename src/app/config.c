@@ -379,6 +379,7 @@ void config_limits(const struct config *c, struct limits *ret)
 {
     *ret = (struct limits){ .archive_on_gc = c->archive_on_gc,
                             .archive_days = c->archive_max_days,
+                            .gone_keep_secs = c->tombstone_secs,
                             .page_bytes_max = PAGE_BYTES_MAX };
     for (int i = 0; i < 3; i++) {
         int64_t ttl = c->ttl_secs[i], extend = c->extend_secs[i];

@@ -60,6 +60,7 @@ int node_open(struct node *n, uv_loop_t *loop, const struct node_options *o, str
     n->loop = loop;
     n->lifetimes = o->limits.lifetimes;
     n->change.lifetimes = &n->lifetimes;
+    n->change.keep_us = o->limits.gone_keep_secs * 1000000;
     n->change.new_node = o->new_id;
     int rc = open_parts(n, o, err);
     if (rc) {

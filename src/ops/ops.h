@@ -147,6 +147,7 @@ struct limits {
     struct lifetimes lifetimes;
     bool archive_on_gc;
     int64_t archive_days; /* older archive rows of this node go; 0 or less: they stay */
+    int64_t gone_keep_secs; /* deletions are remembered that long at least; 0: a day */
     size_t page_bytes_max;
 };
 

@@ -34,6 +34,7 @@ struct change {
     /* set by the owner before change_open, the rest zeroed */
     const struct lifetimes *lifetimes;
     const struct clock *clock;           /* NULL: the real one. Read by the lane only */
+    int64_t keep_us;                     /* deletions are remembered that long at least; 0: a day */
     bool new_node;                       /* change_open takes a new node id: the file was copied */
     uint64_t (*random)(void *data);      /* for node and stream ids; NULL: the kernel's */
     void *random_data;
@@ -90,13 +91,13 @@ int change_group_end(struct change *c);
  * upserts first). A rename takes the shadows of the title along, in the same op. */
 int change_memory(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
 /* The same as an edit nobody asked for (curator, tagging, archive restore): ver is the row's (or its tombstone's) + 1,
- * without the clock, so it loses to every edit it did not see. */
+ * without the clock, so it loses to every edit it did not see; but none of longer ago than half of keep_us. */
 int change_memory_quietly(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
 /* The same as an edit of the time m->updated_at says (import): that time where it beats the row, at most 60 s ahead;
  * else the row's (or its tombstone's) + 1. */
 int change_memory_dated(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
-/* What this item changes from here on is of the time `text` says, at most 60 s ahead, instead of now: a row takes that
- * version, or its own + 1. So that what several nodes do because of one event merges, and loses to edits of it since.
+/* What this item changes from here on is of the time `text` says, at most 60 s ahead and half of keep_us ago, instead
+ * of now: a row takes that version, or its own + 1. So that what several nodes do because of one event merges, and loses to edits of it since.
  * NULL: of now again. */
 void change_as_of(struct change *c, const char *text);
 /* A tombstone for the row and, in the same op, for shadows of its title held here; standards pointing at it are

@@ -8,16 +8,30 @@
 #include "base/digest.h"
 #include "store/row.h"
 
+#define KEEP_US (24ll * 3600 * 1000000)
+
 static uint64_t next_ver(struct change *c, uint64_t floor)
 {
     if (c->as_of != 0) return c->as_of > floor ? c->as_of : floor + 1;
     return hlc_next(&c->hlc, c->now_us, floor);
 }
 
+/* The version of an edit that does not take the clock's. A node that has just joined may have a row and not yet what
+ * deleted it, when all others have forgotten the deletion: only what is newer than anything that may be forgotten
+ * means the same to them all. Forgotten is what is older than keep_us; half of that is left for clocks that differ. */
+static uint64_t late_enough(const struct change *c, uint64_t ver)
+{
+    int64_t keep_us = c->keep_us > 0 ? c->keep_us : KEEP_US;
+    uint64_t least = hlc_of_us(c->now_us - keep_us / 2);
+    return ver > least ? ver : least;
+}
+
 void change_as_of(struct change *c, const char *text)
 {
     c->as_of = text != NULL ? version_of_time(c, text) : 0;
-    if (c->as_of != 0) clock_follow(c, c->as_of);
+    if (c->as_of == 0) return;
+    c->as_of = late_enough(c, c->as_of);
+    clock_follow(c, c->as_of);
 }
 
 static struct version tombstone(struct change *c, const struct row *row)
@@ -142,7 +156,9 @@ static int stamp_edit(struct change *c, enum edit edit, uint64_t floor, struct v
         v->ver = dated;
         clock_follow(c, dated);
     } else {
-        v->ver = edit != EDIT_NOW && floor > 0 ? floor + 1 : next_ver(c, floor);
+        v->ver = edit == EDIT_NOW || floor == 0 ? next_ver(c, floor)
+                 : edit == EDIT_QUIET           ? late_enough(c, floor + 1)
+                                                : floor + 1;
     }
     const char *text = edit == EDIT_DATED ? v->m.updated_at : NULL;
     bool fits = text != NULL && time_parse(text, strlen(text), &us) == 0 && us == stamp_us(v->ver);
@@ -164,7 +180,9 @@ static int take_shadows(struct change *c, const struct memory *m, const struct r
     int rc = title_hidden(c->tx, before->m.title, before->m.ns, c->scratch, &hidden, &n);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         const struct row *row = &hidden[i].row;
-        struct version v = { .kind = KIND_MEMORY, .ver = row_floor(row) + 1, .m = row->m, .own = row->own };
+        struct version v = {
+            .kind = KIND_MEMORY, .ver = late_enough(c, row_floor(row) + 1), .m = row->m, .own = row->own
+        };
         if (hidden[i].place != PLACE_SHADOW) continue;
         v.m.title = m->title;
         v.m.ns = m->ns;

@@ -51,6 +51,7 @@ static void change_start(struct real *r, struct change *c, struct store_conn *co
     if (r->d.s->streams == 0) wrap_begin();
     *c = (struct change){ .lifetimes = &r->lifetimes, .random = unique, .random_data = r };
     c->new_node = r->d.renew;
+    c->keep_us = r->d.s->trims_tombs ? TOMB_AGE_US : 0;
     r->d.renew = false;
     if (change_open(c, r->store->b, conn, START_US + wall_us, &err) != 0) sim_fail(r->d.s, "open: %s", err.msg);
     wrap_made_by(c->origin.stream, c->origin.node);

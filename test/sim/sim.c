@@ -199,14 +199,15 @@ static void set_targets(struct sim *s, struct node *n)
 }
 
 /* Up to ten minutes off, and gaining or losing; or in step with the others, so that versions tie. Where a node that
- * knows nothing of deletions may begin, clocks must be closer than a tombstone's age: it has nothing else to go by. */
+ * knows nothing of deletions may begin, clocks must be closer than half a tombstone's age: it has nothing else to go
+ * by. */
 static void set_clock(struct sim *s, struct node *n)
 {
     static const int64_t drifts[] = { 0, 200, -200, 50000, -50000 };
     if (s->coarse || chance(s, 40)) return;
     s->goal[GOAL_CLOCKS_APART] = true;
     if (s->trims_tombs && s->loses) {
-        n->clock_us = ((int64_t)pick(s, TOMB_AGE_US) - TOMB_AGE_US / 2) * 9 / 10;
+        n->clock_us = ((int64_t)pick(s, TOMB_AGE_US) - TOMB_AGE_US / 2) * 9 / 20;
         return;
     }
     n->clock_us = (int64_t)pick(s, 1200) * 1000000 - 600000000;

@@ -248,6 +248,57 @@ static void an_edit_after_trimming_beats_what_was_trimmed(void **state)
     node_close(&b);
 }
 
+/* Edits without the clock (what nobody asked for; shadows that a rename takes along) by a node that has just come and
+ * has one writer's rows, but not yet the other's deletions, which all others have forgotten. */
+static void what_a_joiner_has_not_heard_of_is_not_older_than_what_others_forgot(void **state)
+{
+    (void)state;
+    struct node a, b, other, late;
+    struct row row;
+    const int64_t day = INT64_C(86400000000);
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_open(&other, 3);
+    node_open(&late, 4);
+    node_store(&a, "x", "t", "1");
+    node_store(&a, "y", "u", "1");
+    node_sync(&b, &a);
+    b.now_us += 1000000;
+    node_delete(&b, "x");
+    node_delete(&b, "y");
+    other.now_us += 1000000;
+    node_store(&other, "z", "u", "beside y");
+    node_sync(&a, &other);
+    node_sync(&a, &b);
+    struct stream_pos all = { .stream = b.c.origin.stream, .pos = b.c.origin.seq };
+    a.now_us += 2 * day;
+    assert_int_equal(forget(&a, SIDE_TOMBSTONE, hlc_of_us(a.now_us - day), &(struct cover){ &all, 1 }, 1), 2);
+    late.now_us = a.now_us - day / 4; /* clocks differ */
+    node_sync(&late, &other);
+    assert_int_equal(node_pull(&late, &a, a.c.origin.stream, 0, 64), FOREIGN_APPLIED);
+    assert_true(node_get(&late, "x", &row));
+    struct memory m = row.m;
+    m.content = "quietly";
+    node_begin(&late);
+    assert_int_equal(change_memory_quietly(&late.c, &m, &row, NULL), 0);
+    node_commit(&late);
+    assert_true(node_get(&late, "z", &row));
+    m = row.m;
+    m.title = "renamed";
+    node_begin(&late);
+    assert_int_equal(change_memory(&late.c, &m, &row, NULL), 0);
+    node_commit(&late);
+    node_sync(&a, &late);
+    node_sync(&late, &b);
+    assert_same(&a, &late);
+    assert_true(node_get(&late, "x", &row));
+    assert_string_equal(row.m.content, "quietly");
+    node_close(&a);
+    node_close(&b);
+    node_close(&other);
+    node_close(&late);
+}
+
 /* A row made anew under an id that was forgotten is found by what spoke of it all the while. */
 static void links_and_standards_wait_behind_what_is_forgotten(void **state)
 {
@@ -345,6 +396,7 @@ int main(void)
         cmocka_unit_test(the_log_is_trimmed_to_where_all_have_it),
         cmocka_unit_test(deletions_go_when_old_and_covered_by_every_member),
         cmocka_unit_test(an_edit_after_trimming_beats_what_was_trimmed),
+        cmocka_unit_test(what_a_joiner_has_not_heard_of_is_not_older_than_what_others_forgot),
         cmocka_unit_test(links_and_standards_wait_behind_what_is_forgotten),
         cmocka_unit_test(purged_archive_rows_are_forgotten),
         cmocka_unit_test(a_life_that_wrote_nothing_leaves_without_a_word),
