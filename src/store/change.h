@@ -97,8 +97,8 @@ int change_memory_quietly(struct change *c, const struct memory *m, const struct
  * else the row's (or its tombstone's) + 1. */
 int change_memory_dated(struct change *c, const struct memory *m, const struct row *before, struct row *ret);
 /* What this item changes from here on is of the time `text` says, at most 60 s ahead and half of keep_us ago, instead
- * of now: a row takes that version, or its own + 1. So that what several nodes do because of one event merges, and loses to edits of it since.
- * NULL: of now again. */
+ * of now: a row takes that version, or its own + 1. So that what several nodes do because of one event merges, and
+ * loses to edits of it since. NULL: of now again. */
 void change_as_of(struct change *c, const char *text);
 /* A tombstone for the row and, in the same op, for shadows of its title held here; standards pointing at it are
  * detached. */

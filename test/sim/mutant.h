@@ -14,10 +14,11 @@
     X(CANCEL_AT_QUORUM, 1, "what W have is not sent to the others any more") \
     X(SEQ_REUSED, 1, "a new life goes on in the old stream from its start") \
     X(TIES_BY_ARRIVAL, 1, "of equal versions the one that came last wins") \
-    X(TIES_BY_NODE, 65001, "of equal versions of one node's streams neither is greater") \
+    X(TIES_BY_NODE, 90001, "of equal versions of one node's streams neither is greater") \
     X(SNAPSHOT_REPLACES, 1, "a snapshot takes the place of what a node has") \
     X(TOMB_BY_TIME, 1, "a tombstone goes when it is old enough") \
     X(TOMB_BY_VECTORS, 1, "a tombstone goes when all have it, whatever of theirs is still on its way") \
+    X(QUIET_AND_OLD, 65001, "what nobody asked for may be older than deletions that were forgotten") \
     X(MERGE_TAKES_OLD, 10001, "while a snapshot is merged, ops that it covers are taken") \
     X(AHEAD_STAYS, 1, "rows of a donor that was lost are never said anew") \
     X(TWIN_COUNTS, 1, "a node counts once per URL") \

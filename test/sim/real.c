@@ -15,6 +15,7 @@
 #define START_US INT64_C(1700000000000000)
 #define DUMP_MAX (16u << 20)
 #define READ_MAX (64u << 20)
+#define LONG_US (INT64_C(100) * 365 * 86400 * 1000000) /* no deletion is forgotten */
 #define LINK_KIND "related_to"
 
 struct real {
@@ -51,7 +52,7 @@ static void change_start(struct real *r, struct change *c, struct store_conn *co
     if (r->d.s->streams == 0) wrap_begin();
     *c = (struct change){ .lifetimes = &r->lifetimes, .random = unique, .random_data = r };
     c->new_node = r->d.renew;
-    c->keep_us = r->d.s->trims_tombs ? TOMB_AGE_US : 0;
+    c->keep_us = r->d.s->trims_tombs && !MUTANT(QUIET_AND_OLD) ? TOMB_AGE_US : LONG_US;
     r->d.renew = false;
     if (change_open(c, r->store->b, conn, START_US + wall_us, &err) != 0) sim_fail(r->d.s, "open: %s", err.msg);
     wrap_made_by(c->origin.stream, c->origin.node);
