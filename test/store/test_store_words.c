@@ -398,13 +398,37 @@ static void a_killed_writer_leaves_rows_and_words_alike(void **state)
         assert_int_equal(df, rows);
         kit_read_end(k);
     }
-    kit_reopen(k);
     int64_t rows = kit_raw(path, "SELECT count(*) FROM memories"), df, last;
-    rest(k);
+    assert_true(tail_rows(k) > 0);
+    rest(k); /* this life wrote nothing itself */
+    assert_int_equal(tail_rows(k), 0);
+    kit_reopen(k);
     struct store_tx *tx = kit_read(k);
     kit_ok(tx->v->words_df(tx, "water", false, 1 << 20, &df, &last), tx->err);
     assert_int_equal(df, rows);
     kit_read_end(k);
+}
+
+/* Another program left more than we ever do. */
+static void a_long_tail_is_indexed_step_by_step(void **state)
+{
+    struct kit *k = *state;
+    kit_raw(
+        kit_path(k, "memory.db"),
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+        "INSERT INTO memories (id, tier, namespace, title, content, tags, priority, confidence, source, access_count,"
+        " created_at, updated_at, metadata)"
+        " SELECT 'o' || i, 'mid', 'a', 'o' || i, 'salt', '[]', 5, 1.0, 'api', 0, '2024-01-01T00:00:00Z',"
+        " '2024-01-01T00:00:00Z', '{}' FROM n;");
+    int64_t left = tail_rows(k);
+    assert_int_equal(left, 2500);
+    for (int i = 0; left > 0 && i < 9; i++) {
+        rest(k);
+        int64_t now = tail_rows(k);
+        assert_true(now < left && left - now <= 4 * SQ_TAIL_ROWS);
+        left = now;
+    }
+    assert_int_equal(left, 0);
 }
 
 /* A file of before there was a tail. */
@@ -507,6 +531,7 @@ static const struct CMUnitTest tests[] = {
     KIT_TEST(no_commit_leaves_a_long_tail),
     KIT_TEST(processes_know_of_each_others_tails),
     KIT_TEST(a_killed_writer_leaves_rows_and_words_alike),
+    KIT_TEST(a_long_tail_is_indexed_step_by_step),
     KIT_TEST(an_index_without_a_mark_is_taken_over),
     KIT_TEST(a_strangers_rows_are_read_with_a_bound),
     KIT_TEST(any_order_of_things_is_found),

@@ -231,6 +231,7 @@ int sq_conn_new(struct sq_file *f, bool writer, struct store_conn **ret, struct 
     c->file = f;
     c->writer = writer;
     c->turn_fd = -1;
+    c->chores_due = writer && f->o.serving; /* what the last life left */
     c->tx.store = &f->base;
     c->tx.err = &c->err;
     c->seen_begin = c->seen_foreign = -1;

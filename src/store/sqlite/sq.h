@@ -80,7 +80,7 @@ struct store_conn {
     int64_t looked_ms;                /* when all rows were looked at for a stamp that does not fit */
     bool cleared;                     /* in this transaction: what the original left */
     int wal_pages, wal_done;          /* frames in the log; of these in the file already */
-    bool chores_due;                  /* index segments may be worth merging */
+    bool chores_due;                  /* the index has a tail, or segments may be worth merging */
 };
 
 /* ---- connection (conn.c) */

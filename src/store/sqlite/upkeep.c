@@ -9,6 +9,8 @@
 #define TRUNCATE_BYTES (256 << 20)
 #define PAGE_BYTES 4096
 #define MERGE_STEPS 4
+#define STEP_ROWS (4 * SQ_TAIL_ROWS) /* go from the tail into the index at once */
+#define STEP_BYTES (4 * SQ_TAIL_BYTES)
 
 int sq_checkpoint(struct store_conn *c, int mode, struct err *err)
 {
@@ -33,12 +35,14 @@ static int expire_keys(struct store_conn *c)
     return sq_run(c, s);
 }
 
-static int index_tail(struct store_conn *c, struct err *err)
+/* Longer tails are what another program wrote. */
+static int index_tail(struct store_conn *c, bool all, bool *ret_more, struct err *err)
 {
+    *ret_more = false;
     int rc = sq_begin_write(c, err);
     if (rc != 0) return rc;
     c->tx.err = err;
-    rc = sq_words_index_tail(c);
+    rc = sq_words_index_tail(c, all ? 0 : STEP_ROWS, all ? 0 : STEP_BYTES, ret_more);
     if (rc == 0) return sq_commit(c, false, err);
     sq_rollback(c);
     return rc;
@@ -47,8 +51,8 @@ static int index_tail(struct store_conn *c, struct err *err)
 /* Transactions of small chores; not durable by themselves, the next commit or checkpoint makes them so. */
 static int chores(struct store_conn *c, struct err *err)
 {
-    bool more = true;
-    int rc = index_tail(c, err); /* FTS5 merges what was committed */
+    bool more = true, left;
+    int rc = index_tail(c, false, &left, err); /* FTS5 merges what was committed */
     if (rc == 0) rc = sq_begin_write(c, err);
     if (rc != 0) return rc;
     c->tx.err = err;
@@ -58,7 +62,7 @@ static int chores(struct store_conn *c, struct err *err)
         sq_rollback(c);
         return rc;
     }
-    c->chores_due = more;
+    c->chores_due = more || left;
     return sq_commit(c, false, err);
 }
 
@@ -81,6 +85,7 @@ bool sq_upkeep_due(const struct store_conn *c)
 int sq_upkeep(struct store_conn *c, bool idle, bool closing, struct err *err)
 {
     int rc = 0;
+    bool more;
     if (c->in_tx || !c->writer || c->file->o.read_only) return 0;
     rc = sq_files_check(c, SQ_FILES, err);
     if (rc != 0) {
@@ -89,7 +94,8 @@ int sq_upkeep(struct store_conn *c, bool idle, bool closing, struct err *err)
     }
     if (closing) {
         if (!may_close_log(c)) return 0;
-        if (c->file->o.serving && c->chores_due) (void)index_tail(c, NULL); /* at rest, a file has no tail */
+        if (c->file->o.serving && c->chores_due)
+            (void)index_tail(c, true, &more, NULL); /* at rest, no file has a tail */
         rc = sq_checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE, err);
         return rc == E_BUSY ? 0 : rc; /* a reader of another process: the log stays, nothing is lost */
     }

@@ -146,20 +146,29 @@ int sq_words_change(struct store_conn *c, int64_t rowid, const struct memory *be
 }
 
 /* ---- the tail goes into the index */
+struct move {
+    struct store_conn *c;
+    size_t rows, bytes;
+};
+
 static int move_row(void *data, const struct row *r)
 {
-    struct store_conn *c = data;
-    c->words.totals.mark = r->rowid;
-    return note_change(c, r->rowid, NULL, &r->m);
+    struct move *m = data;
+    m->c->words.totals.mark = r->rowid;
+    m->rows++;
+    m->bytes += sq_row_bytes(r);
+    return note_change(m->c, r->rowid, NULL, &r->m);
 }
 
-int sq_words_index_tail(struct store_conn *c)
+int sq_words_index_tail(struct store_conn *c, size_t rows_max, size_t bytes_max, bool *ret_more)
 {
+    struct move m = { .c = c };
     int rc = load_totals(c);
-    if (rc == 0) rc = sq_rows_beyond(c, c->words.totals.mark, 0, 0, move_row, c);
+    if (rc == 0) rc = sq_rows_beyond(c, c->words.totals.mark, rows_max, bytes_max, move_row, &m);
     if (rc == 0) rc = flush(c);
+    *ret_more = rc == 0 && ((rows_max && m.rows >= rows_max) || (bytes_max && m.bytes >= bytes_max));
     c->words.tail_bytes = 0;
-    c->words.tail_bytes_known = rc == 0;
+    c->words.tail_bytes_known = rc == 0 && !*ret_more;
     return rc;
 }
 
@@ -184,10 +193,10 @@ static int bound_tail(struct store_conn *c)
     int rc = 0;
     if (w->top <= w->totals.mark) return 0;
     c->chores_due = true;
-    bool full = w->top - w->totals.mark >= SQ_TAIL_ROWS;
+    bool full = w->top - w->totals.mark >= SQ_TAIL_ROWS, more;
     if (!full && !w->tail_bytes_known) rc = count_tail_bytes(c);
     full = full || w->tail_bytes >= SQ_TAIL_BYTES;
-    return rc == 0 && full ? sq_words_index_tail(c) : rc;
+    return rc == 0 && full ? sq_words_index_tail(c, 0, 0, &more) : rc;
 }
 
 int sq_words_finish(struct store_conn *c)
@@ -226,6 +235,7 @@ void sq_words_forget(struct store_conn *c)
 int sq_words_rebuild(struct store_conn *c)
 {
     char stat[400];
+    bool more;
     struct sq_words *w = &c->words;
     sqlite3_snprintf(sizeof stat, stat,
                      "INSERT INTO recall_stat (rows, words, format, mark, edits)"
@@ -243,7 +253,7 @@ int sq_words_rebuild(struct store_conn *c)
     if (rc != 0) return rc;
     w->totals.mark = INT64_MIN;
     w->changed = true;
-    rc = sq_words_index_tail(c);
+    rc = sq_words_index_tail(c, 0, 0, &more);
     if (w->totals.mark < 0) w->totals.mark = 0;
     return rc ? rc : sq_words_finish(c);
 }

@@ -45,7 +45,8 @@ int sq_words_change(struct store_conn *c, int64_t rowid, const struct memory *be
 int sq_words_finish(struct store_conn *c);     /* all that is to be in the index, the totals: before commit */
 void sq_words_undone(struct store_conn *c);    /* the transaction was, or what followed a savepoint */
 void sq_words_forget(struct store_conn *c);    /* end of the transaction */
-int sq_words_index_tail(struct store_conn *c); /* now; inside a write transaction */
+/* Now, so many rows and bytes of it at most (0: all); inside a write transaction. *ret_more: some are left. */
+int sq_words_index_tail(struct store_conn *c, size_t rows_max, size_t bytes_max, bool *ret_more);
 int sq_words_rebuild(struct store_conn *c);    /* inside a write transaction */
 int sq_words_merge(struct store_conn *c, bool *ret_more); /* one small step */
 
