@@ -43,6 +43,10 @@ void life_poll(struct cluster *c);
 void life_twin(struct cluster *c, uint64_t stream, bool answered);
 /* The peer refuses us: this node was removed, it says. */
 void life_refused(struct peer *p);
+/* The peer as which somebody calls us who is another life than the one at its URL, which answers us; NULL: none. */
+struct peer *life_doubled(struct cluster *c, uint64_t node, uint64_t stream);
+/* Such a call: whether both live, for sure. */
+bool life_copied(struct peer *p, uint64_t stream);
 /* The peer (NULL: one that asked us) has another history of a stream of that node. */
 void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node);
 bool life_split(const struct cluster *c, uint64_t stream);

@@ -33,6 +33,7 @@
 #define SCRUB_ASKERS_MAX 8
 #define SPLITS_MAX 64
 #define REMOVED_TEXT "this node was removed from the mesh"
+#define COPIED_TEXT "another process lives as this node"
 
 /* A node that was heard of, other than this one. */
 struct known_node {
@@ -63,7 +64,8 @@ struct peer {
     struct pull_job *pull_job;       /* the one on its way */
     struct original *original_state; /* owned */
     struct asker *asker;             /* owned */
-    uint64_t node;                   /* as its hello said */
+    uint64_t node, live;             /* as its hello said */
+    uint64_t twice; int64_t twice_ms, twice_heard_ms; /* another life that says it is this node, and calls us */
     int64_t last_ok_ms;
     uint64_t sent_ops;
     int64_t stalls;                  /* as last told in last_error */

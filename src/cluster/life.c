@@ -47,6 +47,33 @@ void life_twin(struct cluster *c, uint64_t stream, bool answered)
     if (stream < c->own.stream && (answered || now - c->twin_ms >= TWICE_MS)) life_end(c, CLUSTER_LIFE_NODE, 0);
 }
 
+/* A copy of a peer's file that does not know where the first one is: nobody but those both know can tell it. */
+struct peer *life_doubled(struct cluster *c, uint64_t node, uint64_t stream)
+{
+    for (unsigned i = 0; i < c->peers && node != 0 && stream != 0; i++) {
+        struct repl_peer_view v;
+        struct peer *p = &c->peer[i];
+        if (p->node != node || p->live == stream || p->live == 0) continue;
+        repl_peer_view(c->core, i, &v);
+        if (v.state == REPL_UP && !v.original) return p;
+    }
+    return NULL;
+}
+
+bool life_copied(struct peer *p, uint64_t stream)
+{
+    int64_t now = clock_mono_ms();
+    if (p->twice != stream && p->twice != 0 && now - p->twice_heard_ms < 2 * TWICE_MS) return false; /* one by one */
+    if (p->twice != stream) {
+        p->twice = stream;
+        p->twice_ms = now;
+    }
+    p->twice_heard_ms = now;
+    if (now - p->twice_ms < TWICE_MS || p->last_ok_ms - p->twice_ms < TWICE_MS / 2) return false;
+    peer_error(p, "its node %llu lives twice, here and elsewhere: was the file copied?", (unsigned long long)p->node);
+    return true;
+}
+
 /* One peer that lies, or has another mesh's list, must not make this node lay its data aside: a second one has to say
  * the same, and none may still take us in. Where there is but one, it decides. */
 void life_refused(struct peer *p)

@@ -89,6 +89,7 @@ static void heard(struct peer *p, struct wire_message *m)
 static void hello_answer(struct peer *p, struct wire_message *m)
 {
     p->node = m->head.node;
+    p->live = m->head.stream;
     p->garbled = 0;
     p->says_removed = false;
     original_not(p);
@@ -148,11 +149,16 @@ static void garbled(struct peer *p)
     cluster_feed_link(p, REPL_HELLO_REFUSED);
 }
 
+static bool says(const struct client_answer *a, const char *text)
+{
+    return a->status == 403 && memmem(a->body, a->body_len, text, strlen(text)) != NULL;
+}
+
 static void refused(struct peer *p, int status, const struct client_answer *a)
 {
-    bool removed = status == 403 && memmem(a->body, a->body_len, REMOVED_TEXT, strlen(REMOVED_TEXT)) != NULL;
     peer_error(p, "hello answered with %d: %.*s", status, (int)(a->body_len > 120 ? 120 : a->body_len), a->body);
-    if (removed) life_refused(p);
+    if (says(a, REMOVED_TEXT)) life_refused(p);
+    if (says(a, COPIED_TEXT)) life_end(p->c, CLUSTER_LIFE_NODE, 0);
     if (status == 400) {
         garbled(p);
         return;

@@ -199,6 +199,7 @@ static void told(struct cluster *c, struct wire_message *m)
         life_twin(c, m->head.stream, false);
         return;
     }
+    if (life_doubled(c, m->head.node, m->head.stream) != NULL) return; /* not what that peer has */
     members_hear(c, &m->vector);
     members_told(c, &m->head, NULL, &m->vector);
     inbound(c, &m->head);
@@ -257,10 +258,13 @@ static void serve_message(struct cluster *c, struct cluster_request *r)
     struct err err = { 0 };
     arena_init(&arena, 8u << 20);
     int rc = wire_read(r->body, r->body_len, &arena, &m, &err);
+    struct peer *doubled = rc == 0 ? life_doubled(c, m.head.node, m.head.stream) : NULL;
     if (rc != 0)
         reply_error(r, 400, err.msg);
     else if (strcmp(m.head.name, c->o.name) != 0)
         reply_error(r, 403, "another cluster's name");
+    else if (doubled != NULL && life_copied(doubled, m.head.stream))
+        reply_error(r, 403, COPIED_TEXT);
     else if (m.head.kind == WIRE_HELLO)
         serve_hello(c, r, &m);
     else if (m.head.kind == WIRE_VECTOR)

@@ -183,6 +183,23 @@ class FileCopiedToSecondNode(unittest.TestCase):
             own = writes(d, 10, 'by the copy')
             m.holds([a, b, d], before | own)
 
+    def test_one_that_never_meets_the_first(self):
+        """Neither has the other in its list; those that know both tell the one that is in nobody's list."""
+        with Mesh() as m:
+            a, b, c = m.nodes
+            before = writes(a, 20, 'before')
+            m.agreed()
+            node, stream = a.status()['node'], live(a)
+            d = self.second(m, [b.url, c.url])
+            mine = writes(d, 20, 'by the copy') | writes(a, 20, 'by the first')
+            until('it has an id of its own', lambda: state(d).get('node', node) != node, 30)
+            self.assertEqual((a.status()['node'], live(a)), (node, stream))
+            self.assertIn('copy of another', json.dumps(d.status()['alarms']))
+            self.assertTrue(logged(b, 'lives twice') or logged(c, 'lives twice'))
+            four = m.nodes + [d]
+            m.holds(four, before | mine | writes(d, 10, 'by itself'))
+            m.agreed(nodes=four)
+
     def test_its_acks_are_never_those_of_the_first(self):
         with Mesh(writes=3) as m:
             a, b, c = m.nodes
