@@ -44,6 +44,7 @@ struct known_node {
     size_t told_count, told_cap;
     bool whole;                      /* it told all */
     int64_t first_ms, heard_ms, since_ms;
+    struct stamp stamp;              /* of the row that says so */
 };
 
 struct peer {

@@ -8,7 +8,8 @@
  *     writer is gone
  *   ops every member has      leave the log, but for the newest KEEP_OPS; beyond the caps also others: costs a snapshot
  *   deletions                 are forgotten when old enough, covered by what every member told at some moment, and
- *                             this node has all that they told then: no op that had not seen them can come any more
+ *                             this node has all that they told then: no op that had not seen them can come any more.
+ *                             A moment at which one of them did not know of a removal yet does not count
  * Only what was told in this life of ours counts. While a node of the original is a peer, deletions stay. */
 #include <stdlib.h>
 #include <string.h>
@@ -285,6 +286,7 @@ static void take_members(struct cluster *c, const struct care *j)
             log_info("cluster", "node %llu was removed from the mesh", (unsigned long long)m->node);
         k->state = m->state;
         k->since_ms = m->since_ms;
+        k->stamp = m->stamp;
         if (k->url == NULL && m->url[0] != 0) k->url = mem_strdup(m->url);
     }
 }
@@ -363,10 +365,24 @@ static void cover_drop(struct cluster *c)
     c->cover_taken = false;
 }
 
+/* What a member told before it knew of a removal says nothing of what the removed one may still give it. */
+static bool knows_removals(const struct cluster *c, const struct known_node *k)
+{
+    for (unsigned i = 0; i < c->known_count; i++) {
+        const struct stamp *s = &c->known[i].stamp;
+        if (c->known[i].state != MEMBER_REMOVED || members_left(c, s->stream, s->seq)) continue;
+        const struct stream_pos *t = told_of(k, s->stream);
+        if (t == NULL || t->pos < s->seq) return false;
+    }
+    return true;
+}
+
 static void cover_take(struct cluster *c)
 {
-    for (unsigned i = 0; i < c->known_count; i++)
-        if (c->known[i].state != MEMBER_REMOVED && !c->known[i].whole) return;
+    for (unsigned i = 0; i < c->known_count; i++) {
+        const struct known_node *k = &c->known[i];
+        if (k->state != MEMBER_REMOVED && (!k->whole || !knows_removals(c, k))) return;
+    }
     for (unsigned i = 0; i < c->known_count; i++) {
         const struct known_node *k = &c->known[i];
         if (k->state == MEMBER_REMOVED) continue;

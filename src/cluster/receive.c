@@ -92,6 +92,9 @@ static int apply_run(struct lane_item *item, struct change *ch, struct err *err)
     if (j->m.head.kind != WIRE_OPS) return err_set(err, E_PROTOCOL, "a batch of ops was expected");
     if (strcmp(j->m.head.name, j->c->o.name) != 0)
         return err_set(err, E_DENIED, "cluster name '%s' is not ours", j->m.head.name);
+    bool removed;
+    rc = change_member_removed(ch->tx, j->m.head.node, &j->arena, &removed);
+    if (rc != 0 || removed) return rc != 0 ? rc : err_set(err, E_DENIED, REMOVED_TEXT);
     const struct wire_ops *o = &j->m.ops;
     struct foreign_batch f = { .stream = o->stream,
                                .node = o->node,

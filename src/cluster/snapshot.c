@@ -34,6 +34,7 @@ struct fetch {
     struct client *client;
     struct arena arena;                /* the donor's vector */
     uint64_t life;                     /* its stream */
+    uint64_t node;                     /* who gives */
     struct wire_snapshot from;         /* in the arena */
     struct stream_pos *cover;          /* of the same, what it had: not of streams with two histories */
     bool begun, whole, closed;         /* the head came; the last page; the second vector, or word that it will not */
@@ -160,14 +161,14 @@ static int merge_run(struct lane_item *item, struct change *ch, struct err *err)
     struct page_span span = { .from = j->from, .v = f->cover, .count = f->from.count };
     struct wire_message m;
     struct arena arena;
-    if (j->body == NULL) {
-        int end = change_snapshot_end(ch, f->from.v, f->from.count);
-        j->lacks = ch->lacks;
-        return end;
-    }
+    bool removed = false;
     arena_init(&arena, 1u << 20);
-    int rc = wire_read(j->body, j->body_len, &arena, &m, err);
-    if (rc == 0) {
+    int rc = change_member_removed(ch->tx, f->node, &arena, &removed);
+    if (rc == 0 && removed) rc = err_set(err, E_DENIED, "its node was removed from the mesh");
+    if (rc == 0 && j->body == NULL) {
+        rc = change_snapshot_end(ch, f->from.v, f->from.count);
+        j->lacks = ch->lacks;
+    } else if (rc == 0 && (rc = wire_read(j->body, j->body_len, &arena, &m, err)) == 0) {
         span.to = m.page.at;
         span.held = f->from.held;
         span.held_count = f->from.held_count;
@@ -250,6 +251,7 @@ static int take_head(struct fetch *f, const struct client_answer *a, struct err 
     if (rc == 0 && strcmp(m.head.name, f->c->o.name) != 0) rc = err_set(err, E_DENIED, "another cluster's name");
     if (rc != 0) return rc;
     f->life = m.head.stream;
+    f->node = m.head.node;
     f->from = m.snapshot;
     f->cover = arena_alloc(&f->arena, (f->from.count + 1) * sizeof *f->cover);
     if (f->cover == NULL) return err_set(err, E_TOO_LARGE, "its vector is too long");

@@ -135,12 +135,13 @@ int change_voted(struct change *c, const char ***ret, size_t *ret_count);
 /* Rows of our own without a table: KIND_PENDING, KIND_ARCHIVE, KIND_MEMBER by key; the last writer's bytes are kept as
  * the body of the side row of that kind. */
 int change_side(struct change *c, enum change_kind kind, const char *key, const void *body, size_t body_len);
-/* Nodes of the mesh: rows of KIND_MEMBER by node id. Made when a node is first heard of; removed by command only. */
+/* Rows of KIND_MEMBER by node id: made once heard of; removed by command only, for ever. url "": unknown. */
 enum member_state { MEMBER_ACTIVE = 1, MEMBER_REMOVED = 2 };
-struct member { uint64_t node; enum member_state state; const char *url; int64_t since_ms; };   /* url: "" unknown */
+struct member { uint64_t node; enum member_state state; const char *url; int64_t since_ms; struct stamp stamp; };
 int change_member(struct change *c, const struct member *m);
 int change_members(struct store_tx *tx, struct arena *a, struct member **ret, size_t *ret_count);
 int change_member_get(struct store_tx *tx, uint64_t node, struct arena *a, struct member *ret);   /* E_NOT_FOUND */
+int change_member_removed(struct store_tx *tx, uint64_t node, struct arena *a, bool *ret);   /* refused from here on */
 /* Says of streams of this file, whose writers are gone, that they ended where they stand; or of ended ones which every
  * member holds that they leave the vector. One op for all, 4096 at most; none when nothing is new. */
 enum stream_end { STREAM_ENDED = 1, STREAM_LEFT = 2 };
@@ -214,8 +215,7 @@ bool cover_has(const struct cover *v, uint64_t stream, uint64_t seq);
  * were the last. That this store holds all which the members' positions held is the caller's to know. */
 struct trim_gone { uint16_t kind; uint64_t before; const struct cover *member; size_t count; };
 int change_trim_gone(struct change *c, const struct trim_gone *t, const char *after, size_t limit,
-                     const char **ret_last,
-                     size_t *ret_gone);
+                     const char **ret_last, size_t *ret_gone);
 
 /* ---- pages of a snapshot (change_page.c); merging them: store/change_snapshot.h ----------
  * All replicated state as records, in pages; each page may be of a transaction of its own. See change_page.c. */

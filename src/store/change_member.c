@@ -7,7 +7,6 @@
 
 #include "base/check.h"
 
-#define FORM 1
 #define KEY_HEX 17
 #define PAGE 256
 
@@ -16,11 +15,11 @@ static bool member_read(const struct side_row *side, struct arena *a, struct mem
     struct reader r;
     reader_init(&r, side->body, side->body_len);
     uint8_t form = read_u8(&r);
-    *ret = (struct member){ .state = (enum member_state)read_u8(&r) };
+    *ret = (struct member){ .state = (enum member_state)read_u8(&r), .stamp = side->stamp };
     ret->url = read_text(&r, a);
     ret->since_ms = (int64_t)read_u64(&r);
     ret->node = strtoull(side->id, NULL, 16);
-    return !r.failed && form == FORM && ret->url != NULL && ret->node != 0;
+    return !r.failed && form == MEMBER_FORM && ret->url != NULL && ret->node != 0;
 }
 
 int change_member(struct change *c, const struct member *m)
@@ -30,13 +29,21 @@ int change_member(struct change *c, const struct member *m)
     CHECK(m->node != 0);
     snprintf(key, sizeof(key), "%016llx", (unsigned long long)m->node);
     buf_init(&b, 4096);
-    buf_u8(&b, FORM);
+    buf_u8(&b, MEMBER_FORM);
     buf_u8(&b, (uint8_t)m->state);
     buf_text(&b, m->url != NULL ? m->url : "");
     buf_u64(&b, (uint64_t)m->since_ms);
     int rc = b.failed ? E_TOO_LARGE : change_side(c, KIND_MEMBER, key, b.data, b.len);
     buf_release(&b);
     return rc;
+}
+
+int change_member_removed(struct store_tx *tx, uint64_t node, struct arena *a, bool *ret)
+{
+    struct member m;
+    int rc = change_member_get(tx, node, a, &m);
+    *ret = rc == 0 && m.state == MEMBER_REMOVED;
+    return rc == E_NOT_FOUND ? 0 : rc;
 }
 
 int change_members(struct store_tx *tx, struct arena *a, struct member **ret, size_t *ret_count)

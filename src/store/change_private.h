@@ -130,6 +130,7 @@ int standards_refresh(struct change *c, const char *id);          /* those namin
 /* ---- keyed rows (change_side.c) */
 int side_apply(struct change *c, const struct version *v, const struct stamp *s, uint16_t kind, struct arena *a);
 enum { ARCHIVE_ROW = 1, ARCHIVE_GONE = 2 };                       /* the first byte of an archive body */
+#define MEMBER_FORM 1                                             /* of a member's, its state behind it */
 bool archive_gone(const struct side_row *side);                   /* SIDE_ARCHIVE: taken out of the archive */
 bool archive_shown(const struct side_row *side);                  /* its text lies in the original's table */
 enum archive_text { ARCHIVE_STANDS, ARCHIVE_LOST, ARCHIVE_ALTERED, ARCHIVE_AGED };   /* AGED: let go by its age */

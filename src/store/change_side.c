@@ -8,7 +8,8 @@
  *             of each; of two decisions the greater stands (approved, rejected, none; then the earlier). So no vote
  *             and no decision is lost, whatever the order. Key VOTED while it is open and several
  *             voted.
- *   MEMBER    the greater stamp wins, nothing is shown. */
+ *   MEMBER    that a node was removed stands for ever, whoever took it for a new one meanwhile; else the greater stamp
+ *             wins. Nothing is shown. */
 #include "store/change_private.h"
 
 #include <stdlib.h>
@@ -378,6 +379,21 @@ int change_voted(struct change *c, const char ***ret, size_t *ret_count)
     return 0;
 }
 
+/* ---- members ----------------------------------------------------------------------------------------------------- */
+
+static bool member_gone(const void *body, size_t len)
+{
+    const uint8_t *b = body;
+    return len > 1 && b[0] == MEMBER_FORM && b[1] == MEMBER_REMOVED;
+}
+
+/* By (removed, stamp). */
+static int member_cmp(const struct side_row *there, const struct version *v, const struct stamp *s)
+{
+    int order = member_gone(there->body, there->body_len) - member_gone(v->body, v->body_len);
+    return order != 0 ? order : stamp_cmp(&there->stamp, s);
+}
+
 /* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 int side_apply(struct change *c, const struct version *v, const struct stamp *s, uint16_t kind, struct arena *a)
@@ -386,7 +402,7 @@ int side_apply(struct change *c, const struct version *v, const struct stamp *s,
     int rc = c->tx->v->side_get(c->tx, kind, v->key, a, &side);
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
     if (kind == SIDE_PENDING) return pending_apply(c, v, s, &side, a);
-    int order = rc == 0 ? stamp_cmp(&side.stamp, s) : -1;
+    int order = rc != 0 ? -1 : kind == SIDE_MEMBER ? member_cmp(&side, v, s) : stamp_cmp(&side.stamp, s);
     bool lacks = false;
     if (order == 0 && kind == SIDE_ARCHIVE && (rc = archive_lacks(c->tx, &side, a, &lacks)) != 0) return rc;
     if (order >= 0 && !lacks) return 0;

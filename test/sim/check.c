@@ -74,6 +74,7 @@ void check_refusal(struct sim *s, const struct node *self, const struct op *op, 
 {
     unsigned steady = 1, down = 0;
     if (s->fault_on[FAULT_COPY]) return; /* of two with one id one counts */
+    if (s->removes) return;              /* who is up may have been removed */
     bool cuts = s->fault_on[FAULT_CUT] || s->fault_on[FAULT_ONE_WAY] || s->fault_on[FAULT_SWIZZLE];
     for (unsigned i = 0; i < s->n; i++) {
         const struct node *n = &s->node[i];

@@ -15,6 +15,9 @@
 struct sim;
 struct node;
 struct conn;
+struct member;
+struct change;
+struct arena;
 
 /* ---- ops: one record per (stream, seq), for ever ------------------------------------------------------------- */
 struct op {
@@ -42,6 +45,8 @@ enum edit_kind {
     EDIT_SETTLE,                 /* what was replaced unseen is found and told */
 };
 struct edit { enum edit_kind kind; unsigned id, title, text; };
+/* In a transaction, behind a savepoint. new_programs: there are older programs and newer ones in this run. */
+int edit_run(struct change *c, struct arena *a, uint64_t key, const struct edit *e, bool new_programs);
 
 /* A vector, a page of rows, or the end of a state; on its way and in the lane. Strings and bytes are owned. */
 struct state_page {
@@ -61,6 +66,9 @@ struct work {                    /* one item of the lane */
     bool foreign;
     uint64_t *end;               /* streams that end, and behind them those that leave the vector; owned */
     size_t ends, leaves;
+    uint64_t member;             /* a node's row is made (removes: or says that it was removed) */
+    bool removes;
+    uint64_t from;               /* the node that sent it */
     bool look;                   /* what a command wrote into this stream is told after it, when it is durable */
     struct state_page *head;     /* no transaction of its own: it goes with the vector, when that is durable; owned */
     uint64_t key;                /* a client's write */
@@ -101,6 +109,7 @@ struct disk_verbs {
     size_t (*left)(struct disk *d, struct repl_entry *ret);            /* streams that left the vector */
     bool (*lacks)(struct disk *d);                                     /* one of them is not whole here */
     char *(*archive)(struct disk *d);                                  /* its texts, mem_free */
+    size_t (*members)(struct disk *d, struct member *ret);             /* at most MEMBERS_MAX, without their URLs */
     char *(*dump)(struct disk *d);                                     /* the rows as text, mem_free; NULL: has none */
     /* of a lazy disk: the moment of the last transaction, or of the last durable one; power fails, and all since that
      * moment is gone */

@@ -27,7 +27,7 @@ static struct conn *some_conn(struct sim *s)
     return NULL;
 }
 
-static void cut(struct sim *s, unsigned a, unsigned b, int64_t us)
+void fault_cut(struct sim *s, unsigned a, unsigned b, int64_t us)
 {
     if (a != b && s->now_us + us > s->cut[a][b]) s->cut[a][b] = s->now_us + us;
 }
@@ -39,17 +39,17 @@ static void network(struct sim *s, enum fault f)
     sim_log(s, "fault %d between %u and %u for %lld us", (int)f, a, b, (long long)us);
     switch (f) {
     case FAULT_CUT:
-        cut(s, a, b, us);
-        cut(s, b, a, us);
+        fault_cut(s, a, b, us);
+        fault_cut(s, b, a, us);
         return;
-    case FAULT_ONE_WAY: cut(s, a, b, us); return;
+    case FAULT_ONE_WAY: fault_cut(s, a, b, us); return;
     case FAULT_SWIZZLE: /* a subset, one after the other, healed in another order */
         for (unsigned i = 0; i < s->n; i++) {
             if (chance(s, 50)) continue;
             int64_t each = span(s, 3000000);
             for (unsigned j = 0; j < s->n; j++) {
-                cut(s, i, j, each);
-                cut(s, j, i, each);
+                fault_cut(s, i, j, each);
+                fault_cut(s, j, i, each);
             }
         }
         return;
@@ -188,6 +188,7 @@ static void trim_tombs(struct sim *s)
         size_t count = n->disk->v->trim_tombs(n->disk, n, node_wall(n));
         if (count == 0) continue;
         s->goal[GOAL_TOMBS_TRIMMED] = true;
+        if (n->refused != 0) s->goal[GOAL_TRIMMED_WITHOUT] = true;
         sim_log(s, "node %u trims %zu tombstones", i, count);
     }
     sim_at(s, 5000 + (int64_t)pick(s, 50000), (struct event){ .kind = EV_UPKEEP });
@@ -229,12 +230,15 @@ void fault_event(struct sim *s, struct event *e)
         return;
     }
     if (s->quiet) return;
-    enum fault f = (enum fault)pick(s, s->stories ? FAULT_KINDS : FAULTS_PLAIN);
+    enum fault f = (enum fault)pick(s, s->tales ? FAULT_KINDS : s->stories ? FAULTS_STORIES : FAULTS_PLAIN);
+    if (s->removes && chance(s, 8)) f = FAULT_REMOVE;
     s->faults += s->fault_on[f] && f != UPKEEP_LOG && f != UPKEEP_TOMBS;
     if (f == UPKEEP_LOG) check_pair(s);
     bool between = f >= FAULT_CUT && f <= FAULT_DISCARD;
     if (s->fault_on[f] && between)
         network(s, f);
+    else if (s->fault_on[f] && f == FAULT_REMOVE)
+        members_remove(s);
     else if (s->fault_on[f])
         machine(s, f);
     sim_at(s, 5000 + (int64_t)pick(s, 250000), (struct event){ .kind = EV_FAULT });

@@ -13,15 +13,18 @@
 #define STORY_GOALS(X) \
     X(POWER_LOST) X(SEEN_AND_LOST) X(SEEN_AND_SURVIVED) X(SYNC_FAILED) X(SENT_BEFORE_SYNC) \
     X(LOST_AND_BACK) X(HELD) X(HELD_APPLIED) X(COPIED) X(NEW_ID) X(STREAM_LEFT) X(LACKS)
+/* of the tales */
+#define TALE_GOALS(X) X(REMOVED) X(REMOVED_UNTOLD) X(REMOVED_LOST) X(TRIMMED_WITHOUT)
 enum goal {
 #define X(name) GOAL_##name,
     GOALS(X)
     STORY_GOALS(X)
+    TALE_GOALS(X)
 #undef X
     GOAL_KINDS
 };
 #define X(name) +1
-enum { GOALS_PLAIN = 0 GOALS(X) };
+enum { GOALS_PLAIN = 0 GOALS(X), GOALS_STORIES = GOALS_PLAIN STORY_GOALS(X) };
 #undef X
 const char *goal_name(enum goal g);
 

@@ -81,7 +81,7 @@ static void told(struct node *n, struct work *w)
         if (w->result == WORK_FAILED) look_later(n, w->stream);
         return;
     }
-    if (w->end != NULL) return;
+    if (w->end != NULL || w->member != 0) return;
     if (w->head != NULL) {
         state_head(n, w);
         return;
@@ -141,7 +141,7 @@ static void done(struct node *n, struct batch *b)
     node_feed(n, e);
     for (size_t i = 0; i < count; i++)
         if (batch[i]->foreign && batch[i]->page == NULL && batch[i]->head == NULL && batch[i]->end == NULL &&
-            batch[i]->result != WORK_FAILED)
+            batch[i]->member == 0 && batch[i]->result != WORK_FAILED)
             applied(n, batch[i]);
     for (size_t i = 0; i < count; i++) {
         told(n, batch[i]);

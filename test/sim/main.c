@@ -1,6 +1,7 @@
 /* main.c - ai-memory-sim: seeds in bulk, each twice with equal traces; a failing one is shrunk and told.
  *
- *   ai-memory-sim --seeds N [--from S]      N seeds from S; from 1000001 on they may have stories, too
+ *   ai-memory-sim --seeds N [--from S]      N seeds from S; from 1000001 on they may have stories, too, from 3000001
+ *                                           on one of those that came later (sim.h has them)
  *   ai-memory-sim --seed S                  one seed, with all that happens
  *   ai-memory-sim-mutants --mutant NAME|all   a planted bug must be caught within --seeds (3000) seeds
  *   ai-memory-sim --traces DIR [--record]      the main stories: each must be told as in DIR/NAME.txt
@@ -22,7 +23,7 @@ enum mutant mutant = MUTANT_NONE;
 #endif
 
 static char present[80];
-static bool stories; /* the present seed may have them */
+static enum range range; /* of the present seed */
 
 /* A failed assertion ends the process: say with which seed. */
 static void on_abort(int sig)
@@ -71,8 +72,8 @@ static bool run_seed(uint64_t seed, uint32_t *choice, struct totals *t, bool twi
     snprintf(present, sizeof(present), "in seed %llu: ./dev sim --seed %llu\n", (unsigned long long)seed,
              (unsigned long long)seed);
     fill(choice, CHOICES_MAX, seed);
-    stories = seed >= STORIES_FROM;
-    bool good = sim_run(&sim, choice, CHOICES_MAX, stories, verbose);
+    range = seed >= TALES_FROM ? RANGE_TALES : seed >= STORIES_FROM ? RANGE_STORIES : RANGE_PLAIN;
+    bool good = sim_run(&sim, choice, CHOICES_MAX, range, verbose);
     t->events += sim.events;
     t->operations += sim.clients + sim.commands;
     t->faults += sim.faults;
@@ -82,7 +83,7 @@ static bool run_seed(uint64_t seed, uint32_t *choice, struct totals *t, bool twi
     for (size_t g = 0; g < GOAL_KINDS; g++) t->goal[g] = t->goal[g] || sim.goal[g];
     if (!good || !twice) return good;
     uint64_t trace = sim.trace;
-    if (!sim_run(&sim, choice, CHOICES_MAX, stories, false) || sim.trace != trace) {
+    if (!sim_run(&sim, choice, CHOICES_MAX, range, false) || sim.trace != trace) {
         sim_fail(&sim, "the same seed ran otherwise the second time");
         return false;
     }
@@ -92,7 +93,7 @@ static bool run_seed(uint64_t seed, uint32_t *choice, struct totals *t, bool twi
 static bool fails(const char *how, const uint32_t *choice, size_t used, uint32_t *scratch)
 {
     memcpy(scratch, choice, used * sizeof(*choice));
-    return !sim_run(&sim, scratch, used, stories, false) && sim.how == how;
+    return !sim_run(&sim, scratch, used, range, false) && sim.how == how;
 }
 
 /* Zeroes blocks, large ones first, while it still fails in the same way. Returns how many numbers matter. */
@@ -130,7 +131,7 @@ static void report(uint64_t seed, uint32_t *choice, bool verbose)
     size_t used = sim.used;
     size_t left = shrink(choice, used);
     printf("  shrunk to %zu numbers of %zu%s\n", left, used, verbose ? ":" : "");
-    if (verbose) sim_run(&sim, choice, used, stories, true);
+    if (verbose) sim_run(&sim, choice, used, range, true);
     fflush(stdout);
 }
 
@@ -149,8 +150,9 @@ static int run_seeds(uint64_t from, uint64_t count, uint32_t *choice, bool goals
         report(from + i, choice, false);
         return 1;
     }
-    int reached = 0, kinds = stories ? (int)GOAL_KINDS : (int)GOALS_PLAIN;
-    for (int g = 0; g < kinds; g++) {
+    int reached = 0, first = range == RANGE_TALES ? GOALS_STORIES : 0; /* copied files are no part of those */
+    int kinds = range == RANGE_TALES ? (int)GOAL_KINDS : range == RANGE_STORIES ? (int)GOALS_STORIES : (int)GOALS_PLAIN;
+    for (int g = first; g < kinds; g++) {
         reached += t.goal[g];
         if (!t.goal[g]) printf("  never: %s\n", goal_name((enum goal)g));
     }
@@ -158,9 +160,9 @@ static int run_seeds(uint64_t from, uint64_t count, uint32_t *choice, bool goals
            "%lld virtual seconds, %d of %d goals reached, ",
            (unsigned long long)count, (unsigned long long)t.real, (unsigned long long)t.operations,
            (unsigned long long)t.faults, (unsigned long long)t.events, (long long)(t.virtual_us / 1000000), reached,
-           kinds);
+           kinds - first);
     printf(failed == 0 ? "no violation\n" : "%llu seeds failed\n", (unsigned long long)failed);
-    return failed > 0 || (goals && reached < kinds);
+    return failed > 0 || (goals && reached < kinds - first);
 }
 
 static int run_mutant(enum mutant m, const char *name, uint64_t from, uint64_t count, uint32_t *choice)
@@ -206,8 +208,11 @@ static int run_mutants(const char *word, uint64_t from, uint64_t count, uint32_t
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: ai-memory-sim [--seeds N] [--from S] [--seed S] [--mutant NAME|all] [--goals] [--all]\n"
-                    "       ai-memory-sim --traces DIR [--record]\n");
+    fprintf(stderr,
+            "usage: ai-memory-sim [--seeds N] [--from S] [--seed S] [--mutant NAME|all] [--goals] [--all]\n"
+            "       ai-memory-sim --traces DIR [--record]\n"
+            "seeds from %d on may have stories, those from %d on have one of the later ones\n",
+            STORIES_FROM, TALES_FROM);
     return 2;
 }
 

@@ -4,6 +4,7 @@
 #define AIM_SIM_MUTANT_H
 
 #define STORIES_FROM 1000001     /* seeds from here on may have stories */
+#define TALES_FROM 3000001       /* and from here on one of those that came later */
 
 #define MUTANTS(X) \
     X(NONE, 1, "none") \
@@ -34,7 +35,11 @@
     X(TWIN_STAYS, STORIES_FROM, "of two nodes with one id neither takes another") \
     X(HELD_STAYS, STORIES_FROM, "held ops are not tried again by a newer program") \
     X(START_UNSYNCED, STORIES_FROM, "a starting node believes in its log before it has written it out") \
-    X(SYNC_IGNORED, STORIES_FROM, "an fsync that failed is taken for done")
+    X(SYNC_IGNORED, STORIES_FROM, "an fsync that failed is taken for done") \
+    X(REMOVED_ACCEPTED, TALES_FROM, "what a removed node sends is taken") \
+    X(REMOVED_COUNTS, TALES_FROM, "a removed node holds back what may be forgotten") \
+    X(REMOVED_KEEPS, TALES_FROM, "a removed node comes back with its file") \
+    X(REMOVAL_UNSEEN, TALES_FROM, "what members told before they knew of a removal counts for forgetting")
 enum mutant {
 #define X(name, from, text) MUTANT_##name,
     MUTANTS(X)

@@ -28,7 +28,8 @@ void node_start(struct node *n)
     n->life++;
     n->up = true;
     n->since_us = s->now_us;
-    n->silent = n->gone = false;
+    n->silent = n->gone = n->leaves = false;
+    n->heard = n->refused = n->says = 0;
     n->paused_until = 0;
     n->wake_ms = INT64_MAX;
     memset(n->out, 0, sizeof(n->out));
@@ -88,7 +89,8 @@ static void lose(struct node *n, enum loss loss)
 
 void node_crash(struct node *n, bool silent, enum loss loss)
 {
-    static const char *const how[] = { "", " with its disk", " and finds an older copy", " and gets a copy" };
+    static const char *const how[] = { "", " with its disk", " and finds an older copy", " and gets a copy",
+                                       " and sets its file aside" };
     struct sim *s = n->s;
     sim_log(s, "node %u dies%s%s", n->i, silent ? " silently" : "", how[loss]);
     lane_crash(n);
@@ -323,6 +325,7 @@ static bool is_twin(struct node *n, const struct msg *m, bool answered)
 static void heard(struct node *n, struct msg *m)
 {
     if (is_twin(n, m, false)) return;
+    members_heard(n, m->node);
     m->vector_count = ends_hear(n, m->vector, m->vector_count);
     struct repl_event e = { .type = REPL_INBOUND, .peer = REPL_NO_PEER, .node = m->node };
     e.entry.stream = m->live;
@@ -365,6 +368,7 @@ static void serve_ops(struct node *n, struct conn *c, struct msg *m)
     }
     struct work *w = mem_alloc(sizeof(*w));
     *w = (struct work){ .foreign = true, .stream = m->entry.stream, .node = m->entry.node, .first = m->first };
+    w->from = m->node;
     w->before = m->before;
     w->ops = m->ops;
     w->count = m->count;
@@ -424,6 +428,11 @@ static void serve_pull(struct node *n, struct conn *c, const struct msg *m)
 
 void node_request(struct node *n, struct conn *c, struct msg *m)
 {
+    if (m->kind != M_PULL && m->kind != M_STATE && members_refuses(n, m->node)) { /* those do not say who asks */
+        net_send(c, 1, msg_new(n, M_REFUSED));
+        msg_free(m);
+        return;
+    }
     heard(n, m);
     switch (m->kind) {
     case M_HELLO: {
@@ -457,6 +466,7 @@ static void pulled(struct node *n, struct conn *c, struct msg *m)
     }
     struct work *w = mem_alloc(sizeof(*w));
     *w = (struct work){ .foreign = true, .stream = m->entry.stream, .node = m->entry.node, .first = m->first };
+    w->from = m->node;
     w->before = m->before;
     w->ops = m->ops;
     w->count = m->count;
@@ -469,8 +479,27 @@ static void pulled(struct node *n, struct conn *c, struct msg *m)
     node_closed(n, c);
 }
 
+/* One of the two was removed from the mesh. */
+static void refused(struct node *n, struct conn *c, const struct msg *m)
+{
+    struct repl_peer_view v;
+    repl_peer_view(n->core, c->peer, &v);
+    bool hello = v.state == REPL_HELLO;
+    n->s->closes++;
+    n->out[c->peer] = NULL;
+    net_close(c, true, true);
+    if (hello && m->kind == M_REFUSED) members_called_removed(n, c->peer);
+    node_feed(n,
+              (struct repl_event){ .type = hello ? REPL_HELLO_REFUSED : REPL_CLOSED, .peer = c->peer, .gen = c->gen });
+}
+
 void node_answer(struct node *n, struct conn *c, struct msg *m)
 {
+    if (m->kind == M_REFUSED || (m->kind == M_HELLO_OK && members_refuses(n, m->node))) {
+        if (n->out[c->peer] == c) refused(n, c, m);
+        msg_free(m);
+        return;
+    }
     m->vector_count = ends_hear(n, m->vector, m->vector_count);
     struct repl_event e = { .peer = c->peer, .gen = c->gen, .node = m->node, .live = m->live, .entry = m->entry };
     e.vector = m->vector;
@@ -493,7 +522,10 @@ void node_answer(struct node *n, struct conn *c, struct msg *m)
     }
     /* some positions that were asked for are no moment of its vector */
     if (m->kind == M_HELLO_OK || (m->kind == M_PONG && m->whole)) told_take(n, m->node, m->vector, m->vector_count);
-    if (m->kind == M_HELLO_OK) (void)is_twin(n, m, true);
+    if (m->kind == M_HELLO_OK && !is_twin(n, m, true)) {
+        members_heard(n, m->node);
+        n->says &= ~(1u << c->peer);
+    }
     struct repl_peer_view before, after;
     repl_peer_view(n->core, c->peer, &before);
     node_feed(n, e);

@@ -16,7 +16,6 @@
 #define DUMP_MAX (16u << 20)
 #define READ_MAX (64u << 20)
 #define LONG_US (INT64_C(100) * 365 * 86400 * 1000000) /* no deletion is forgotten */
-#define LINK_KIND "related_to"
 
 struct real {
     struct disk d;
@@ -97,100 +96,6 @@ static void real_life_end(struct disk *d)
     r->alive = false;
 }
 
-/* ---- edits --------------------------------------------------------------------------------------------------- */
-static int put(struct change *c, struct arena *a, const char *id, const struct edit *e)
-{
-    struct row before;
-    char title[32], text[32];
-    snprintf(title, sizeof(title), "title %u", e->title);
-    snprintf(text, sizeof(text), "text %u", e->text);
-    struct memory m = { .id = id, .ns = "n", .title = title, .content = text, .tags = "[]", .source = "api" };
-    m.metadata = "{}";
-    m.tier = TIER_MID;
-    m.priority = 5;
-    m.confidence = 1.0;
-    bool creates = e->kind == EDIT_CREATE || e->kind == EDIT_JOIN;
-    int rc = creates ? c->tx->v->by_title(c->tx, title, "n", a, &before)
-                     : change_find(c->tx, id, false, a, &before, c->tx->err);
-    if (rc == 0) {
-        m = before.m;
-        m.content = text;
-        if (e->kind == EDIT_RENAME) m.title = title;
-    } else if (rc != E_NOT_FOUND || (!creates && e->kind != EDIT_PUT)) {
-        return rc;
-    }
-    if (e->kind == EDIT_QUIET) return change_memory_quietly(c, &m, &before, NULL);
-    return change_memory(c, &m, rc == 0 ? &before : NULL, NULL);
-}
-
-static int end_row(struct change *c, struct arena *a, const char *id)
-{
-    struct row row;
-    int rc = change_find(c->tx, id, false, a, &row, c->tx->err);
-    return rc == 0 ? change_delete(c, &row) : rc;
-}
-
-static int join(struct change *c, struct arena *a, uint64_t key, const char *one, const char *two, const struct edit *e)
-{
-    char id[32];
-    snprintf(id, sizeof(id), "id-%llu", (unsigned long long)key);
-    change_group_begin(c);
-    int rc = end_row(c, a, one);
-    if (rc == 0) rc = end_row(c, a, two);
-    if (rc == E_NOT_FOUND) rc = 0;
-    if (rc == 0) rc = put(c, a, id, e);
-    int end = change_group_end(c);
-    return rc != 0 ? rc : end;
-}
-
-static int settle(struct change *c)
-{
-    const char *last;
-    bool more;
-    c->now_us += 2 * LOST_SETTLE_US;
-    int rc = change_doubts(c, NULL, 4096, &last);
-    c->now_us -= 2 * LOST_SETTLE_US;
-    return rc == 0 ? change_losers(c, 4096, &more) : rc;
-}
-
-static int edit(struct change *c, struct arena *a, uint64_t key, const struct edit *e)
-{
-    char id[32], other[32];
-    bool more;
-    snprintf(id, sizeof(id), "id-%llu", (unsigned long long)(e->kind == EDIT_CREATE ? key : e->id + 1));
-    snprintf(other, sizeof(other), "id-%u", e->title + 1);
-    struct row row;
-    struct link l = { .source_id = id, .target_id = other, .relation = LINK_KIND };
-    int rc = 0;
-    switch (e->kind) {
-    case EDIT_CREATE:
-    case EDIT_PUT:
-    case EDIT_UPDATE:
-    case EDIT_RENAME:
-    case EDIT_QUIET: return put(c, a, id, e);
-    case EDIT_DELETE: return end_row(c, a, id);
-    case EDIT_JOIN: return join(c, a, key, id, other, e);
-    case EDIT_TOUCH:
-        rc = change_touch(c, id, c->now_us, 1 + e->text % 3);
-        return rc == 0 ? change_touch_flush(c, &more) : rc;
-    case EDIT_LINK: return change_link(c, &l);
-    case EDIT_UNLINK: return change_unlink(c, &l);
-    case EDIT_STANDARD:
-        if (wrap_old_program) return E_INVALID;
-        change_group_begin(c);
-        rc = change_standard(c, "n", id, NULL);
-        if (rc == 0 && new_programs) rc = change_standard(c, "m", other, NULL); /* in the same op */
-        change_group_end(c);
-        return rc;
-    case EDIT_ARCHIVE:
-        if (e->text % 2 != 0) return change_unarchive(c, id);
-        rc = change_find(c->tx, id, false, a, &row, c->tx->err);
-        return rc == 0 ? change_archive(c, &row, row.m.updated_at, "forget") : rc;
-    case EDIT_SETTLE: return settle(c);
-    }
-    return E_INVALID;
-}
-
 /* ---- transactions -------------------------------------------------------------------------------------------- */
 static void key_text(char ret[32], uint64_t key)
 {
@@ -202,7 +107,7 @@ static int write_item(struct real *r, struct change *c, uint64_t key, const stru
     static const uint8_t print[32];
     char text[32];
     key_text(text, key);
-    int rc = edit(c, &r->arena, key, e);
+    int rc = edit_run(c, &r->arena, key, e, new_programs);
     if (rc == 0 && change_position(c).seq != 0) rc = change_idem(c, text, print, sizeof(print));
     *ret_seq = change_position(c).seq;
     return rc;
@@ -268,6 +173,28 @@ static int state_item(struct real *r, struct work *w)
     return rc == 0 ? change_snapshot_page(&r->c, p->bytes, p->len, &span) : rc;
 }
 
+static int member_item(struct real *r, const struct work *w)
+{
+    struct member m;
+    int rc = change_member_get(r->c.tx, w->member, &r->arena, &m);
+    if (rc == 0 && w->removes && m.state != MEMBER_REMOVED) {
+        m.state = MEMBER_REMOVED;
+        return change_member(&r->c, &m);
+    }
+    if (rc != E_NOT_FOUND || w->removes) return rc == E_NOT_FOUND ? 0 : rc;
+    m = (struct member){ .node = w->member, .state = MEMBER_ACTIVE };
+    return change_member(&r->c, &m);
+}
+
+/* What a removed node sent is not taken from the moment on that the vector tells of its removal. */
+static bool is_refused(struct real *r, const struct work *w)
+{
+    bool removed = false;
+    if (w->from == 0 || MUTANT(REMOVED_ACCEPTED)) return false;
+    if (change_member_removed(r->c.tx, w->from, &r->arena, &removed) != 0) sim_fail(r->d.s, "a member");
+    return removed;
+}
+
 static int end_item(struct change *c, const struct work *w)
 {
     int rc = change_streams_end(c, w->end, w->ends, STREAM_ENDED);
@@ -280,10 +207,13 @@ static void item(struct real *r, struct work *w)
     struct err err = { 0 };
     if (change_savepoint(c, &err) != 0) sim_fail(r->d.s, "savepoint: %s", err.msg);
     w->result = WORK_DONE;
-    int rc = w->end != NULL    ? end_item(c, w)
-             : w->page != NULL ? state_item(r, w)
-             : w->foreign      ? foreign_item(c, w)
-                               : write_item(r, c, w->key, &w->edit, &w->pos);
+    if (is_refused(r, w)) w->result = WORK_FAILED;
+    int rc = w->result == WORK_FAILED ? 0
+             : w->end != NULL         ? end_item(c, w)
+             : w->member != 0         ? member_item(r, w)
+             : w->page != NULL        ? state_item(r, w)
+             : w->foreign             ? foreign_item(c, w)
+                                      : write_item(r, c, w->key, &w->edit, &w->pos);
     if (rc == 0) rc = change_savepoint_end(c, true, &err);
     if (rc == 0) return;
     if (w->foreign) sim_fail(r->d.s, "an op is refused: %s", err_text(rc));
@@ -428,6 +358,21 @@ static bool real_lacks(struct disk *d)
     return ret;
 }
 
+static size_t real_members(struct disk *d, struct member *ret)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = read_begin(r);
+    struct member *m = NULL;
+    size_t count = 0;
+    if (change_members(tx, &r->arena, &m, &count) != 0 || count > MEMBERS_MAX) sim_fail(d->s, "members");
+    for (size_t i = 0; i < count && !d->s->failed; i++) {
+        ret[i] = m[i];
+        ret[i].url = NULL;
+    }
+    read_end(r);
+    return count;
+}
+
 static size_t real_page(struct disk *d, uint64_t stream, uint64_t from, uint64_t to, struct op **ret)
 {
     struct real *r = real_of(d);
@@ -535,6 +480,7 @@ static size_t real_trim_tombs(struct disk *d, struct node *n, int64_t wall_us)
     struct err err = { 0 };
     size_t gone = 0;
     if (!told_all_here(n) && !MUTANT(TOMB_BY_TIME) && !MUTANT(TOMB_BY_VECTORS)) return 0;
+    if (d->s->removes && !told_removals(n) && !MUTANT(REMOVAL_UNSEEN)) return 0;
     t.member = told;
     t.count = MUTANT(TOMB_BY_TIME) ? 0 : told_covers(n, told);
     int rc = r->store->b->begin(r->writer, &tx, &err);
@@ -683,6 +629,9 @@ static void replay_stream(struct real *r, const struct repl_entry *v)
         ops[f.count] = (struct log_op){ .seq = op->seq, .body = op->body, .body_len = op->len };
     }
     int rc = change_savepoint(&r->c, &err);
+    /* that it left may have been said twice, by one that was replayed already */
+    bool left = rc == 0 && r->c.tx->v->stream_get(r->c.tx, v->stream, &pos) == 0 && pos.left;
+    if (left) rc = change_stream_forget(&r->c, v->stream);
     if (rc == 0) rc = change_foreign(&r->c, &f, &result, &pos);
     if (rc == 0) rc = change_savepoint_end(&r->c, true, &err);
     if (rc != 0 || result != FOREIGN_APPLIED || pos.pos != v->pos || pos.chain != v->chain)
@@ -775,6 +724,7 @@ struct disk *disk_real(struct sim *s, unsigned index)
         .left = real_left,
         .lacks = real_lacks,
         .archive = real_archive,
+        .members = real_members,
         .dump = real_dump,
         .mark = real_mark,
         .power = real_power,

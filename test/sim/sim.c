@@ -60,7 +60,7 @@ const char *goal_name(enum goal g)
 {
     static const char *const names[] = {
 #define X(name) #name,
-        GOALS(X) STORY_GOALS(X)
+        GOALS(X) STORY_GOALS(X) TALE_GOALS(X)
 #undef X
     };
     return names[g];
@@ -142,6 +142,8 @@ static void handle(struct sim *s, struct event *e)
     case EV_RESTART:
     case EV_UPKEEP: fault_event(s, e); return;
     case EV_ENDS: ends_event(s); return;
+    case EV_MEMBERS: members_event(s); return;
+    case EV_REMOVE: members_remove_event(s, e); return;
     case EV_CLIENT: client_event(s, e); return;
     default: break;
     }
@@ -163,6 +165,7 @@ static void handle(struct sim *s, struct event *e)
         n->disk->renew = true;
         node_start(n);
         return;
+    case EV_LEAVE: members_leave(n); return;
     case EV_LATE:
     case EV_COMMAND: client_event(s, e); return;
     default: node_event(n, e);
@@ -214,6 +217,18 @@ static void set_clock(struct sim *s, struct node *n)
     n->drift_ppm = drifts[pick(s, ARRAY_LEN(drifts))];
 }
 
+/* Each needs the rows, and a disk that may be lost. */
+static void draw_tale(struct sim *s)
+{
+    s->real = true;
+    if (s->n < 2) s->n = 3;
+    if (s->w < 2) s->w = 2;
+    s->removes = true;
+    s->fault_on[FAULT_REMOVE] = true;
+    s->fault_on[FAULT_COPY] = false;
+    s->fault_on[UPKEEP_TOMBS] = chance(s, 80);
+}
+
 static void set_up(struct sim *s)
 {
     s->n = 3;
@@ -229,10 +244,11 @@ static void set_up(struct sim *s)
     s->ends = s->stories && s->real && !s->fault_on[FAULT_COPY] && chance(s, 40);
     s->fault_on[FAULT_POWER] = s->lazy && chance(s, 70);
     s->fault_on[FAULT_SYNC] = s->lazy && chance(s, 45);
+    if (s->tales) draw_tale(s);
     /* An older copy that is put back is younger than a tombstone must be to go. */
     s->trims_tombs = s->fault_on[UPKEEP_TOMBS] && s->real;
     if (s->trims_tombs) s->fault_on[FAULT_SET_BACK] = false;
-    s->loses = s->fault_on[FAULT_LOSE] || s->fault_on[FAULT_GIVER];
+    s->loses = s->fault_on[FAULT_LOSE] || s->fault_on[FAULT_GIVER] || s->removes;
     if (s->trims_tombs && s->loses) s->fault_on[FAULT_CLOCK] = false;
     sim_log(s, "%u nodes, W %u, %s store", s->n, s->w, s->real ? "real" : "model");
     for (unsigned i = 0; i < s->n; i++) {
@@ -254,6 +270,7 @@ static void set_up(struct sim *s)
     sim_at(s, (int64_t)pick(s, 300000), (struct event){ .kind = EV_FAULT });
     if (s->trims_tombs) sim_at(s, 0, (struct event){ .kind = EV_UPKEEP });
     if (s->ends) sim_at(s, 0, (struct event){ .kind = EV_ENDS });
+    if (s->removes) sim_at(s, 0, (struct event){ .kind = EV_MEMBERS });
 }
 
 static unsigned all_nodes(const struct sim *s)
@@ -340,6 +357,7 @@ static void everybody(struct sim *s)
         n->disk->old = false;
         if (!n->up) node_start(n);
     }
+    members_tidy(s);
     calm(s, all_nodes(s), "everybody");
     if (s->failed) return;
     check_promises(s, all_nodes(s), true);
@@ -383,10 +401,11 @@ void sim_end(struct sim *s)
     s->heap = NULL;
 }
 
-bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool stories, bool verbose)
+bool sim_run(struct sim *s, uint32_t *choice, size_t choices, enum range range, bool verbose)
 {
     sim_begin(s, choice, choices);
-    s->stories = stories;
+    s->stories = range >= RANGE_STORIES;
+    s->tales = range >= RANGE_TALES;
     s->verbose = verbose;
     set_up(s);
     int64_t end = s->now_us + 2000000 + (int64_t)pick(s, 4000000);

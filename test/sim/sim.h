@@ -9,11 +9,14 @@
  *   state.c  snapshots, what members told           main.c   seeds, shrinking, planted bugs
  *   fault.c  what goes wrong                        ends.c   streams of dead writers leave the vector
  *   wrap.c   program functions led through here      trace.c  the main stories, told and compared
+ *   members.c nodes taken out of the mesh              edit.c   what clients ask for
  * Seeds from STORIES_FROM on draw more than the first ones, which stay the runs they always were:
  *   ends         dead writers' streams leave the vector; what a node has not whole comes with a snapshot
  *   versions     an older program holds ops that it does not know, until its node comes back with a newer one
  *   copies       a node comes back with a copy of another's file: two with one id, until the younger takes a new one
- *   lazy disks   what readers see is durable later; power fails, an fsync fails, the transactions since are gone */
+ *   lazy disks   what readers see is durable later; power fails, an fsync fails, the transactions since are gone
+ * Those from TALES_FROM on draw still more, and have one of these:
+ *   removal      a node is taken out by a command on another: refused, it sets its file aside and comes back empty */
 #ifndef AIM_SIM_H
 #define AIM_SIM_H
 
@@ -24,7 +27,9 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/list.h"
+#include "check.h"
 #include "disk.h"
+#include "fault.h"
 #include "goal.h"
 #include "mutant.h"
 #include "repl.h"
@@ -49,7 +54,7 @@ struct msg;
 enum event_kind {
     EV_WAKE, EV_DELIVER, EV_CONNECT, EV_DURABLE, EV_LANE_DONE, EV_CHECK_CHAIN, EV_COMPOSE, EV_PULL_LATE,
     EV_BUSY, EV_STATE, EV_STATE_LATE, EV_AHEAD, EV_NOTICED, EV_CLIENT, EV_LATE, EV_COMMAND, EV_FAULT, EV_RESTART,
-    EV_UPKEEP, EV_OFFERED, EV_SYNCED, EV_COMMAND_SYNCED, EV_RENEW, EV_ENDS,
+    EV_UPKEEP, EV_OFFERED, EV_SYNCED, EV_COMMAND_SYNCED, EV_RENEW, EV_ENDS, EV_MEMBERS, EV_LEAVE, EV_REMOVE,
 };
 struct event {
     int64_t us;
@@ -94,10 +99,14 @@ struct node {
     struct fetch fetch;
     struct ahead ahead;
     struct told *told;           /* by member; what each told of its vector in this life */
+    uint32_t heard, refused;     /* members (bits): spoke in this life of ours; were removed, as far as it knows */
+    uint32_t says;               /* peers (bits) that call it removed */
+    bool leaves;                 /* it was removed, and knows */
+    uint64_t doomed;             /* its id that was removed */
 };
 int64_t node_wall(const struct node *n);   /* what its wall clock says, in microseconds */
 void node_start(struct node *n);
-enum loss { LOSS_NONE, LOSS_ALL, LOSS_SET_BACK, LOSS_COPY };
+enum loss { LOSS_NONE, LOSS_ALL, LOSS_SET_BACK, LOSS_COPY, LOSS_REMOVED };
 void node_crash(struct node *n, bool silent, enum loss loss);
 void node_feed(struct node *n, struct repl_event e);
 void node_event(struct node *n, struct event *e);
@@ -111,7 +120,7 @@ void lane_look(struct node *n, uint64_t stream);
 
 /* ---- connections --------------------------------------------------------------------------------------------- */
 enum msg_kind { M_HELLO, M_OPS, M_VECTOR, M_PULL, M_HELLO_OK, M_ACK, M_BUSY, M_PONG, M_PULLED, M_CLOSE,
-                M_STATE, M_STATE_IS };
+                M_STATE, M_STATE_IS, M_REFUSED };
 struct msg {
     enum msg_kind kind;
     uint64_t node, live;         /* the sender */
@@ -171,21 +180,15 @@ void client_node_down(struct node *n);
 uint64_t client_issue(struct sim *s, unsigned node, uint64_t key, const struct edit *e, unsigned need,
                       unsigned attempt);
 
-/* ---- faults -------------------------------------------------------------------------------------------------- */
-enum fault {
-    FAULT_CRASH, FAULT_SILENT, FAULT_PAUSE,
-    FAULT_CUT, FAULT_ONE_WAY, FAULT_SWIZZLE, FAULT_SWALLOW, FAULT_BREAK, FAULT_DISCARD,
-    FAULT_FULL, FAULT_SLOW, FAULT_GONE, FAULT_LOSE, FAULT_SET_BACK, FAULT_CLOCK,
-    FAULT_GIVER,                 /* who gives its state is lost in the middle */
-    UPKEEP_LOG, UPKEEP_TOMBS,    /* no faults: the log is trimmed; tombstones are, all the time */
-    FAULTS_PLAIN,                /* the rest: of stories */
-    FAULT_POWER = FAULTS_PLAIN, FAULT_SYNC, FAULT_COPY,
-    FAULT_KINDS,
-};
-void fault_event(struct sim *s, struct event *e);
-void fault_giver(struct sim *s, struct node *n);                   /* it gives a page of its state */
-void fault_sync(struct sim *s, struct node *n);                    /* it ends after a failed fsync */
-void fault_heal(struct sim *s);
+/* ---- members (members.c) ------------------------------------------------------------------------------------- */
+void members_event(struct sim *s);
+void members_heard(struct node *n, uint64_t node);
+bool members_refuses(const struct node *n, uint64_t node);         /* it knows that this one was removed */
+void members_called_removed(struct node *n, unsigned peer);        /* by this peer */
+void members_leave(struct node *n);                                /* it begins anew */
+void members_remove(struct sim *s);                                /* of some node, or of one that was lost */
+void members_remove_event(struct sim *s, const struct event *e);
+void members_tidy(struct sim *s);                                  /* all that were lost */
 
 /* ---- the run ------------------------------------------------------------------------------------------------- */
 struct sim {
@@ -203,6 +206,7 @@ struct sim {
     unsigned n, w;
     bool real, coarse;                          /* coarse: wall clocks move once a second, so that versions tie */
     bool stories;                               /* more may happen than in the first seeds, which stay as they were */
+    bool tales, removes;                        /* and more than in those; nodes are taken out */
     bool lazy;                                  /* disks are: what readers see is not durable yet */
     bool ends, calm;                            /* dead writers' streams leave the vector, while it is not calm */
     bool versions;                              /* some nodes begin with an older program */
@@ -229,7 +233,8 @@ struct sim {
     bool goal[GOAL_KINDS];
 };
 /* Runs one buffer of choices from the start to the end; false: failed, why says how. */
-bool sim_run(struct sim *s, uint32_t *choice, size_t choices, bool stories, bool verbose);
+enum range { RANGE_PLAIN, RANGE_STORIES, RANGE_TALES };
+bool sim_run(struct sim *s, uint32_t *choice, size_t choices, enum range range, bool verbose);
 /* The parts of a run: all is as at first; time goes on to that moment; all nodes end. */
 void sim_begin(struct sim *s, uint32_t *choice, size_t choices);
 void sim_until(struct sim *s, int64_t us);

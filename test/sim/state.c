@@ -219,12 +219,13 @@ void state_ask(struct node *n, struct conn *c)
     sim_at(n->s, LATE_US, (struct event){ .kind = EV_STATE_LATE, .node = n->i, .life = n->life, .a = ++f->token });
 }
 
-static void take_head(struct node *n, const struct state_page *p)
+static void take_head(struct node *n, const struct state_page *p, uint64_t giver)
 {
     struct fetch *f = &n->fetch;
     f->v = copy_head(p->v, p->count);
     f->count = p->count;
     f->begun = true;
+    f->giver = giver;
     f->clean = !n->ahead.is && !p->ahead;
     coming(n, f->v, f->count);
 }
@@ -236,7 +237,7 @@ static bool submit(struct node *n, struct conn *c, struct state_page *p)
     mem_free(p->v);
     p->v = copy_head(f->v, f->count);
     p->count = f->count;
-    *w = (struct work){ .foreign = true, .page = p, .conn = c };
+    *w = (struct work){ .foreign = true, .page = p, .conn = c, .from = f->giver };
     if (lane_submit(n, w)) {
         f->merging = true;
         return true;
@@ -253,7 +254,7 @@ void state_answer(struct node *n, struct conn *c, struct msg *m)
     if (f->conn != c) return;
     f->token++;
     if (!f->begun) {
-        take_head(n, m->page);
+        take_head(n, m->page, m->node);
         state_ask(n, c);
         return;
     }
@@ -386,11 +387,41 @@ void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t
     }
 }
 
+static bool counts(const struct node *n, unsigned m)
+{
+    return n->s->member[m] != n->disk->id && (n->refused >> m & 1) == 0;
+}
+
+static bool left(struct node *n, const struct stamp *at)
+{
+    struct repl_entry v[STREAMS_MAX];
+    size_t count = n->s->ends ? n->disk->v->left(n->disk, v) : 0;
+    for (size_t i = 0; i < count; i++)
+        if (v[i].stream == at->stream && v[i].pos >= at->seq) return true;
+    return false;
+}
+
+bool told_removals(struct node *n)
+{
+    struct member row[MEMBERS_MAX];
+    size_t rows = n->disk->v->members(n->disk, row);
+    for (size_t i = 0; i < rows; i++) {
+        if (row[i].state != MEMBER_REMOVED || left(n, &row[i].stamp)) continue;
+        for (unsigned m = 0; m < n->s->members; m++) {
+            if (!counts(n, m)) continue;
+            const struct cover told = { n->told == NULL ? NULL : n->told[m].at,
+                                        n->told == NULL ? 0 : n->told[m].count };
+            if (!cover_has(&told, row[i].stamp.stream, row[i].stamp.seq)) return false;
+        }
+    }
+    return true;
+}
+
 bool told_ended(struct node *n, const struct repl_entry *at)
 {
     for (unsigned m = 0; m < n->s->members; m++) {
         bool whole = false;
-        if (n->s->member[m] == n->disk->id) continue;
+        if (!counts(n, m)) continue;
         for (size_t i = 0; n->told != NULL && i < n->told[m].count; i++) {
             const struct stream_pos *t = &n->told[m].at[i];
             whole = whole || (t->stream == at->stream && t->pos == at->pos && t->ended);
@@ -411,7 +442,7 @@ size_t told_covers(struct node *n, struct cover *ret)
     struct sim *s = n->s;
     size_t count = 0;
     for (unsigned m = 0; m < s->members; m++) {
-        if (s->member[m] == n->disk->id) continue;
+        if (!counts(n, m) && !(MUTANT(REMOVED_COUNTS) && s->member[m] != n->disk->id)) continue;
         ret[count++] = n->told == NULL ? (struct cover){ 0 } : (struct cover){ n->told[m].at, n->told[m].count };
     }
     return count;

@@ -20,6 +20,7 @@ struct fetch {                   /* of a peer's state */
     unsigned peer;
     struct conn *conn;
     uint64_t token;              /* of the present wait */
+    uint64_t giver;              /* the peer's node id */
     struct stream_pos *v;        /* the peer's vector; owned, as is `after` */
     size_t count;
     uint16_t section;
@@ -54,6 +55,8 @@ void told_forget(struct node *n);
 size_t told_covers(struct node *n, struct cover *ret);
 /* This node has all that those vectors held. */
 bool told_all_here(struct node *n);
+/* All that count told that they know of every removal this node knows of. */
+bool told_removals(struct node *n);
 bool told_ended(struct node *n, const struct repl_entry *at);   /* every member told that it has it whole, to its end */
 
 /* ---- streams that leave the vector (ends.c) */

@@ -66,6 +66,7 @@ void trace_message(struct sim *s, const struct conn *c, unsigned way, const stru
     case M_BUSY: sim_log(s, "%s still at it", who); return;
     case M_STATE: sim_log(s, "%s your rows?", who); return;
     case M_STATE_IS: sim_log(s, "%s %s", who, m->page->end ? "that was all" : "rows"); return;
+    case M_REFUSED: sim_log(s, "%s you were removed", who); return;
     case M_CLOSE: return;
     }
 }

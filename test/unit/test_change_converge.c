@@ -156,7 +156,10 @@ static void keyed_one(struct history *h, struct node *n)
     case 1: rc = decide_one(h, n); break;
     case 3: rc = archive_one(h, n); break;
     case 2: rc = change_idem(&n->c, pick_id(h), print, sizeof(print)); break;
-    default: rc = change_side(&n->c, KIND_MEMBER, pick_id(h), "member", pick(h, 7)); break;
+    default: {
+        const char member[] = { (char)(1 + pick(h, 2)), (char)(1 + pick(h, 2)), 'm' }; /* form, state */
+        rc = change_side(&n->c, KIND_MEMBER, pick_id(h), member, pick(h, 4));
+    }
     }
     end(n, rc);
 }

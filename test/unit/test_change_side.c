@@ -531,6 +531,52 @@ static void the_counts_of_an_original_row_stay(void **state)
     node_close(&n);
 }
 
+static bool removed(struct node *n, uint64_t node)
+{
+    bool ret;
+    node_begin(n);
+    assert_int_equal(change_member_removed(n->tx, node, &n->arena, &ret), 0);
+    node_abort(n);
+    return ret;
+}
+
+static void put_member(struct node *n, uint64_t node, enum member_state state)
+{
+    struct member m = { .node = node, .state = state, .url = "http://x" };
+    node_begin(n);
+    assert_int_equal(change_member(&n->c, &m), 0);
+    node_commit(n);
+}
+
+/* Who has not heard of it takes the removed node for a new one, and says so later: it stays out. */
+static void a_removal_stands_whoever_meets_the_node_later(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct member *m;
+    size_t count;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    put_member(&a, 77, MEMBER_ACTIVE);
+    node_sync(&b, &a);
+    assert_false(removed(&b, 77));
+    put_member(&a, 77, MEMBER_REMOVED);
+    b.now_us += 5000000;
+    put_member(&b, 77, MEMBER_ACTIVE);
+    node_sync(&a, &b);
+    node_sync(&b, &a);
+    assert_true(removed(&a, 77));
+    assert_true(removed(&b, 77));
+    assert_false(removed(&a, 78)); /* never heard of */
+    node_begin(&b);
+    assert_int_equal(change_members(b.tx, &b.arena, &m, &count), 0);
+    assert_int_equal(count, 1);
+    assert_true(m->stamp.stream == a.c.origin.stream); /* the stamp of what removed it */
+    node_abort(&b);
+    node_close(&a);
+    node_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -551,6 +597,7 @@ int main(void)
         cmocka_unit_test(what_was_purged_elsewhere_is_not_archived_again),
         cmocka_unit_test(an_import_keeps_its_time_where_it_can),
         cmocka_unit_test(the_counts_of_an_original_row_stay),
+        cmocka_unit_test(a_removal_stands_whoever_meets_the_node_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
