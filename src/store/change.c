@@ -110,6 +110,7 @@ void change_close(struct change *c)
     mem_free(c->made);
     mem_free(c->left);
     mem_free((struct stream_pos *)(uintptr_t)p->merging.v);
+    mem_free((struct stream_pos *)(uintptr_t)p->had.v);
     mem_free(p);
     c->made = NULL;
     c->left = NULL;

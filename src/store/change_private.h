@@ -41,6 +41,7 @@ struct change_private {
     /* the version recorded next is of an unknown id under a free title: gets its row */
     struct row *fresh;
     struct cover merging;                 /* owned: positions of the store whose state is being merged */
+    struct cover had;                     /* owned: what this store had when that began; of each stream one history */
 };
 
 /* ---- log (change.c) */

@@ -3,6 +3,7 @@
  * seen and holds no more. */
 #include "store/change_private.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -112,6 +113,30 @@ static int version_apply(struct change *c, const struct page_record *r, const st
     return held_join(c, &r->stamp, &r->v); /* of a later program: kept as the op it came in would be */
 }
 
+/* What we had and have no more was deleted here, long ago: the other just has not heard of it. */
+static int was_forgotten(struct change *c, const struct page_record *r, bool *ret)
+{
+    struct arena *a = &c->priv->work;
+    struct side_row side;
+    struct known k;
+    int rc = 0;
+    *ret = false;
+    if (r->stamp.seq == 0 || !cover_has(&c->priv->had, r->stamp.stream, r->stamp.seq)) return 0;
+    arena_release(a);
+    if (r->row.known) {
+        rc = r->row.deleted ? 0 : known_load(c, r->id, false, a, &k);
+        *ret = rc == 0 && !r->row.deleted && !k.merged.known;
+    } else if (r->v.kind == KIND_LINK) {
+        rc = links_get(c->tx, SIDE_LINK, &r->v.link, a, &side);
+        if (rc == E_NOT_FOUND) rc = links_get(c->tx, SIDE_LINK_GONE, &r->v.link, a, &side);
+        *ret = rc == E_NOT_FOUND;
+    } else if (r->v.kind == KIND_ARCHIVE) {
+        rc = c->tx->v->side_get(c->tx, SIDE_ARCHIVE, r->v.key, a, &side);
+        *ret = rc == E_NOT_FOUND;
+    }
+    return rc == E_NOT_FOUND ? 0 : rc;
+}
+
 static int record_apply(struct change *c, const struct page_record *r, const struct page_span *s)
 {
     switch (r->what) {
@@ -122,6 +147,11 @@ static int record_apply(struct change *c, const struct page_record *r, const str
             if (rc != 0 || !here) return rc;
         }
         clock_follow(c, r->stamp.ver);
+        if (!s->repair) {
+            bool gone;
+            int rc = was_forgotten(c, r, &gone);
+            if (rc != 0 || gone) return rc;
+        }
         return version_apply(c, r, s);
     case PAGE_HELD: return held_take(c, &r->stamp, r->body, r->body_len);
     case PAGE_COPY: return copy_apply(c, r);
@@ -235,6 +265,55 @@ void change_snapshot_stop(struct change *c)
     c->priv->now.merging = c->priv->now.missed = false;
 }
 
+static int by_stream(const void *a, const void *b)
+{
+    const struct stream_pos *x = a, *y = b;
+    return x->stream < y->stream ? -1 : x->stream > y->stream;
+}
+
+/* Whether both stores can have the same history of this stream, as far as both go. */
+static bool one_history(struct change *c, const struct stream_pos *here, const struct page_span *span)
+{
+    const struct stream_pos *there = bsearch(here, span->v, span->count, sizeof(*there), by_stream);
+    uint64_t chain = here->chain;
+    if (there == NULL || there->pos > here->pos) return true;
+    if (there->pos < here->pos && (here->left || c->tx->v->op_chain(c->tx, here->stream, there->pos, &chain) != 0))
+        return there->pos > 0 || there->chain == 0; /* a stream of two histories comes as if it had none */
+    return chain == there->chain;
+}
+
+/* What this store has now, with the streams that left; nothing while one of them is not whole here. */
+static int had_take(struct change *c, const struct page_span *span)
+{
+    struct arena *a = &c->priv->decode;
+    struct stream_pos *v = NULL, *had;
+    const char *after = NULL;
+    size_t n = 0, count = 0;
+    bool lacks;
+    arena_release(a);
+    mem_free((struct stream_pos *)(uintptr_t)c->priv->had.v);
+    c->priv->had = (struct cover){ 0 };
+    int rc = change_lacks(c->tx, a, &lacks);
+    if (rc == 0 && !lacks) rc = c->tx->v->streams(c->tx, a, &v, &n);
+    if (rc != 0 || lacks) return rc;
+    had = mem_alloc((n + 1) * sizeof(*had));
+    for (bool last = false; rc == 0;) {
+        for (size_t i = 0; i < n; i++) {
+            had[count] = v[i];
+            if (v[i].stream == c->origin.stream) had[count].pos = c->origin.seq;
+            if (v[i].stream == c->origin.stream) had[count].chain = c->origin.chain;
+            count += one_history(c, &had[count], span);
+        }
+        if (last) break;
+        rc = change_streams_left(c->tx, after, a, &v, &n, &after);
+        last = after == NULL;
+        if (rc == 0) had = mem_realloc(had, (count + n + 1) * sizeof(*had));
+    }
+    qsort(had, count, sizeof(*had), by_stream);
+    c->priv->had = (struct cover){ had, count };
+    return rc;
+}
+
 /* The copy outlives a transaction that is undone: the state goes back to what it was, and runs again. */
 static int merging_begin(struct change *c, const struct page_span *span)
 {
@@ -244,7 +323,8 @@ static int merging_begin(struct change *c, const struct page_span *span)
     c->priv->merging = (struct cover){ v, span->count };
     c->priv->now.merging = true;
     c->priv->now.missed = false;
-    return ahead_begin(c);
+    int rc = had_take(c, span);
+    return rc == 0 ? ahead_begin(c) : rc;
 }
 
 bool snapshot_has_rest(const struct change *c, const struct stream_pos *here)

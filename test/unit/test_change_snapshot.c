@@ -158,6 +158,32 @@ static void what_was_deleted_long_ago_goes(void **state)
     node_close(&b);
 }
 
+/* The same the other way round: who deleted it and forgot that merges the state of one who never heard of it. What the
+ * other made since comes. */
+static void what_was_deleted_here_long_ago_stays_out(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct row row;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_store(&a, "gone", "gone", "x");
+    node_store(&a, "kept", "kept", "x");
+    node_link(&a, "gone", "kept");
+    node_sync(&b, &a);
+    node_delete(&a, "gone");
+    node_store(&b, "own", "own", "of b alone");
+    node_begin(&a);
+    assert_int_equal(a.tx->v->side_remove(a.tx, SIDE_TOMBSTONE, "gone"), 0);
+    node_commit(&a);
+    snapshot(&a, &b, 1);
+    assert_false(node_find(&a, "gone", &row));
+    assert_true(node_get(&a, "kept", &row));
+    assert_true(node_get(&a, "own", &row));
+    node_close(&a);
+    node_close(&b);
+}
+
 /* Between the pages and the end a third node offers the old op of a row which the donor deleted and forgot. */
 static void an_old_op_waits_for_the_end(void **state)
 {
@@ -487,6 +513,7 @@ int main(void)
         cmocka_unit_test(pages_of_a_store_that_moves_on_miss_nothing),
         cmocka_unit_test(what_only_the_receiver_has_survives),
         cmocka_unit_test(what_was_deleted_long_ago_goes),
+        cmocka_unit_test(what_was_deleted_here_long_ago_stays_out),
         cmocka_unit_test(an_old_op_waits_for_the_end),
         cmocka_unit_test(a_torn_snapshot_is_stopped),
         cmocka_unit_test(a_stream_that_leaves_meanwhile),
