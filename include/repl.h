@@ -52,7 +52,8 @@ enum repl_event_type {
     REPL_COMMITTED,          /* own stream durable up to entry.pos with entry.chain */
     REPL_APPLIED,            /* a foreign stream (pushed, pulled, of another process here: `foreign_process`) is durable
                               * at entry; at start once for each stream of the file */
-    REPL_TRACK,              /* a client waits: tag (its own), entry.stream, entry.pos; need (0: W), deadline_ms */
+    REPL_TRACK,              /* a client waits: tag (its own), entry.stream, entry.pos; need (0: W), deadline_ms; whole:
+                              * nodes of the original will be asked about this very op, HAS and UNASKED come of it */
     REPL_FORGET,             /* the client is gone: drop tag without an answer */
     REPL_CONNECTED, REPL_CONNECT_FAILED /* refused: nobody listens */, REPL_CLOSED,
     REPL_HELLO_OK,           /* the peer's: node, live (the stream it writes), entry (its position in ours), vector */
@@ -63,6 +64,8 @@ enum repl_event_type {
                               * entry.chain; entry.pos < first: nothing there */
     REPL_ACK,                /* one per batch, in order: the peer's durable position in our stream, rewind included;
                               * original: entry.pos = the seq it took, `counts`: it is stored there now */
+    REPL_HAS,                /* a node of the original, peer, gen: what the op entry made is stored there now */
+    REPL_UNASKED,            /* such nodes cannot be asked about the op entry: who waits for it waits for others */
     REPL_BUSY,               /* 102: it is alive and working */
     REPL_PONG,               /* answer to SEND_VECTOR: the peer's entries of the streams named there; all when whole */
     REPL_VECTOR,             /* told by a peer on its own connection (REPL_NO_PEER): node, vector, whole or changes */

@@ -279,11 +279,14 @@ int cluster_wait_for(struct cluster *c, struct cluster_wait *w, const struct sta
     struct repl_event e = {
         .type = REPL_TRACK, .tag = (uint64_t)(uintptr_t)w, .need = need, .deadline_ms = deadline_mono_ms
     };
+    e.whole = w->again;
     e.entry = (struct repl_entry){ .stream = pos->stream, .pos = pos->seq };
     w->next = NULL;
+    w->needed = 0;
     bool outer = !c->calling;
     c->calling = true;
     cluster_feed(c, &e);
+    if (w->again && w->needed == 0) again_ask(c, pos, w->again_id); /* it waits */
     if (outer) c->calling = false;
     return 0;
 }

@@ -76,6 +76,9 @@ struct cluster_wait {
     void (*cb)(struct cluster_wait *w);
     void *data;
     enum repl_result result; unsigned got, needed, disks; bool all;   /* results */
+    /* Given: the op was made by an earlier attempt, so nodes of the original, which tell nothing by themselves, are
+     * asked about it; again_id (may be NULL): the row that is asked about when the log has it no more. */
+    bool again; const char *again_id;
     uint64_t tag; struct cluster_wait *next;   /* private */
 };
 unsigned cluster_writes(const struct cluster *c);          /* W in force; 0: off */

@@ -222,6 +222,13 @@ static void lost(struct peer *p, const char *why)
     cluster_feed_link(p, REPL_CLOSED);
 }
 
+static void told_again(struct peer *p, const struct stamp *op)
+{
+    struct repl_event e = { .type = REPL_HAS, .peer = p->index, .gen = p->gen };
+    e.entry = (struct repl_entry){ .stream = op->stream, .pos = op->seq };
+    cluster_feed(p->c, &e);
+}
+
 static void push_answer(void *data, int error, const struct client_answer *a)
 {
     struct peer *p = data;
@@ -239,12 +246,15 @@ static void push_answer(void *data, int error, const struct client_answer *a)
         p->last_ok_ms = clock_mono_ms();
         bool counts = taken(p, &l, a);
         if (counts && l.mark != 0) foreign_marks_add(&o->marks, l.mark);
-        moved(p, l.seq, counts);
+        if (l.again.stream == 0)
+            moved(p, l.seq, counts);
+        else if (counts)
+            told_again(p, &l.again);
     }
 }
 
-/* What of an op an original understands, but for a row that came from it. NULL: nothing. */
-static json_t *push_body(const struct original *o, const struct log_op *op, struct live_push *l)
+/* What of an op an original understands, but for a row that came from it, unless all is asked for. NULL: nothing. */
+static json_t *push_body(const struct original *o, const void *body, size_t len, struct live_push *l)
 {
     struct arena arena;
     struct version *v;
@@ -252,13 +262,13 @@ static json_t *push_body(const struct original *o, const struct log_op *op, stru
     char sender[160];
     json_t *memories = json_array(), *deletions = json_array();
     arena_init(&arena, 2 * OP_BYTES_MAX);
-    if (op_decode(op->body, op->body_len, &arena, &v, &count) != 0) count = 0;
+    if (op_decode(body, len, &arena, &v, &count) != 0) count = 0;
     for (size_t i = 0; i < count; i++) {
         struct memory m = v[i].m;
         if (v[i].kind == KIND_TOMBSTONE) json_array_append_new(deletions, json_string(m.id));
         if (v[i].kind != KIND_MEMORY) continue;
         l->mark = foreign_row_mark(&m, stamp_us(v[i].ver));
-        if (foreign_marks_has(&o->marks, l->mark)) continue;
+        if (l->again.stream == 0 && foreign_marks_has(&o->marks, l->mark)) continue;
         m.tier = v[i].own.tier;
         m.priority = v[i].own.priority;
         m.expires_at = v[i].own.expires_at;
@@ -314,7 +324,7 @@ void original_send(struct peer *p, const struct log_op *op, size_t count, uint64
     e.entry = (struct repl_entry){
         .stream = p->c->own.stream, .node = p->c->own.node, .pos = op[0].seq, .chain = op[0].chain
     };
-    json_t *doc = push_body(o, &op[0], &l);
+    json_t *doc = push_body(o, op[0].body, op[0].body_len, &l);
     int rc = doc == NULL ? 0 : push(p, doc);
     json_decref(doc);
     if (rc != 0) {
@@ -324,6 +334,20 @@ void original_send(struct peer *p, const struct log_op *op, size_t count, uint64
     if (doc != NULL) o->asked[o->asked_count++] = l;
     cluster_feed(p->c, &e);
     if (doc == NULL) moved(p, l.seq, false);
+}
+
+void original_again(struct peer *p, const struct stamp *op, const void *body, size_t len)
+{
+    struct original *o = p->original_state;
+    struct live_push l = { .again = *op };
+    if (o->asked_count == ASKED_MAX) return;
+    json_t *doc = push_body(o, body, len, &l);
+    int rc = doc == NULL ? 0 : push(p, doc);
+    if (rc != 0)
+        lost(p, err_text(rc));
+    else if (doc != NULL)
+        o->asked[o->asked_count++] = l;
+    json_decref(doc);
 }
 
 /* ---- on disk ----------------------------------------------------------------------------------------------------- */

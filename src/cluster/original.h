@@ -18,7 +18,8 @@
 
 struct offer { uint64_t stream, pos; };
 struct refusal { char id[129], why[160]; int64_t at_us; };
-struct live_push { uint64_t seq, mark; unsigned rows, deletions; char id[129]; };   /* id: one it sent; mark 0: none */
+/* id: one it sent; mark 0: none; again: not one of our stream in its turn, but of this op, 0: no such */
+struct live_push { uint64_t seq, mark; unsigned rows, deletions; char id[129]; struct stamp again; };
 
 struct original {
     bool remembered;                 /* it was a node of the original when last heard of */
@@ -47,8 +48,13 @@ void original_join(struct peer *p);               /* the exchange came to where 
 void original_refuse(struct peer *p, const char *id, const char *why);
 void original_refuse_once(struct peer *p, const char *id, const char *why);   /* one that comes round again */
 void original_sender(char *out, size_t size);     /* "host:<name>" */
+/* Of one op, out of turn, for somebody who waits for just that; told to the core when it has it. */
+void original_again(struct peer *p, const struct stamp *op, const void *body, size_t len);
 uint64_t original_backlog(const struct peer *p);  /* ops it was not offered yet */
 json_t *original_status(const struct peer *p);
+
+/* again.c: nodes of the original are asked about an op that somebody waits for. id: of its row, may be NULL */
+void again_ask(struct cluster *c, const struct stamp *op, const char *id);
 
 /* mixed.c */
 struct mixed *mixed_new(struct peer *p);

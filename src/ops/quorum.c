@@ -92,7 +92,10 @@ static void failed(struct call *c, int code, const char *reason)
 static bool wait_for(struct call_private *p, const struct stamp *pos, void (*cb)(struct cluster_wait *w))
 {
     struct engine *e = p->engine;
+    const struct reply *r = &p->call->reply;
     p->quorum = (struct cluster_wait){ .cb = cb, .data = p };
+    p->quorum.again = !r->wait_all && pos->stream == r->wait_for.stream && pos->seq == r->wait_for.seq;
+    p->quorum.again_id = json_string_value(json_object_get(r->doc, "id"));
     /* a write of many slices has used up its time in the lane */
     int64_t deadline = p->committed_some ? clock_mono_ms() + e->limits.quorum_timeout_ms : p->deadline_ms;
     int rc = cluster_wait_for(e->cluster, &p->quorum, pos, quorum_need(p), deadline);

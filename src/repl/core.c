@@ -126,6 +126,7 @@ static void dispatch(struct repl_core *core, const struct repl_event *e)
     case REPL_APPLIED: core_vector_applied(core, e); return;
     case REPL_TRACK: core_tracker_add(core, e); return;
     case REPL_FORGET: core_tracker_forget(core, e->tag); return;
+    case REPL_UNASKED: core_tracker_unasked(core, &e->entry); return;
     case REPL_INBOUND: core_link_inbound(core, e); return;
     case REPL_PULLED: core_vector_pulled(core, e); return;
     case REPL_COMING: core_vector_coming(core, e); return;
@@ -140,6 +141,7 @@ static void dispatch(struct repl_core *core, const struct repl_event *e)
     case REPL_CHECKED:
     case REPL_SENT:
     case REPL_ACK:
+    case REPL_HAS:
     case REPL_BUSY:
     case REPL_PONG: core_link_event(core, e); return;
     }

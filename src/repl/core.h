@@ -188,6 +188,8 @@ void core_tracker_forget(struct repl_core *core, uint64_t tag);
 /* Position of peer (NONE: ours) in the own stream moved from a to b: touches the trackers in (a, b] only. */
 void core_tracker_reach(struct repl_core *core, uint32_t peer, uint64_t a, uint64_t b);
 void core_tracker_exact(struct repl_core *core, uint32_t peer, uint64_t seq); /* an original applied just this one */
+void core_tracker_has(struct repl_core *core, uint32_t peer, const struct repl_entry *op);   /* this very op */
+void core_tracker_unasked(struct repl_core *core, const struct repl_entry *op);
 void core_tracker_foreign(struct repl_core *core, uint32_t slot, uint32_t peer, uint64_t pos);
 void core_tracker_rebase(struct repl_core *core, uint32_t peer,
                          uint64_t pos);                         /* new connection: what it says now is what counts */

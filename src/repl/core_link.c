@@ -513,6 +513,9 @@ void core_link_event(struct repl_core *core, const struct repl_event *e)
     case REPL_CHECKED: on_checked(core, p, e); return;
     case REPL_SENT: on_sent(core, p, e); return;
     case REPL_ACK: on_ack(core, p, e); return;
+    case REPL_HAS:
+        if (l->original && core_link_met(l)) core_tracker_has(core, p, &e->entry);
+        return;
     case REPL_PONG: on_pong(core, p, e); return;
     case REPL_BUSY:
         if (core_link_met(l)) progress(core, p);

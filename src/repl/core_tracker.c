@@ -270,11 +270,12 @@ static void fill_known(const struct repl_core *core, struct tracker *k)
     }
 }
 
-/* Of another stream than this life's, nodes of the original tell nothing: nobody waits for them in vain. */
-static unsigned needed(const struct repl_core *core, uint64_t stream, unsigned need)
+/* Of another stream than this life's, nodes of the original tell nothing by themselves: nobody waits for them in vain.
+ * asked: they will be asked. */
+static unsigned needed(const struct repl_core *core, uint64_t stream, unsigned need, bool asked)
 {
     unsigned can = 1;
-    for (unsigned p = 0; p < core->c.peers; p++) can += !core->link[p].original;
+    for (unsigned p = 0; p < core->c.peers; p++) can += asked || !core->link[p].original;
     if (need == 0) need = core->c.writes;
     return stream != core->v.entry[0].stream && can < need ? can : need;
 }
@@ -286,7 +287,7 @@ bool repl_holds(const struct repl_core *core, uint64_t stream, uint64_t pos, uns
     unsigned passed = 0; /* by a node of the original: more about it can never be known */
     for (unsigned p = 0; p < core->c.peers && stream == core->v.entry[0].stream; p++)
         passed += core->link[p].original && core->link[p].acked >= pos;
-    return got(&trial) + passed >= needed(core, stream, need);
+    return got(&trial) + passed >= needed(core, stream, need, false);
 }
 
 /* ---- events -------------------------------------------------------------------------------------------------- */
@@ -295,7 +296,7 @@ void core_tracker_add(struct repl_core *core, const struct repl_event *e)
     struct trackers *t = &core->t;
     bool foreign = e->entry.stream != core_own(core)->stream;
     struct tracker trial = { .tag = e->tag, .stream = e->entry.stream, .seq = e->entry.pos };
-    unsigned need = needed(core, e->entry.stream, e->need);
+    unsigned need = needed(core, e->entry.stream, e->need, e->whole);
     trial.need = (uint8_t)(need < 255 ? need : 255);
     fill_known(core, &trial);
     enum repl_result at_once = got(&trial) >= trial.need        ? REPL_MET
@@ -350,6 +351,28 @@ void core_tracker_reach(struct repl_core *core, uint32_t peer, uint64_t a, uint6
 void core_tracker_exact(struct repl_core *core, uint32_t peer, uint64_t seq)
 {
     if (seq > 0) core_tracker_reach(core, peer, seq - 1, seq);
+}
+
+void core_tracker_has(struct repl_core *core, uint32_t peer, const struct repl_entry *op)
+{
+    struct trackers *t = &core->t;
+    for (size_t i = 0; i < t->high; i++) {
+        struct tracker *k = &t->pool[i];
+        if (k->serial != 0 && k->stream == op->stream && k->seq == op->pos) mark(core, k, peer);
+    }
+    ring_trim(t);
+}
+
+void core_tracker_unasked(struct repl_core *core, const struct repl_entry *op)
+{
+    struct trackers *t = &core->t;
+    for (size_t i = 0; i < t->high; i++) {
+        struct tracker *k = &t->pool[i];
+        if (k->serial == 0 || k->stream != op->stream || k->seq != op->pos) continue;
+        k->need = (uint8_t)needed(core, k->stream, k->need, false);
+        judge(core, k);
+    }
+    ring_trim(t);
 }
 
 void core_tracker_foreign(struct repl_core *core, uint32_t slot, uint32_t peer, uint64_t pos)

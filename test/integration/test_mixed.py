@@ -60,6 +60,50 @@ def versions(node):
     return sum(struct.unpack_from('<H', body, 3)[0] == 1 for body in parse_ops(a.raw))
 
 
+class Retries(unittest.TestCase):
+    def again(self, n):
+        return n.create('kept', headers={'Idempotency-Key': 'the key'})
+
+    def met(self, n, ids):
+        a = self.again(n)
+        self.assertEqual((a.status, a.headers['x-quorum-acks'], a.headers['x-durability']), (201, '2', 'local'), a)
+        ids.add(a.json['id'])
+        self.assertEqual(len(ids), 1)
+
+    def test_a_retry_counts_one_that_has_it(self):
+        with mixed(writes=2) as (m, (original,)):
+            n, ids = m.nodes[0], set()
+            self.met(n, ids)
+            self.met(n, ids)  # in the same life
+            self.assertEqual(n.stop(), 0)
+            n.start()
+            met(m, [original])
+            self.met(n, ids)
+            self.assertEqual(original.count_pushed(next(iter(ids))), 3)
+            n.kill()
+            n.start()
+            met(m, [original])
+            self.met(n, ids)
+
+    def test_a_retry_is_not_answered_without_it(self):
+        with mixed(writes=2) as (m, (original,)):
+            n, ids = m.nodes[0], set()
+            self.met(n, ids)
+            self.assertEqual(n.stop(), 0)
+            original.close()
+            n.start()
+            a = self.again(n)
+            self.assertEqual(
+                (a.status, a.json['outcome'], a.json['got'], a.json['needed']), (503, 'pending', 1, 2), a
+            )
+            back = Original(original.port)
+            try:
+                met(m, [back])
+                self.met(n, ids)
+            finally:
+                back.close()
+
+
 class Offered(unittest.TestCase):
     def test_what_was_written_while_it_was_away_reaches_it(self):
         """Rows of an earlier life, of a command and of another node; and of this life before the two met."""

@@ -395,6 +395,41 @@ static void originals_are_not_waited_for_in_vain(void **state)
     rig_close(&r);
 }
 
+/* Asked about the very op, it counts; who cannot ask it does not wait for it. */
+static void originals_are_asked_about_an_earlier_attempt(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, 2);
+    struct repl_event e = { .type = REPL_APPLIED, .entry = { .stream = 77, .node = OWN_NODE, .pos = 5, .chain = 9 } };
+    rig_step(&r, e);
+    rig_step(&r, rig_event(&r, REPL_CONNECTED, 0));
+    e = rig_event(&r, REPL_HELLO_ORIGINAL, 0);
+    e.node = 9;
+    rig_step(&r, e);
+    struct repl_event track = { .type = REPL_TRACK, .whole = true, .deadline_ms = r.now + 1000 };
+    struct repl_event has = rig_event(&r, REPL_HAS, 0), unasked = { .type = REPL_UNASKED };
+    track.entry = has.entry = unasked.entry = (struct repl_entry){ .stream = 77, .pos = 5 };
+    track.tag = 1;
+    rig_step(&r, track);
+    assert_int_equal(repl_trackers(r.core), 1);
+    has.entry.pos = 4; /* says nothing of another */
+    rig_step(&r, has);
+    has.entry.pos = 5;
+    has.gen--; /* of a connection before */
+    rig_step(&r, has);
+    assert_int_equal(repl_trackers(r.core), 1);
+    has.gen++;
+    rig_step(&r, has);
+    assert_answer(&r, 0, 1, REPL_MET, 2);
+    track.tag = 2;
+    rig_step(&r, track); /* what it said counted for those who waited */
+    assert_int_equal(repl_trackers(r.core), 1);
+    rig_step(&r, unasked);
+    assert_answer(&r, 1, 2, REPL_MET, 1);
+    rig_close(&r);
+}
+
 /* A node that does not sync counts for W, and for no disk; so it is with ourselves. */
 static void who_does_not_sync_is_no_disk(void **state)
 {
@@ -458,6 +493,7 @@ int main(void)
         cmocka_unit_test(two_cores_do_not_know_each_other),
         cmocka_unit_test(who_holds_an_op_of_an_earlier_life),
         cmocka_unit_test(originals_are_not_waited_for_in_vain),
+        cmocka_unit_test(originals_are_asked_about_an_earlier_attempt),
         cmocka_unit_test(who_does_not_sync_is_no_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
