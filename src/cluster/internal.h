@@ -44,7 +44,7 @@ struct known_node {
     size_t told_count, told_cap;
     bool whole;                      /* it told all */
     int64_t first_ms, heard_ms, since_ms;
-    struct stamp stamp;              /* of the row that says so */
+    struct stamp stamp;              /* of its row */
 };
 
 struct peer {
@@ -235,8 +235,7 @@ struct apply_job {
     struct stream_pos pos;
     bool lacks;
 };
-/* Takes the message (body owned, freed with the job). 0, or the lane's refusal: then nothing was taken over but the
- * body is freed. */
+/* Takes the message (body owned, freed with the job). 0, or the lane's refusal: nothing is taken over, the body freed. */
 int apply_submit(struct cluster *c, char *body, size_t len, void (*applied)(struct apply_job *, int), void *data);
 void serve_busy(struct cluster *c, int64_t now_ms);
 /* A request that waits for the lane or a reader; its end gives the request back, NULL when the asker went away. */
