@@ -443,7 +443,8 @@ struct start_job {
     struct cluster *c;
     struct arena arena;
     struct stream_pos *pos;
-    size_t count;
+    struct member *member;
+    size_t count, members;
     bool lacks, ahead, said;
     int64_t since_ms; /* it waits for the disk */
 };
@@ -454,6 +455,7 @@ static int start_run(struct read_item *item, struct store_tx *tx, struct err *er
     int rc = tx->v->streams(tx, &j->arena, &j->pos, &j->count);
     if (rc == 0) rc = original_load(j->c, tx, &j->arena);
     if (rc == 0) rc = members_load(j->c, tx, &j->arena);
+    if (rc == 0) rc = change_members(tx, &j->arena, &j->member, &j->members);
     if (rc == 0) rc = change_lacks(tx, &j->arena, &j->lacks);
     if (rc == 0) rc = change_ahead(tx, &j->arena, &j->ahead);
     return rc == 0 ? 0 : err_set(err, rc, "reading the replication state: %s", tx->err == NULL ? "" : tx->err->msg);
@@ -473,6 +475,7 @@ static void start_fail(struct cluster *c, int code, const char *why)
 
 static void begin(struct cluster *c, const struct start_job *j)
 {
+    members_take(c, j->member, j->members); /* who was removed is refused from the first word on */
     core_start(c);
     for (size_t i = 0; i < j->count; i++)
         if (j->pos[i].stream != c->own.stream) cluster_applied(c, &j->pos[i], false);

@@ -13,6 +13,7 @@ struct peer;
 void members_told(struct cluster *c, const struct wire_head *h, const char *url, const struct wire_vector *v);
 struct known_node *members_find(struct cluster *c, uint64_t node);
 bool members_removed(struct cluster *c, uint64_t node);
+void members_take(struct cluster *c, const struct member *list, size_t count);   /* as the file has them */
 /* Whether a stream left the vector, with this op or a later one as its last. */
 bool members_left(const struct cluster *c, uint64_t stream, uint64_t seq);
 void members_leave(struct cluster *c, const struct stream_pos *left, size_t count);

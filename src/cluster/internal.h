@@ -54,8 +54,7 @@ struct peer {
     struct client_url parsed;
     struct client *link;             /* NULL: none */
     uint32_t gen;                    /* of link */
-    bool original;
-    bool self;                       /* its URL leads to this node */
+    bool original, self;             /* self: its URL leads to this node */
     enum wire_kind asked[ASKED_MAX]; /* what the unanswered requests were, oldest first */
     unsigned asked_count;
     unsigned garbled;                /* hellos in a row that one of us could not read */

@@ -271,10 +271,10 @@ static int look_run(struct read_item *item, struct store_tx *tx, struct err *err
     return look_age(j, tx);
 }
 
-static void take_members(struct cluster *c, const struct care *j)
+void members_take(struct cluster *c, const struct member *list, size_t count)
 {
-    for (size_t i = 0; i < j->members; i++) {
-        const struct member *m = &j->member[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct member *m = &list[i];
         if (m->node == c->own.node) {
             c->removed = m->state == MEMBER_REMOVED;
             if (c->removed) life_end(c, CLUSTER_LIFE_EMPTY, 0);
@@ -496,7 +496,7 @@ static void look_done(struct read_item *item, int status)
         care_free(j);
         return;
     }
-    take_members(c, j);
+    members_take(c, j->member, j->members);
     for (size_t i = 0; i < j->count; i++) /* ends come by ops: told on in the vector, once what they end is durable */
         if (j->pos[i].ended && j->pos[i].pos <= repl_position(c->core, j->pos[i].stream))
             cluster_applied(c, &j->pos[i], false);

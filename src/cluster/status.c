@@ -121,6 +121,9 @@ static json_t *alarms(struct cluster *c)
     json_t *list = json_array();
     if (c->o.life != CLUSTER_LIFE_SAME) status_alarm(list, "%s", began[c->o.life]);
     if (c->removed) status_alarm(list, "this node was removed from the mesh");
+    for (unsigned i = 0; i < c->peers && !c->removed; i++)
+        if (c->peer[i].says_removed)
+            status_alarm(list, "%s says that this node was removed from the mesh", c->peer[i].url);
     if (c->forks > 0) status_alarm(list, "two histories of a stream met, %llu times", count(c->forks));
     if (c->divergent > 0)
         status_alarm(list,

@@ -325,6 +325,34 @@ class RemovedNode(unittest.TestCase):
                 self.assertIn('set aside', json.dumps(c.status()['alarms']))
                 self.assertEqual(c.create('all three', headers={'X-Write-Quorum': '3'}).status, 201)
 
+    def test_a_node_that_starts_knows_who_was_removed(self):
+        """From its first word on: what the removed one wrote since, all by itself, is not taken."""
+        with Mesh() as m:
+            a, b, c = m.nodes
+            kept = writes(a, 10, 'kept')
+            m.agreed()
+            until('members', lambda: all(sorted(members(n).values()) == ['active'] * 2 for n in m.nodes))
+            former = c.status()['node']
+            c.kill()
+            self.assertEqual(a.post('/api/v1/sync/members/%d/remove' % former, b'').status, 200)
+            until('both know', lambda: all(members(n)[former] == 'removed' for n in (a, b)))
+            a.kill()
+            b.kill()
+            c.start()
+            alone = c.create('written alone', headers={'X-Write-Quorum': '1'})
+            stream = int(alone.headers['x-pos'].split(':')[0])
+            self.assertEqual(alone.status, 201)
+            a.start()
+            until('one says so', lambda: ('%s says that' % a.url) in json.dumps(state(c).get('alarms')), 15)
+            self.assertEqual(c.status()['node'], former)
+            b.start()
+            until('it is another node', lambda: state(c).get('node', former) != former, 30)
+            m.linked()
+            m.agreed()
+            for n in m.nodes:
+                self.assertEqual(n.ids('t'), kept)
+                self.assertNotIn(stream, [v['stream'] for v in n.status()['vector'] if v['pos'] > 0])
+
 
 if __name__ == '__main__':
     unittest.main(verbosity=2, warnings="ignore")
