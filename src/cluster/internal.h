@@ -235,7 +235,7 @@ struct apply_job {
     bool lacks;
 };
 /* Takes the message (body owned, freed with the job). 0, or the lane's refusal: nothing is taken over, the body freed. */
-int apply_submit(struct cluster *c, char *body, size_t len, void (*applied)(struct apply_job *, int), void *data);
+/* Takes the message (body owned, freed with the job). 0, or the lane's refusal: the body is freed, no more. */
 void serve_busy(struct cluster *c, int64_t now_ms);
 /* A request that waits for the lane or a reader; its end gives the request back, NULL when the asker went away. */
 struct serve *serve_new(struct cluster *c, struct cluster_request *r);
