@@ -234,8 +234,8 @@ struct apply_job {
     struct stream_pos pos;
     bool lacks;
 };
-/* Takes the message (body owned, freed with the job). 0, or the lane's refusal: nothing is taken over, the body freed. */
 /* Takes the message (body owned, freed with the job). 0, or the lane's refusal: the body is freed, no more. */
+int apply_submit(struct cluster *c, char *body, size_t len, void (*applied)(struct apply_job *, int), void *data);
 void serve_busy(struct cluster *c, int64_t now_ms);
 /* A request that waits for the lane or a reader; its end gives the request back, NULL when the asker went away. */
 struct serve *serve_new(struct cluster *c, struct cluster_request *r);
