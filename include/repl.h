@@ -73,6 +73,8 @@ enum repl_event_type {
     REPL_PULLED,             /* a pull ended: peer, gen of the PULL; ok; more: the source had more. After APPLIED */
     REPL_COMING,             /* a snapshot is on its way that brings what vector[] says: not pulled until it is here or
                               * another COMING says otherwise (an empty one: none is) */
+    REPL_LEFT,               /* a stream left the vector here, at entry: what peers told of it up to there is not asked
+                              * for any more */
     REPL_STOP,               /* draining: every tracker is answered with STOPPED */
 };
 struct repl_event {

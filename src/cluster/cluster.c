@@ -249,13 +249,26 @@ void cluster_applied(struct cluster *c, const struct stream_pos *pos, bool forei
     if (!list_empty(&c->pos_waits)) check_pos_waits(c, pos->stream, pos->pos);
 }
 
+/* Peers may have told of them before. */
+static void streams_left(struct cluster *c, const struct stream_pos *left, size_t count)
+{
+    members_leave(c, left, count);
+    for (size_t i = 0; i < count; i++) {
+        struct repl_event e = { .type = REPL_LEFT };
+        e.entry = (struct repl_entry){
+            .stream = left[i].stream, .node = left[i].node, .pos = left[i].pos, .chain = left[i].chain, .ended = true
+        };
+        cluster_feed(c, &e);
+    }
+}
+
 /* What is committed may travel while our own disk still syncs it; it counts here only once that is done. */
 void cluster_committed(struct cluster *c, const struct lane_commit *commit)
 {
     const struct made_op *last = commit->made_count > 0 ? &commit->made[commit->made_count - 1] : NULL;
     struct repl_event e = { .type = commit->durable ? REPL_COMMITTED : REPL_OFFERED };
     if (commit->durable) {
-        members_leave(c, commit->left, commit->left_count);
+        streams_left(c, commit->left, commit->left_count);
         c->counted.far_future = commit->far_future;
         c->counted.unseen = commit->unseen;
         c->counted.clock = commit->clock;

@@ -130,6 +130,7 @@ static void dispatch(struct repl_core *core, const struct repl_event *e)
     case REPL_INBOUND: core_link_inbound(core, e); return;
     case REPL_PULLED: core_vector_pulled(core, e); return;
     case REPL_COMING: core_vector_coming(core, e); return;
+    case REPL_LEFT: core_vector_left(core, e); return;
     case REPL_STOP: core_tracker_stop(core); return;
     case REPL_VECTOR: vector_event(core, e); return;
     case REPL_CONNECTED:

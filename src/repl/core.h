@@ -113,6 +113,7 @@ struct stream_slot {
     unsigned tries;
     bool told_ended, forked;
     uint64_t coming; /* up to here with a snapshot */
+    uint64_t left;   /* up to here nothing of it is asked for any more */
     bool hearsay;    /* nobody said so on our connection to him, and nothing of it is here */
     int64_t want_ms, progress_ms, retry_ms;
 };
@@ -221,6 +222,7 @@ uint32_t core_vector_slot(struct repl_core *core, uint64_t stream, uint64_t node
 void core_vector_own(struct repl_core *core, uint64_t pos, uint64_t chain);
 void core_vector_offered(struct repl_core *core, uint64_t pos, uint64_t chain); /* it may be sent */
 void core_vector_applied(struct repl_core *core, const struct repl_event *e);
+void core_vector_left(struct repl_core *core, const struct repl_event *e);
 /* What peer told; sure: on our present connection to it. */
 void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_event *e, bool sure);
 void core_vector_clear(struct repl_core *core, unsigned peer); /* its connection is gone, with all it told */

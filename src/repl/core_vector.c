@@ -123,10 +123,17 @@ static void unwant(struct vector *v, uint32_t i)
     v->slot[i].want = NONE;
 }
 
+/* Whether the peer has what there may be to ask for. */
+static bool has_more(struct repl_core *core, uint32_t i, unsigned peer)
+{
+    uint64_t pos = told_by(core, i, peer)->pos;
+    return pos > core->v.entry[i].pos && pos > core->v.slot[i].left;
+}
+
 static bool behind(struct repl_core *core, uint32_t i)
 {
     for (unsigned p = 0; p < core->c.peers; p++)
-        if (told_by(core, i, p)->pos > core->v.entry[i].pos) return true;
+        if (has_more(core, i, p)) return true;
     return false;
 }
 
@@ -180,7 +187,7 @@ static uint32_t source_of(struct repl_core *core, uint32_t i)
     for (unsigned k = 0; k < peers; k++) {
         unsigned p = (first + k) % peers;
         const struct link *l = &core->link[p];
-        if (core_link_met(l) && !l->pulling && told_by(core, i, p)->pos > core->v.entry[i].pos) return p;
+        if (core_link_met(l) && !l->pulling && has_more(core, i, p)) return p;
     }
     return NONE;
 }
@@ -390,6 +397,16 @@ void core_vector_applied(struct repl_core *core, const struct repl_event *e)
     core_tracker_foreign(core, i, NONE, entry->pos);
     if (!e->foreign_process) return;
     for (unsigned p = 0; p < core->c.peers; p++) core->link[p].tell_now = true;
+}
+
+/* Of one that nobody told of there is nothing to know. */
+void core_vector_left(struct repl_core *core, const struct repl_event *e)
+{
+    uint32_t i = core_vector_find(core, e->entry.stream);
+    if (i == NONE || e->entry.pos <= core->v.slot[i].left) return;
+    core->v.slot[i].left = e->entry.pos;
+    if (core->v.slot[i].want != NONE) want(core, i);
+    forget_hearsay(core, i);
 }
 
 void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_event *e, bool sure)

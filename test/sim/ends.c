@@ -36,6 +36,13 @@ size_t ends_hear(struct node *n, struct repl_entry *v, size_t count)
     return kept;
 }
 
+void ends_left(struct node *n)
+{
+    struct repl_entry left[STREAMS_MAX];
+    size_t lefts = n->s->ends ? n->disk->v->left(n->disk, left) : 0;
+    for (size_t i = 0; i < lefts; i++) node_feed(n, (struct repl_event){ .type = REPL_LEFT, .entry = left[i] });
+}
+
 bool ends_lacks(const struct node *n)
 {
     return n->s->ends && n->disk->v->lacks(n->disk);

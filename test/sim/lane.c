@@ -139,6 +139,7 @@ static void done(struct node *n, struct batch *b)
     memcpy(batch, b->item, count * sizeof(struct work *));
     b->count = 0;
     node_feed(n, e);
+    ends_left(n);
     for (size_t i = 0; i < count; i++)
         if (batch[i]->foreign && batch[i]->page == NULL && batch[i]->head == NULL && batch[i]->end == NULL &&
             batch[i]->member == 0 && batch[i]->result != WORK_FAILED)

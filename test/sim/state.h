@@ -63,6 +63,7 @@ bool told_ended(struct node *n, const struct repl_entry *at);   /* every member 
 size_t ends_filter(const struct node *n, struct repl_entry *v, size_t count);   /* without what left */
 /* The same for what a peer told: a stream it has more of than left here goes on. */
 size_t ends_hear(struct node *n, struct repl_entry *v, size_t count);
+void ends_left(struct node *n);                            /* its core hears of what left */
 bool ends_lacks(const struct node *n);
 void ends_event(struct sim *s);
 

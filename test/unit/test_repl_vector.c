@@ -179,6 +179,37 @@ static void what_a_snapshot_brings_is_not_pulled(void **state)
     rig_close(&r);
 }
 
+/* A peer told of it while it had not heard of that: it says no more of it, and has no ops of it to give. */
+static void what_left_meanwhile_is_not_asked_for(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct repl_entry gone = line(900, 9, 4), other = line(901, 9, 4);
+    struct repl_event e = { .type = REPL_LEFT, .entry = gone };
+    rig_open(&r, 1, 1);
+    rig_hello(&r, 0, 2, 0, &gone, 1);
+    const struct repl_effect *f = rig_find(&r, REPL_PULL, 0);
+    assert_non_null(f);
+    uint32_t gen = f->gen;
+    rig_step(&r, e);
+    pulled(&r, 0, gen, false, false);
+    for (int i = 0; i < 20; i++) {
+        rig_until(&r, r.now + 100);
+        assert_null(rig_find(&r, REPL_PULL, 0));
+        rig_step(&r, rig_event(&r, REPL_PONG, 0));
+    }
+    assert_int_equal(repl_behind(r.core), 0);
+    e.entry = other; /* nobody told of this one */
+    rig_step(&r, e);
+    size_t count;
+    repl_vector(r.core, &count);
+    assert_int_equal(count, 2);
+    struct repl_entry more = line(900, 9, 6); /* it went on elsewhere */
+    told(&r, 2, &more, 1);
+    assert_non_null(rig_find(&r, REPL_PULL, 0));
+    rig_close(&r);
+}
+
 static void one_pull_per_peer(void **state)
 {
     (void)state;
@@ -467,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_foreign_process_is_pulled_and_told_at_once),
         cmocka_unit_test(the_next_peer_after_a_failure),
         cmocka_unit_test(what_a_snapshot_brings_is_not_pulled),
+        cmocka_unit_test(what_left_meanwhile_is_not_asked_for),
         cmocka_unit_test(one_pull_per_peer),
         cmocka_unit_test(what_a_lost_peer_told_is_forgotten),
         cmocka_unit_test(changes_are_told_once_a_second),
