@@ -221,6 +221,16 @@ static int decode_caller(struct ask *a, struct call *c)
     return who->agent_id ? 0 : too_large(c);
 }
 
+/* A value given twice is no value: nobody can tell which of them was meant. */
+static int header_once(const struct ask *a, struct call *c, const char *lower_name, const char **ret)
+{
+    size_t count, found = 0;
+    const struct http_header *h = http_headers(a->req, &count);
+    *ret = http_header(a->req, lower_name);
+    for (size_t i = 0; *ret && i < count; i++) found += strcmp(h[i].name, lower_name) == 0;
+    return found > 1 ? err_set(&c->err, E_INVALID, "%s is given more than once", lower_name) : 0;
+}
+
 /* Digits only, nothing behind them. */
 static bool number(const char *text, uint64_t max, uint64_t *ret, const char **end)
 {
@@ -238,9 +248,12 @@ static bool number(const char *text, uint64_t max, uint64_t *ret, const char **e
 
 static int decode_wait(struct ask *a, struct call *c)
 {
-    const char *text = http_header(a->req, "x-wait-pos"), *ms = http_header(a->req, "x-wait-ms"), *end;
+    const char *text, *ms, *end;
     uint64_t wait = WAIT_POS_MS;
-    if (text == NULL || (c->op->effect != OP_READ && c->op->effect != OP_TOUCH)) return 0;
+    if (c->op->effect != OP_READ && c->op->effect != OP_TOUCH) return 0;
+    int rc = header_once(a, c, "x-wait-pos", &text);
+    if (rc == 0) rc = header_once(a, c, "x-wait-ms", &ms);
+    if (rc || text == NULL) return rc;
     bool ok = number(text, UINT64_MAX, &c->wait_stream, &end) && *end == ':';
     ok = ok && number(end + 1, UINT64_MAX, &c->wait_seq, &end) && *end == '\0';
     if (!ok) return err_set(&c->err, E_INVALID, "X-Wait-Pos is not of the form stream:seq");
@@ -252,10 +265,13 @@ static int decode_wait(struct ask *a, struct call *c)
 
 static int decode_write(struct ask *a, struct call *c)
 {
-    const char *quorum = http_header(a->req, "x-write-quorum"), *key = http_header(a->req, "idempotency-key"), *end;
+    const char *quorum, *key, *end;
     unsigned nodes = cluster_nodes(a->door->o.cluster);
     uint64_t n = 0;
     if (c->op->effect != OP_WRITE) return 0;
+    int rc = header_once(a, c, "x-write-quorum", &quorum);
+    if (rc == 0) rc = header_once(a, c, "idempotency-key", &key);
+    if (rc) return rc;
     if (quorum && (!number(quorum, nodes, &n, &end) || *end || n == 0))
         return err_set(&c->err, E_INVALID, "X-Write-Quorum must be between 1 and %u", nodes);
     c->write_quorum = (unsigned)n;

@@ -706,6 +706,18 @@ class Headers(OneNode):
             self.assertEqual(statuses(answer), [201])
             self.assertIn(b'"agent_id":"first"', answer)
 
+    def test_promises_asked_for_twice(self):
+        """Which of the two was meant is nobody's guess: nothing is written, nothing read."""
+        body = b'{"title":"twice","content":"c"}'
+        with Watch(self.node):
+            for name, values in (('X-Write-Quorum', ('1', '3')), ('Idempotency-Key', ('a', 'b'))):
+                head = [JSON] + ['%s: %s' % (name, value) for value in values]
+                answer = raw(self.node, request('POST', '/api/v1/memories', body, head))
+                self.assertEqual(statuses(answer), [400])
+                self.assertIn(name.lower().encode() + b' is given more than once', answer)
+            head = ['X-Wait-Pos: 1:0', 'X-Wait-Pos: 2:9']
+            self.assertEqual(statuses(raw(self.node, request('GET', '/api/v1/memories', b'', head))), [400])
+
 
 class Keys(unittest.TestCase):
     """A server with an API key."""
