@@ -147,9 +147,8 @@ static void fetch_done(struct fetch *f)
     c->snapshot_wanted = c->lacks = false;
     c->snapshot_from = NULL;
     cluster_lacks(c, f->lacks);
-    for (size_t i = 0; i < f->from.count;
-         i++) /* those that left, too: somebody told of them, and they were asked for */
-        if (f->from.v[i].stream != c->own.stream) cluster_applied(c, &f->from.v[i], false);
+    for (size_t i = 0; i < f->from.count; i++)
+        if (f->from.v[i].stream != c->own.stream && !f->from.v[i].left) cluster_applied(c, &f->from.v[i], false);
     fetch_rest(f);
 }
 

@@ -422,7 +422,7 @@ int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t cou
         rc = 0;
         if (here.left && v[i].pos <= here.pos) continue;
         if (v[i].left) { /* unless it went on here */
-            if (here.pos <= v[i].pos) rc = c->tx->v->stream_put(c->tx, &v[i]);
+            if (here.pos <= v[i].pos) rc = stream_leave(c, &v[i]);
             continue;
         }
         if (here.pos == v[i].pos && here.chain < v[i].chain) { /* of two histories every store takes the same */

@@ -65,7 +65,7 @@ int change_lacks(struct store_tx *tx, struct arena *a, bool *ret)
 
 /* ---- applying -------------------------------------------------------------------------------------------------- */
 
-static int leave_put(struct change *c, const struct stream_pos *at)
+int stream_leave(struct change *c, const struct stream_pos *at)
 {
     struct stream_pos left = *at;
     left.ended = left.left = true;
@@ -81,7 +81,7 @@ static int leave_put(struct change *c, const struct stream_pos *at)
 static int leave(struct change *c, const struct end *e, const struct stream_pos *here, bool known)
 {
     if (known && here->pos > e->at.pos) return 0; /* that was not its end */
-    int rc = leave_put(c, &e->at);
+    int rc = stream_leave(c, &e->at);
     if (rc != 0 || (known && here->pos == e->at.pos) || e->at.pos == 0) return rc;
     c->lacks = true;
     if (c->priv->now.merging && !cover_has(&c->priv->merging, e->at.stream, e->at.pos)) c->priv->now.missed = true;
@@ -139,7 +139,7 @@ static int say(struct change *c, uint64_t stream, enum stream_end what)
     int rc = c->tx->v->stream_get(c->tx, stream, &pos);
     if (rc == E_NOT_FOUND || stream == c->origin.stream) return 0;
     if (rc != 0 || (what == STREAM_ENDED ? pos.ended : pos.left || !pos.ended)) return rc;
-    if (pos.pos == 0) return leave_put(c, &pos); /* a life that wrote nothing: nobody else knows it */
+    if (pos.pos == 0) return stream_leave(c, &pos); /* a life that wrote nothing: nobody else knows it */
     key_of(stream, key);
     buf_init(&b, 64);
     buf_u8(&b, FORM);

@@ -293,9 +293,6 @@ static void done(struct node *n)
     for (size_t i = 0; i < count; i++)
         if (v[i].stream != n->disk->stream && v[i].pos == disk_safe_pos(n->disk, v[i].stream))
             node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = v[i] });
-    count = s->ends ? n->disk->v->left(n->disk, v) : 0; /* else what was told of these would be asked for again */
-    for (size_t i = 0; i < count && !ends_lacks(n); i++)
-        node_feed(n, (struct repl_event){ .type = REPL_APPLIED, .entry = v[i] });
     coming(n, NULL, 0);
 }
 
