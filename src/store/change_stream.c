@@ -88,6 +88,18 @@ static int leave(struct change *c, const struct end *e, const struct stream_pos 
     return lacks_put(c, true);
 }
 
+/* Whether the word on a stream's end that is here stands: the one of the later end does, then the one that goes
+ * further, then the younger one. A life on an older copy of the file may say again that it ended when it has left. */
+static bool end_stands(const struct side_row *side, const struct end *e, const struct stamp *s)
+{
+    struct end there;
+    if (end_read(side->id, side->body, side->body_len, &there)) {
+        if (there.at.pos != e->at.pos) return there.at.pos > e->at.pos;
+        if (there.what != e->what) return there.what > e->what;
+    }
+    return stamp_cmp(&side->stamp, s) >= 0;
+}
+
 int stream_apply(struct change *c, const struct version *v, const struct stamp *s, struct arena *a)
 {
     struct side_row side;
@@ -95,7 +107,7 @@ int stream_apply(struct change *c, const struct version *v, const struct stamp *
     struct end e;
     if (!end_read(v->key, v->body, v->body_len, &e)) return E_INVALID; /* a later program's form: held */
     int rc = c->tx->v->side_get(c->tx, SIDE_STREAM, v->key, a, &side);
-    if (rc == 0 && stamp_cmp(&side.stamp, s) >= 0) return 0;
+    if (rc == 0 && end_stands(&side, &e, s)) return 0;
     if (rc != 0 && rc != E_NOT_FOUND) return rc;
     side =
         (struct side_row){ .kind = SIDE_STREAM, .id = v->key, .stamp = *s, .body = v->body, .body_len = v->body_len };
@@ -174,10 +186,10 @@ int change_streams_left(struct store_tx *tx, const char *after, struct arena *a,
     *ret = arena_alloc(a, (n + 1) * sizeof(**ret));
     if (*ret == NULL) return E_TOO_LARGE;
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (!end_read(side[i].id, side[i].body, side[i].body_len, &e) || e.what != STREAM_LEFT) continue;
+        if (!end_read(side[i].id, side[i].body, side[i].body_len, &e)) continue;
         struct stream_pos *at = &(*ret)[*ret_count];
         rc = tx->v->stream_get(tx, e.at.stream, at);
-        if (rc == 0) *ret_count += at->left; /* else it went on */
+        if (rc == 0) *ret_count += at->left; /* else it is not that far here, or went on */
         if (rc == E_NOT_FOUND) rc = 0;
     }
     if (rc != 0) return rc;

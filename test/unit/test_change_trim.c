@@ -98,6 +98,39 @@ static void ops_beyond_an_end_go_on(void **state)
     node_close(&twin);
 }
 
+/* A life on a copy of the file that is older than the end of the stream. */
+static void an_end_said_again_undoes_no_leave(void **state)
+{
+    (void)state;
+    struct node a, b, again;
+    node_open(&a, 1);
+    node_open(&b, 2);
+    node_open(&again, 3);
+    node_store(&a, "a", "t", "1");
+    uint64_t stream = a.c.origin.stream;
+    assert_int_equal(node_pull(&again, &a, stream, 0, 1), FOREIGN_APPLIED);
+    node_restart(&a);
+    say(&a, stream, STREAM_ENDED);
+    node_sync(&b, &a);
+    say(&a, stream, STREAM_LEFT);
+    node_sync(&b, &a);
+    again.now_us += 1000000;
+    say(&again, stream, STREAM_ENDED);
+    assert_int_equal(streams_left(&again), 0);
+    node_sync(&a, &again);
+    node_sync(&b, &again);
+    node_sync(&again, &a);
+    assert_int_equal(streams_left(&a), 1);
+    assert_int_equal(streams_left(&b), 1);
+    assert_int_equal(streams_left(&again), 1);
+    assert_true(stream_of(&again, stream).left);
+    assert_same(&a, &again);
+    assert_same(&b, &again);
+    node_close(&a);
+    node_close(&b);
+    node_close(&again);
+}
+
 /* ---- trimming -------------------------------------------------------------------------------------------------- */
 
 /* Its writer's file was set back, and what others had heard of it before comes late. */
@@ -393,6 +426,7 @@ int main(void)
         cmocka_unit_test(who_lacks_a_stream_that_left_knows_it),
         cmocka_unit_test(ops_beyond_an_end_go_on),
         cmocka_unit_test(a_stream_that_left_goes_on_wherever_more_of_it_comes),
+        cmocka_unit_test(an_end_said_again_undoes_no_leave),
         cmocka_unit_test(the_log_is_trimmed_to_where_all_have_it),
         cmocka_unit_test(deletions_go_when_old_and_covered_by_every_member),
         cmocka_unit_test(an_edit_after_trimming_beats_what_was_trimmed),
