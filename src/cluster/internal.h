@@ -57,7 +57,7 @@ struct peer {
     bool original, self;             /* self: its URL leads to this node */
     enum wire_kind asked[ASKED_MAX]; /* what the unanswered requests were, oldest first */
     unsigned asked_count;
-    unsigned garbled;                /* hellos in a row that one of us could not read */
+    unsigned garbled, misfits;       /* in a row: hellos that one of us could not read, batches of a damaged log */
     bool says_removed;               /* it refuses this node as removed from the mesh */
     size_t unsent;                   /* of link, when last looked at */
     struct client *pull;             /* NULL: none */

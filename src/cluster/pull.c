@@ -9,9 +9,11 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "cluster/internal.h"
 
 #define PULL_TIMEOUT_MS 5000
+#define MISFITS_MAX 3 /* in a row, of one peer */
 
 struct pull_job {
     struct peer *p;
@@ -47,10 +49,20 @@ static void pull_failed(struct peer *p, const char *why)
     pull_end(p, false, p->pull_job == NULL ? 0 : p->pull_job->from.pos, false);
 }
 
+/* What its log lost nobody can ask it for, but its rows stand. Others are asked first: they may have those ops. */
+static void misfit(struct peer *p)
+{
+    if (++p->misfits == MISFITS_MAX)
+        log_error("cluster", "peer %s: its log is damaged: its rows are merged instead", p->url);
+    if (p->misfits >= MISFITS_MAX) snapshot_want(p->c, p, "its log is damaged");
+}
+
 static void applied(struct apply_job *a, int status)
 {
     struct peer *p = a->data;
     if (status == 0 && a->result == FOREIGN_FORK) life_fork(p->c, p, a->m.ops.stream, a->m.ops.node);
+    if (status == 0) p->misfits = 0;
+    if (status != 0 && a->m.ops.misfit) misfit(p);
     if (status != 0)
         pull_failed(p, a->item.err.msg[0] ? a->item.err.msg : err_text(status));
     else if (a->result != FOREIGN_APPLIED)

@@ -124,6 +124,9 @@ static json_t *alarms(struct cluster *c)
     for (unsigned i = 0; i < c->peers && !c->removed; i++)
         if (c->peer[i].says_removed)
             status_alarm(list, "%s says that this node was removed from the mesh", c->peer[i].url);
+    for (unsigned i = 0; i < c->peers; i++)
+        if (c->peer[i].misfits > 0)
+            status_alarm(list, "the log of %s is damaged: its ops do not fit their chain", c->peer[i].url);
     if (c->forks > 0) status_alarm(list, "two histories of a stream met, %llu times", count(c->forks));
     if (c->divergent > 0)
         status_alarm(list,

@@ -260,9 +260,9 @@ static int read_ops(struct reader *r, struct arena *a, struct wire_ops *o, struc
         if (r->failed || op->body_len > OP_BYTES_MAX) return err_set(err, E_PROTOCOL, "op %zu of the batch is torn", i);
         chain = op->chain = chain_next(chain, op->body, op->body_len);
     }
-    if (chain != o->chain_after)
-        return err_set(err, E_PROTOCOL, "batch was altered on its way: the chain does not fit");
-    return 0;
+    o->misfit = chain != o->chain_after;
+    return o->misfit ? err_set(err, E_PROTOCOL, "its ops do not fit their chain: the log they come from is damaged")
+                     : 0;
 }
 
 static int read_held(struct reader *r, struct arena *a, struct wire_snapshot *s, struct err *err)

@@ -47,6 +47,7 @@ struct wire_ops {
     uint64_t stream, node;             /* whose ops: the stream and the node it belongs to */
     uint64_t first_seq, chain_before, chain_after;
     bool more;                         /* GET: the source has more */
+    bool misfit;                       /* refused: sealed as its sender has it, and not what was once logged */
     struct log_op *op; size_t count;   /* bodies borrowed from the message; array in the arena */
 };
 struct wire_pos { uint64_t stream, pos, chain; int result; /* enum foreign_result */ };

@@ -469,6 +469,33 @@ class RowDeletedBehindOurBack(unittest.TestCase):
             m.agreed(seconds=40)
             self.clean(m)
 
+    def test_a_damaged_log_keeps_nothing_from_the_others(self):
+        """An op that only one node has, altered or lost in its log: the others get the row, and all that came after."""
+        here = "at = (SELECT at FROM repl_log WHERE instr(body, CAST('text of since 5' AS BLOB)) > 0)"
+        altered = "UPDATE repl_log SET body = CAST('not what was logged' AS BLOB) WHERE " + here
+        for damage in (altered, 'DELETE FROM repl_log WHERE ' + here):
+            with self.subTest(damage), Mesh(writes=1) as m:
+                a, b, c = m.nodes
+                m.agreed()
+                b.kill()
+                c.kill()
+                for i in range(20):
+                    self.assertEqual(a.create('since %d' % i, 'text of since %d' % i).status, 201)
+                ids = a.ids('t')
+                a.stop()
+                behind_our_back(a, (damage, ()))
+                for n in m.nodes:
+                    n.start(wait=False)
+                for n in m.nodes:
+                    n.ready()
+                m.holds(m.nodes, ids, seconds=40)
+                m.agreed()
+                told = [any('the log of %s is damaged' % a.url in t for t in n.status()['alarms']) for n in (b, c)]
+                self.assertIn(True, told)
+                m.linked()
+                self.assertEqual(a.create('goes on', headers={'X-Write-Quorum': '3'}).status, 201)
+                m.agreed()
+
     def test_it_happens_by_itself(self):
         with Mesh(serve=['--scrub-interval-secs', '1']) as m:
             a, b, c = m.nodes
