@@ -20,7 +20,7 @@
 #include "cluster/internal.h"
 #include "store/change_snapshot.h"
 
-#define PAGE_ROWS 512
+#define PAGE_ROWS 1024
 #define PAGES_APPLYING 2
 #define ANSWER_MS 30000
 #define RETRY_MS 1000
@@ -51,10 +51,11 @@ struct fetch {
 struct merge_job {
     struct lane_item item;
     struct fetch *f;
-    char *body; /* owned; NULL: the end */
-    size_t body_len;
-    struct page_at from; /* after is owned */
-    bool lacks;          /* result of the end */
+    bool end;
+    char *records; /* owned */
+    size_t len;
+    struct page_at from, to; /* after is owned */
+    bool lacks;              /* result of the end */
 };
 
 /* The word that nothing more comes of a snapshot. */
@@ -72,6 +73,17 @@ struct ahead_job {
 };
 
 static void ask(struct fetch *f);
+
+static struct page_at at_copy(const struct page_at *at)
+{
+    return (struct page_at){ .section = at->section, .after = at->after == NULL ? NULL : mem_strdup(at->after) };
+}
+
+static void at_free(struct page_at *at)
+{
+    mem_free((char *)(uintptr_t)at->after);
+    at->after = NULL;
+}
 
 /* ---- the end of a fetch ------------------------------------------------------------------------------------------ */
 
@@ -121,7 +133,7 @@ static void fetch_rest(struct fetch *f)
     c->fetch = NULL;
     coming(c, NULL, 0);
     arena_release(&f->arena);
-    mem_free((char *)(uintptr_t)f->at.after);
+    at_free(&f->at);
     mem_free(f);
 }
 
@@ -158,39 +170,43 @@ static int merge_run(struct lane_item *item, struct change *ch, struct err *err)
 {
     struct merge_job *j = container_of(item, struct merge_job, item);
     const struct fetch *f = j->f;
-    struct page_span span = { .from = j->from, .v = f->cover, .count = f->from.count };
-    struct wire_message m;
+    struct page_span span = { .from = j->from, .to = j->to, .v = f->cover, .count = f->from.count };
     struct arena arena;
     bool removed = false;
     arena_init(&arena, 1u << 20);
     int rc = change_member_removed(ch->tx, f->node, &arena, &removed);
+    arena_release(&arena);
     if (rc == 0 && removed) rc = err_set(err, E_DENIED, "its node was removed from the mesh");
-    if (rc == 0 && j->body == NULL) {
+    if (rc != 0) return rc;
+    if (j->end) {
         rc = change_snapshot_end(ch, f->from.v, f->from.count);
         j->lacks = ch->lacks;
-    } else if (rc == 0 && (rc = wire_read(j->body, j->body_len, &arena, &m, err)) == 0) {
-        span.to = m.page.at;
-        span.held = f->from.held;
-        span.held_count = f->from.held_count;
-        rc = change_snapshot_page(ch, m.page.records, m.page.len, &span);
-        if (rc != 0) err_set(err, rc, "a page cannot be merged: %s", err_text(rc));
+        return rc;
     }
-    arena_release(&arena);
-    return rc;
+    span.held = f->from.held;
+    span.held_count = f->from.held_count;
+    rc = change_snapshot_page(ch, j->records, j->len, &span);
+    return rc == 0 ? 0 : err_set(err, rc, "a page cannot be merged: %s", err_text(rc));
 }
 
 static void merge_end(struct fetch *f);
+
+static void merge_job_free(struct merge_job *j)
+{
+    mem_free(j->records);
+    at_free(&j->from);
+    at_free(&j->to);
+    mem_free(j);
+}
 
 static void merge_done(struct lane_item *item, int status)
 {
     struct merge_job *j = container_of(item, struct merge_job, item);
     struct fetch *f = j->f;
     struct cluster *c = f->c;
-    bool end = j->body == NULL;
+    bool end = j->end;
     f->lacks = j->lacks;
     f->applying--;
-    mem_free(j->body);
-    mem_free((char *)(uintptr_t)j->from.after);
     if (f->failed)
         fetch_rest(f);
     else if (status != 0)
@@ -203,32 +219,34 @@ static void merge_done(struct lane_item *item, int status)
         merge_end(f);
     else if (!f->asked)
         ask(f);
-    mem_free(j);
+    merge_job_free(j);
     cluster_job_done(c);
 }
 
-/* body NULL: the end. Takes the body. */
-static int merge_submit(struct fetch *f, char *body, size_t len)
+/* page NULL: the end. */
+static int merge_submit(struct fetch *f, const struct wire_page *page)
 {
     struct merge_job *j = mem_alloc(sizeof *j);
     j->f = f;
-    j->body = body;
-    j->body_len = len;
-    j->from = f->at;
-    f->at.after = NULL; /* the job's now */
+    j->end = page == NULL;
+    j->from = at_copy(&f->at);
+    if (page != NULL) {
+        j->to = at_copy(&page->at);
+        j->len = page->len;
+        j->records = mem_alloc(j->len + 1);
+        if (j->len > 0) memcpy(j->records, page->records, j->len);
+    }
     j->item.run = merge_run;
     j->item.done = merge_done;
     j->item.class = LANE_REPLICATION;
-    j->item.bytes = len;
+    j->item.bytes = j->len;
     int rc = lane_submit(f->c->lane, &j->item);
     if (rc == 0) {
         f->applying++;
         f->c->busy++;
         return 0;
     }
-    mem_free(body);
-    mem_free((char *)(uintptr_t)j->from.after);
-    mem_free(j);
+    merge_job_free(j);
     return rc;
 }
 
@@ -236,7 +254,7 @@ static void merge_end(struct fetch *f)
 {
     if (f->applying > 0 || f->ending) return;
     f->ending = true;
-    int rc = merge_submit(f, NULL, 0);
+    int rc = merge_submit(f, NULL);
     if (rc != 0) fetch_fail(f, err_text(rc));
 }
 
@@ -285,12 +303,9 @@ static int take_page(struct fetch *f, const struct client_answer *a, struct err 
     if (rc == 0 && m.head.kind != WIRE_PAGE) rc = err_set(err, E_PROTOCOL, "answer of another kind");
     if (rc == 0 && m.head.stream != f->life) rc = err_set(err, E_PROTOCOL, "it began anew meanwhile");
     if (rc == 0) {
-        char *copy = mem_alloc(a->body_len + 1), *after = mem_strdup(m.page.at.after == NULL ? "" : m.page.at.after);
-        bool begins = m.page.at.after == NULL;
-        memcpy(copy, a->body, a->body_len);
-        rc = merge_submit(f, copy, a->body_len);
-        f->at = (struct page_at){ .section = m.page.at.section, .after = begins ? NULL : after };
-        if (begins) mem_free(after);
+        rc = merge_submit(f, &m.page);
+        at_free(&f->at);
+        f->at = at_copy(&m.page.at);
         f->whole = m.page.at.section == PAGE_END;
         f->pages++;
         f->bytes += a->body_len;

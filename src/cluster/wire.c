@@ -15,16 +15,24 @@
 #define SEAL_BYTES 8
 
 /* Of a message, at its end: one flipped bit anywhere changes it (every step can be undone, so none loses it). */
+static uint64_t seal_step(uint64_t h, uint64_t word)
+{
+    h = (h ^ word) * 0xff51afd7ed558ccdu;
+    return h ^ h >> 32;
+}
+
 static uint64_t seal_of(const char *data, size_t len)
 {
+    const uint8_t *p = (const uint8_t *)data;
     uint64_t h = 0x9e3779b97f4a7c15u ^ len;
-    for (size_t at = 0; at < len; at += 8) {
-        uint64_t word = 0;
-        for (size_t i = 0; i < 8 && at + i < len; i++) word |= (uint64_t)(uint8_t)data[at + i] << (8 * i);
-        h = (h ^ word) * 0xff51afd7ed558ccdu;
-        h ^= h >> 32;
+    for (; len >= 8; len -= 8, p += 8) {
+        uint64_t low = (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24;
+        uint64_t high = (uint64_t)p[4] | (uint64_t)p[5] << 8 | (uint64_t)p[6] << 16 | (uint64_t)p[7] << 24;
+        h = seal_step(h, low | high << 32);
     }
-    return h;
+    uint64_t word = 0;
+    for (size_t i = 0; i < len; i++) word |= (uint64_t)p[i] << (8 * i);
+    return len > 0 ? seal_step(h, word) : h;
 }
 
 static void seal(struct buf *b)

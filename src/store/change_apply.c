@@ -333,11 +333,12 @@ static int join_loser(struct change *c, const struct known *k, const struct merg
     return rc == 0 && !judged ? lost_loser(c, loser, &k->merged, unseen) : rc;
 }
 
-int known_join(struct change *c, const struct merged *other, const struct page_span *theirs, struct arena *a)
+int known_join(struct change *c, const struct merged *other, const struct page_span *theirs, bool unknown,
+               struct arena *a)
 {
-    struct known k;
+    struct known k = { .place = PLACE_NONE };
     bool unseen = false;
-    int rc = known_load(c, other->row.m.id, false, a, &k);
+    int rc = unknown ? 0 : known_load(c, other->row.m.id, false, a, &k);
     if (rc != 0) return rc;
     bool lived = k.merged.known && !k.merged.deleted;
     int won = merge_join(&k.merged, other, &unseen);

@@ -94,9 +94,10 @@ static inline int64_t count_plus(int64_t a, int64_t b)
 
 int tomb_read(const struct side_row *side, struct arena *a, struct merged *ret);
 /* What another store knows of an id, without its touches, comes in. theirs: what that store had seen, NULL: nobody asks
- * whether a text was replaced unseen. */
+ * whether a text was replaced unseen. unknown: nothing is known of it here, no need to look. */
 struct page_span;
-int known_join(struct change *c, const struct merged *other, const struct page_span *theirs, struct arena *a);
+int known_join(struct change *c, const struct merged *other, const struct page_span *theirs, bool unknown,
+               struct arena *a);
 
 /* ---- rows that share a title (change_title.c) */
 uint64_t title_key(const char *title, const char *ns);

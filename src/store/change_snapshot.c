@@ -11,6 +11,7 @@
 #include "store/row.h"
 
 #define FORGET_PAGE 256
+#define LAID_MAX 8192 /* ids in a page's span that are kept in mind */
 #define SECTION_IDS 0
 #define SECTION_LINKS 2
 #define SECTION_ARCHIVE 6
@@ -100,13 +101,13 @@ static int show_links(struct change *c, const char *id)
     return rc == E_NOT_FOUND ? 0 : rc;
 }
 
-static int version_apply(struct change *c, const struct page_record *r, const struct page_span *s)
+static int version_apply(struct change *c, const struct page_record *r, const struct page_span *s, bool unknown)
 {
     int rc = s->force_count > 0 ? drop_forced(c, r, s) : 0;
     if (rc != 0) return rc;
     if (r->row.known) {
         arena_release(&c->priv->work);
-        rc = known_join(c, &r->row, s->repair ? NULL : s, &c->priv->work);
+        rc = known_join(c, &r->row, s->repair ? NULL : s, unknown, &c->priv->work);
         return rc == 0 && s->repair ? show_links(c, r->id) : rc;
     }
     if (r->v.kind != 0) return change_apply(c, &r->v, &r->stamp);
@@ -137,7 +138,7 @@ static int was_forgotten(struct change *c, const struct page_record *r, bool *re
     return rc == E_NOT_FOUND ? 0 : rc;
 }
 
-static int record_apply(struct change *c, const struct page_record *r, const struct page_span *s)
+static int record_apply(struct change *c, const struct page_record *r, const struct page_span *s, bool unknown)
 {
     switch (r->what) {
     case PAGE_VERSION:
@@ -152,7 +153,7 @@ static int record_apply(struct change *c, const struct page_record *r, const str
             int rc = was_forgotten(c, r, &gone);
             if (rc != 0 || gone) return rc;
         }
-        return version_apply(c, r, s);
+        return version_apply(c, r, s, unknown);
     case PAGE_HELD: return held_take(c, &r->stamp, r->body, r->body_len);
     case PAGE_COPY: return copy_apply(c, r);
     }
@@ -174,6 +175,15 @@ struct came {
     const char **key;
     size_t count, cap, next;
 };
+
+static void came_add(struct came *k, const char *key)
+{
+    if (k->count == k->cap) {
+        k->cap = k->cap == 0 ? 64 : k->cap * 2;
+        k->key = mem_realloc(k->key, k->cap * sizeof(*k->key));
+    }
+    k->key[k->count++] = key;
+}
 
 /* Whether `key` came; asked in ascending order. */
 static bool came(struct came *k, const char *key)
@@ -215,13 +225,55 @@ static bool spans(const struct page_span *s, uint16_t section, const char **afte
     return s->from.section <= section && (s->to.section > section || *last != NULL);
 }
 
-static int forget_ids(struct change *c, const struct page_span *s, struct came *k)
+/* The ids that lay in the page's span before it was merged. Any other id of the span is unknown here: it need not be
+ * looked up. */
+struct laid {
+    bool any, whole;          /* there is a span; all its ids are told, else those up to the last one */
+    const char *after, *upto; /* between these; NULL: from the beginning, to the end */
+    struct came ids;
+    const char *newest; /* the greatest id of the page so far */
+};
+
+static int laid_read(struct change *c, const struct page_span *s, struct arena *keys, struct laid *l)
+{
+    const char *after, **id;
+    size_t n = FORGET_PAGE;
+    int rc = 0;
+    l->any = !s->repair && spans(s, SECTION_IDS, &l->after, &l->upto);
+    after = l->after;
+    while (rc == 0 && l->any && n == FORGET_PAGE && l->ids.count < LAID_MAX) {
+        rc = c->tx->v->ids_after(c->tx, after, FORGET_PAGE, keys, &id, &n);
+        for (size_t i = 0; rc == 0 && i < n; i++) {
+            after = id[i];
+            if (l->upto != NULL && strcmp(after, l->upto) > 0) n = 0;
+            if (n > 0) came_add(&l->ids, after);
+        }
+    }
+    l->whole = n != FORGET_PAGE;
+    if (!l->whole && rc == 0) l->upto = after;
+    return rc;
+}
+
+/* Whether nothing is known here of an id of the page. Asked once of each, as they come: one that came before, or out of
+ * order, may be here by now. The id stays where it is. */
+static bool laid_lacks(struct laid *l, const char *id)
+{
+    if (!l->any || (l->newest != NULL && strcmp(id, l->newest) <= 0)) return false;
+    l->newest = id;
+    if ((l->after != NULL && strcmp(id, l->after) <= 0) || (l->upto != NULL && strcmp(id, l->upto) > 0)) return false;
+    return !came(&l->ids, id);
+}
+
+static int forget_ids(struct change *c, const struct page_span *s, struct came *k, const struct laid *l)
 {
     const char *after, *last, **id;
     size_t n = FORGET_PAGE;
     struct arena a;
     int rc = 0;
-    if (!spans(s, SECTION_IDS, &after, &last)) return 0;
+    for (size_t i = 0; rc == 0 && i < l->ids.count; i++)
+        if (!came(k, l->ids.key[i])) rc = forget_id(c, s, l->ids.key[i]);
+    if (rc != 0 || l->whole || !spans(s, SECTION_IDS, &after, &last)) return rc;
+    after = l->upto;
     arena_init(&a, CHANGE_ARENA_MAX);
     while (rc == 0 && n == FORGET_PAGE) {
         rc = c->tx->v->ids_after(c->tx, after, FORGET_PAGE, &a, &id, &n);
@@ -336,12 +388,10 @@ bool snapshot_has_rest(const struct change *c, const struct stream_pos *here)
 
 static int note(struct came *k, const char *key, struct arena *keys)
 {
-    if (k->count == k->cap) {
-        k->cap = k->cap == 0 ? 64 : k->cap * 2;
-        k->key = mem_realloc(k->key, k->cap * sizeof(*k->key));
-    }
-    k->key[k->count] = arena_strdup(keys, key);
-    return k->key[k->count++] != NULL ? 0 : E_TOO_LARGE;
+    char *copy = arena_strdup(keys, key);
+    if (copy == NULL) return E_TOO_LARGE;
+    came_add(k, copy);
+    return 0;
 }
 
 /* Keys of the sections whose rows may be gone. */
@@ -361,9 +411,9 @@ static int note_record(struct all_came *all, const struct page_record *r, struct
 }
 
 /* What lies in the page's span and did not come is gone. */
-static int forget_rest(struct change *c, const struct page_span *span, struct all_came *came)
+static int forget_rest(struct change *c, const struct page_span *span, struct all_came *came, const struct laid *l)
 {
-    int rc = forget_ids(c, span, &came->ids);
+    int rc = forget_ids(c, span, &came->ids, l);
     if (rc == 0) rc = forget_sides(c, span, SECTION_LINKS, &came->links);
     return rc == 0 ? forget_sides(c, span, SECTION_ARCHIVE, &came->archive) : rc;
 }
@@ -371,13 +421,15 @@ static int forget_rest(struct change *c, const struct page_span *span, struct al
 int change_snapshot_page(struct change *c, const void *records, size_t len, const struct page_span *span)
 {
     struct all_came all = { 0 };
+    struct laid laid = { 0 };
     struct arena one, keys;
     struct reader in;
     bool first = !span->repair && span->from.section == 0 && span->from.after == NULL;
     int rc = first ? merging_begin(c, span) : 0;
-    if (rc == 0) rc = 1;
     arena_init(&one, CHANGE_ARENA_MAX);
     arena_init(&keys, CHANGE_ARENA_MAX);
+    if (rc == 0) rc = laid_read(c, span, &keys, &laid);
+    if (rc == 0) rc = 1;
     reader_init(&in, records, len);
     while (rc > 0) {
         struct page_record r;
@@ -385,12 +437,15 @@ int change_snapshot_page(struct change *c, const void *records, size_t len, cons
         rc = change_page_read(&in, &one, &r);
         if (rc <= 0) break;
         int failed = span->repair ? 0 : note_record(&all, &r, &keys);
-        if (failed == 0) failed = record_apply(c, &r, span);
+        bool id = failed == 0 && r.row.known && !span->repair;
+        bool unknown = id && laid_lacks(&laid, all.ids.key[all.ids.count - 1]);
+        if (failed == 0) failed = record_apply(c, &r, span, unknown);
         if (failed != 0) rc = failed;
     }
-    if (rc == 0 && !span->repair) rc = forget_rest(c, span, &all);
+    if (rc == 0 && !span->repair) rc = forget_rest(c, span, &all, &laid);
     arena_release(&one);
     arena_release(&keys);
+    mem_free(laid.ids.key);
     mem_free(all.ids.key);
     mem_free(all.links.key);
     mem_free(all.archive.key);

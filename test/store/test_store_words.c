@@ -325,6 +325,40 @@ static void no_commit_leaves_a_long_tail(void **state)
     other_close(&o);
 }
 
+/* Its rows go into the index while it goes on: those, and what becomes of them, are found like all others. */
+static void one_transaction_is_longer_than_a_tail(void **state)
+{
+    struct kit *k = *state;
+    static struct model m, before;
+    m = (struct model){ 0 };
+    put_many(k, &m, 0, 100);
+    for (int round = 0; round < 2; round++) {
+        before = m;
+        struct store_tx *tx = kit_begin(k);
+        for (int i = 100; i < 600; i++) put(k, tx, &m, i, (unsigned)(i * 37 % 255 + 1));
+        for (int i = 0; i < 600; i += 7) put(k, tx, &m, i, (unsigned)(i * 11 % 255));
+        for (int i = 3; i < 600; i += 7) drop(k, tx, &m, i);
+        check(tx, &m);
+        static struct model point;
+        point = m;
+        kit_ok(tx->v->savepoint(tx, &k->err), &k->err);
+        for (int i = 600; i < 700; i++) put(k, tx, &m, i, (unsigned)(i * 37 % 255 + 1));
+        for (int i = 1; i < 600; i += 7) drop(k, tx, &m, i);
+        kit_ok(tx->v->savepoint_end(tx, false, &k->err), &k->err);
+        m = point;
+        for (int i = 600; i < ROWS; i++) put(k, tx, &m, i, (unsigned)(i * 37 % 255 + 1));
+        if (round == 0) {
+            k->store->b->rollback(k->writer);
+            m = before;
+            assert_int_equal(tail_rows(k), 100);
+        } else {
+            kit_commit(k);
+            assert_int_equal(tail_rows(k), 0);
+        }
+        check_read(k, &m);
+    }
+}
+
 /* Two processes at one file, by turns, on each other's rows. */
 static void processes_know_of_each_others_tails(void **state)
 {
@@ -526,15 +560,11 @@ static void any_order_of_things_is_found(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    KIT_TEST(a_row_is_found_wherever_its_words_are),
-    KIT_TEST(what_was_read_of_the_tail_is_not_kept_too_long),
-    KIT_TEST(no_commit_leaves_a_long_tail),
-    KIT_TEST(processes_know_of_each_others_tails),
-    KIT_TEST(a_killed_writer_leaves_rows_and_words_alike),
-    KIT_TEST(a_long_tail_is_indexed_step_by_step),
-    KIT_TEST(an_index_without_a_mark_is_taken_over),
-    KIT_TEST(a_strangers_rows_are_read_with_a_bound),
-    KIT_TEST(any_order_of_things_is_found),
+    KIT_TEST(a_row_is_found_wherever_its_words_are),  KIT_TEST(what_was_read_of_the_tail_is_not_kept_too_long),
+    KIT_TEST(no_commit_leaves_a_long_tail),           KIT_TEST(one_transaction_is_longer_than_a_tail),
+    KIT_TEST(processes_know_of_each_others_tails),    KIT_TEST(a_killed_writer_leaves_rows_and_words_alike),
+    KIT_TEST(a_long_tail_is_indexed_step_by_step),    KIT_TEST(an_index_without_a_mark_is_taken_over),
+    KIT_TEST(a_strangers_rows_are_read_with_a_bound), KIT_TEST(any_order_of_things_is_found),
 };
 
 int main(int argc, char **argv)

@@ -123,29 +123,6 @@ static int note_change(struct store_conn *c, int64_t rowid, const struct memory 
     return rc;
 }
 
-static void note_tail(struct sq_words *w, int64_t rowid, const struct memory *before, const struct memory *after)
-{
-    if (before) {
-        w->totals.edits++;
-        w->changed = true;
-    }
-    if (after) {
-        w->tail_bytes += (int64_t)(strlen(after->title) + strlen(after->content) + strlen(after->tags));
-        if (rowid > w->top) w->top = rowid;
-    }
-}
-
-int sq_words_change(struct store_conn *c, int64_t rowid, const struct memory *before, const struct memory *after)
-{
-    if (before && after && same_words(before, after)) return 0;
-    int rc = load_totals(c);
-    if (rc != 0) return rc;
-    if (rowid <= c->words.totals.mark) return note_change(c, rowid, before, after);
-    note_tail(&c->words, rowid, before, after);
-    return 0;
-}
-
-/* ---- the tail goes into the index */
 struct move {
     struct store_conn *c;
     size_t rows, bytes;
@@ -160,16 +137,54 @@ static int move_row(void *data, const struct row *r)
     return note_change(m->c, r->rowid, NULL, &r->m);
 }
 
+/* The tail is to go into the index. Of all of it: so is what this transaction adds after it, at once. */
+static int take_tail(struct store_conn *c, size_t rows_max, size_t bytes_max, bool *ret_more)
+{
+    struct sq_words *w = &c->words;
+    struct move m = { .c = c };
+    int rc = sq_rows_beyond(c, w->totals.mark, rows_max, bytes_max, move_row, &m);
+    *ret_more = rc == 0 && ((rows_max && m.rows >= rows_max) || (bytes_max && m.bytes >= bytes_max));
+    w->tail_bytes = 0;
+    w->tail_bytes_known = w->direct = rc == 0 && !*ret_more;
+    return rc;
+}
+
+static void note_tail(struct sq_words *w, int64_t rowid, const struct memory *before, const struct memory *after)
+{
+    if (before) {
+        w->totals.edits++;
+        w->changed = true;
+    }
+    if (after) {
+        w->direct = false;
+        w->tail_bytes += (int64_t)(strlen(after->title) + strlen(after->content) + strlen(after->tags));
+        if (rowid > w->top) w->top = rowid;
+    }
+}
+
+int sq_words_change(struct store_conn *c, int64_t rowid, const struct memory *before, const struct memory *after)
+{
+    if (before && after && same_words(before, after)) return 0;
+    int rc = load_totals(c);
+    if (rc != 0) return rc;
+    struct sq_words *w = &c->words;
+    if (rowid <= w->totals.mark) return note_change(c, rowid, before, after);
+    bool adds = c->depth == 0 && before == NULL, more; /* and no savepoint undoes it */
+    if (adds && w->direct) {
+        w->totals.mark = rowid;
+        return note_change(c, rowid, NULL, after);
+    }
+    note_tail(w, rowid, before, after);
+    return adds && rowid - w->totals.mark >= SQ_TAIL_ROWS ? take_tail(c, 0, 0, &more) : 0;
+}
+
+/* ---- the tail goes into the index */
 int sq_words_index_tail(struct store_conn *c, size_t rows_max, size_t bytes_max, bool *ret_more)
 {
-    struct move m = { .c = c };
     int rc = load_totals(c);
-    if (rc == 0) rc = sq_rows_beyond(c, c->words.totals.mark, rows_max, bytes_max, move_row, &m);
-    if (rc == 0) rc = flush(c);
-    *ret_more = rc == 0 && ((rows_max && m.rows >= rows_max) || (bytes_max && m.bytes >= bytes_max));
-    c->words.tail_bytes = 0;
-    c->words.tail_bytes_known = rc == 0 && !*ret_more;
-    return rc;
+    *ret_more = false;
+    if (rc == 0) rc = take_tail(c, rows_max, bytes_max, ret_more);
+    return rc == 0 ? flush(c) : rc;
 }
 
 static int count_tail_bytes(struct store_conn *c)
@@ -217,13 +232,13 @@ void sq_words_undone(struct store_conn *c)
 {
     if (!c->writer) return;
     if (c->words.tail_read) sq_tail_drop(c->words.tail);
-    c->words.tail_bytes_known = false;
+    c->words.tail_bytes_known = c->words.direct = false;
 }
 
 void sq_words_forget(struct store_conn *c)
 {
     c->words.applied = 0;
-    c->words.loaded = c->words.changed = c->words.tail_read = false;
+    c->words.loaded = c->words.changed = c->words.tail_read = c->words.direct = false;
     c->words.top = 0;
     if (c->words.todo.cap > 1u << 20)
         buf_release(&c->words.todo);

@@ -32,6 +32,7 @@ struct sq_words {
     int64_t tail_bytes;   /* text in the tail, or more; unless someone else wrote since */
     bool tail_bytes_known;
     bool tail_read;       /* in this transaction */
+    bool direct;          /* in this transaction the tail went into the index: it is empty, and stays so */
     struct sq_tail *tail; /* owned; NULL until first read */
 };
 struct sq_mark {
