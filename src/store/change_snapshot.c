@@ -326,7 +326,8 @@ static int by_stream(const void *a, const void *b)
 /* Whether both stores can have the same history of this stream, as far as both go. */
 static bool one_history(struct change *c, const struct stream_pos *here, const struct page_span *span)
 {
-    const struct stream_pos *there = bsearch(here, span->v, span->count, sizeof(*there), by_stream);
+    const struct stream_pos *there = NULL;
+    if (span->count > 0) there = bsearch(here, span->v, span->count, sizeof(*there), by_stream);
     uint64_t chain = here->chain;
     if (there == NULL || there->pos > here->pos) return true;
     if (there->pos < here->pos && (here->left || c->tx->v->op_chain(c->tx, here->stream, there->pos, &chain) != 0))
