@@ -143,8 +143,8 @@ int archive_look(struct store_tx *tx, const struct side_row *side, struct arena 
 int archive_print(struct store_tx *tx, struct side_row *side, struct arena *a);   /* sets the key, 0: no text */
 
 /* ---- texts replaced unseen (change_lost.c) */
-/* The text goes into the archive, and is marked to be told of, unless it was once. */
-int loser_keep(struct change *c, const struct row *kept, const char *at);
+/* A text that another store's archive has, and of which that store may not live to tell. */
+int lost_copy(struct change *c, const struct row *kept, const char *at);
 /* A version of `id` came that was made from another than what stands here. */
 int lost_parent(struct change *c, const char *id, const struct stamp *from);
 /* A live version lost. unseen: the winner was made from less. */

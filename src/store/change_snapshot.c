@@ -31,7 +31,7 @@ static int copy_apply(struct change *c, const struct page_record *r)
     if (row_read(&in, a, &row) != 0 || strcmp(row.m.id, r->id) != 0) return E_PROTOCOL;
     const char *at = read_text(&in, a), *reason = read_text(&in, a);
     if (in.failed || at == NULL || reason == NULL) return E_PROTOCOL;
-    return loser_keep(c, &row, at); /* the other may not live to tell of it */
+    return lost_copy(c, &row, at);
 }
 
 /* Whether what the other has of this key stands, though the stamps are the same. */

@@ -302,6 +302,15 @@ static bool is_lost(const struct versions *all, size_t i)
     return !greatest;
 }
 
+static bool was_seen(const struct versions *all, size_t i)
+{
+    for (size_t k = 0; k < all->count; k++) {
+        const struct stamp from = { .ver = all->v[k].own.base_ver, .stream = all->v[k].own.base_stream };
+        if (strcmp(all->v[k].m.id, all->v[i].m.id) == 0 && stamp_cmp(&from, &all->stamp[i]) == 0) return true;
+    }
+    return false;
+}
+
 static bool kept(struct node *n, const struct version *v, const struct stamp *s)
 {
     char seed[256], id[UUID_TEXT];
@@ -318,7 +327,7 @@ static bool kept(struct node *n, const struct version *v, const struct stamp *s)
     return true;
 }
 
-/* Alone, in whatever order it heard of them, a node has all that was lost. */
+/* Alone, in whatever order it heard of them, a node has all that was lost, and nothing that was seen. */
 static bool keeps_what_was_lost(uint64_t seed, struct node *n, const struct versions *all)
 {
     const char *last = NULL;
@@ -329,9 +338,10 @@ static bool keeps_what_was_lost(uint64_t seed, struct node *n, const struct vers
         assert_int_equal(change_doubts(&n->c, last, 3, &last), 0);
     } while (last != NULL);
     for (size_t i = 0; i < all->count; i++) {
-        if (!is_lost(all, i) || kept(n, &all->v[i], &all->stamp[i])) continue;
-        print_error("seed %llu: the text '%s' of %s is lost\n", (unsigned long long)seed, all->v[i].m.content,
-                    all->v[i].m.id);
+        bool there = all->v[i].kind == KIND_MEMORY && kept(n, &all->v[i], &all->stamp[i]);
+        if (is_lost(all, i) ? there : !there || !was_seen(all, i)) continue;
+        print_error("seed %llu: the text '%s' of %s is %s\n", (unsigned long long)seed, all->v[i].m.content,
+                    all->v[i].m.id, there ? "kept though it was seen" : "lost");
         same = false;
     }
     node_commit(n);

@@ -148,6 +148,24 @@ static void what_was_seen_is_not_kept(void **state)
     }
 }
 
+/* Two edits beside another one: the first of them was seen by the second, which comes later. */
+static void what_turns_out_to_be_seen_goes_again(void **state)
+{
+    (void)state;
+    struct node a, b, c;
+    cut_off(&a, &b, &c);
+    node_sync(&b, &a);
+    expect_lost(&b, "cut off"); /* at once: b's own was made from less */
+    assert_int_equal(b.c.unseen, 1);
+    node_store(&a, "m", "t", "cut off still");
+    node_pull(&b, &a, a.c.origin.stream, 0, 9);
+    expect_lost(&b, "cut off still");
+    settle(&b, LOST_SETTLE_US);
+    expect_lost(&b, "cut off still");
+    assert_int_equal(doubts(&b), 0);
+    close_all(&a, &b, &c);
+}
+
 /* The edits between have no ops any more: what the other has seen tells. */
 static void what_a_snapshot_replaces(void **state)
 {
@@ -190,7 +208,8 @@ static void who_was_given_the_text_tells(void **state)
     assert_int_equal(a.c.unseen, 1);
     snapshot(&c, &a, 3);
     uint64_t before = c.c.origin.seq;
-    settle(&c, 0);
+    expect_lost(&c, "cut off");
+    settle(&c, LOST_SETTLE_US);
     assert_int_equal(c.c.origin.seq, before + 1);
     node_pull(&b, &c, c.c.origin.stream, 0, 9);
     lost_text(&b, id, text);
@@ -201,9 +220,8 @@ static void who_was_given_the_text_tells(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_maker_of_what_was_lost_is_gone),
-        cmocka_unit_test(what_was_seen_is_not_kept),
-        cmocka_unit_test(what_a_snapshot_replaces),
+        cmocka_unit_test(the_maker_of_what_was_lost_is_gone),   cmocka_unit_test(what_was_seen_is_not_kept),
+        cmocka_unit_test(what_turns_out_to_be_seen_goes_again), cmocka_unit_test(what_a_snapshot_replaces),
         cmocka_unit_test(who_was_given_the_text_tells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
