@@ -457,6 +457,34 @@ static void upkeep_empties_the_log(void **state)
     assert_int_equal(st.st_size, 0);
 }
 
+/* The writer's cache is large while transactions need it, and until it rests, or had many small ones. */
+static void a_large_transaction_finds_room(void **state)
+{
+    struct kit *k = *state;
+    static char text[20001];
+    memset(text, 'x', sizeof text - 1);
+    for (int round = 0; round < 2; round++) {
+        assert_false(k->writer->wide);
+        struct store_tx *tx = kit_begin(k);
+        for (int i = 0; i < 600; i++) {
+            char id[32];
+            snprintf(id, sizeof id, "large%d-%d", round, i);
+            struct row r = kit_row(&k->arena, id, "n", id, text, kit_ver(1));
+            kit_ok(tx->v->put(tx, &r, NULL), tx->err);
+        }
+        kit_commit(k);
+        assert_true(k->writer->wide);
+        for (int i = 0; i < 300 && round == 1; i++) {
+            char id[32];
+            snprintf(id, sizeof id, "small%d", i);
+            struct row r = kit_row(&k->arena, id, "n", id, "x", kit_ver(1));
+            kit_put(k, &r, NULL);
+        }
+        if (round == 0) kit_ok(k->store->b->upkeep(k->writer, true, false, &k->err), &k->err);
+        assert_false(k->writer->wide);
+    }
+}
+
 static void the_index_stays_whole(void **state)
 {
     struct kit *k = *state;
@@ -742,6 +770,7 @@ static const struct CMUnitTest tests[] = {
     KIT_TEST(times_to_expire),
     KIT_TEST(upkeep_empties_the_log),
     KIT_TEST(the_index_stays_whole),
+    KIT_TEST(a_large_transaction_finds_room),
     KIT_TEST(words_are_stable),
     KIT_TEST(the_tokenizer_folds_and_stops),
     KIT_TEST(ascii_is_no_exception),

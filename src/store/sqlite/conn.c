@@ -14,6 +14,9 @@
 
 #define READER_CACHE_KIB 2048
 #define WRITER_CACHE_KIB 4096 /* SQLite walks all of it at each commit; the system's cache is one call away */
+#define WIDE_CACHE_KIB 16384  /* after a transaction whose pages did not fit: one like it comes next (a snapshot) */
+#define WIDE_PAGES 512        /* a transaction of more goes on needing it */
+#define WIDE_CALM 256         /* smaller ones until it is given back */
 #define PROGRESS_STEPS 2000
 
 static const char *const statement_sql[SQ_STATEMENT_COUNT] = {
@@ -307,10 +310,39 @@ int sq_sync(struct store_conn *c, struct err *err)
     return sq_files_look(c, SQ_LOG + 1, err);
 }
 
+static void set_cache(struct store_conn *c, bool wide)
+{
+    char pragma[64];
+    sqlite3_snprintf(sizeof pragma, pragma, "PRAGMA cache_size = %d", wide ? -WIDE_CACHE_KIB : -WRITER_CACHE_KIB);
+    if (sqlite3_exec(c->db, pragma, NULL, NULL, NULL) == SQLITE_OK) c->wide = wide;
+    c->calm = 0;
+}
+
+void sq_cache_rest(struct store_conn *c)
+{
+    if (c->wide) set_cache(c, false);
+}
+
+/* After a commit that wrote so many pages. */
+static void fit_cache(struct store_conn *c, int pages)
+{
+    int spilled = 0, high = 0;
+    if (!c->wide) {
+        if (pages <= WIDE_PAGES) return;
+        (void)sqlite3_db_status(c->db, SQLITE_DBSTATUS_CACHE_SPILL, &spilled, &high, 1);
+        if (spilled > 0) set_cache(c, true);
+    } else if (pages > WIDE_PAGES) {
+        c->calm = 0;
+    } else if (++c->calm == WIDE_CALM) {
+        set_cache(c, false);
+    }
+}
+
 int sq_commit(struct store_conn *c, bool durable, struct err *err)
 {
     CHECK(c->in_tx);
     c->tx.err = err;
+    int before = c->wal_pages;
     int rc =
         c->lost ? err_set(err, c->lost, "%s: the transaction was undone: %s", c->file->path, err_text(c->lost)) : 0;
     if (rc == 0 && c->writer) rc = sq_words_finish(c);
@@ -328,6 +360,7 @@ int sq_commit(struct store_conn *c, bool durable, struct err *err)
     sq_words_forget(c);
     sq_turn_give(c);
     if (c->wal == NULL) c->wal = sq_wal(c->db);
+    if (c->writer) fit_cache(c, c->wal_pages >= before ? c->wal_pages - before : c->wal_pages);
     return durable ? sq_sync(c, err) : 0;
 }
 

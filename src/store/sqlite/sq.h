@@ -81,6 +81,8 @@ struct store_conn {
     bool cleared;                     /* in this transaction: what the original left */
     int wal_pages, wal_done;          /* frames in the log; of these in the file already */
     bool chores_due;                  /* the index has a tail, or segments may be worth merging */
+    bool wide;                        /* writers: the cache of pages is large; see conn.c */
+    unsigned calm;                    /* small transactions since a large one */
 };
 
 /* ---- connection (conn.c) */
@@ -92,6 +94,7 @@ struct store_conn *sq_of(struct store_tx *tx);
 int sq_begin_write(struct store_conn *c, struct err *err); /* turnstile and BEGIN IMMEDIATE */
 int sq_commit(struct store_conn *c, bool durable, struct err *err);
 int sq_sync(struct store_conn *c, struct err *err);
+void sq_cache_rest(struct store_conn *c); /* the writer rests: it keeps few pages */
 void sq_rollback(struct store_conn *c);
 int sq_map(int sqlite_code, int system_errno);       /* SQLite's code as ours */
 int sq_fail(struct store_conn *c, const char *what); /* the last failure of c->db into tx.err; returns the code */

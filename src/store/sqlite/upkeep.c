@@ -100,6 +100,7 @@ int sq_upkeep(struct store_conn *c, bool idle, bool closing, struct err *err)
         return rc == E_BUSY ? 0 : rc; /* a reader of another process: the log stays, nothing is lost */
     }
     if (!may_close_log(c)) return 0;
+    if (idle) sq_cache_rest(c);
     if (idle && c->chores_due) rc = chores(c, err);
     if (rc == 0 && idle && (int64_t)c->wal_pages * PAGE_BYTES >= TRUNCATE_BYTES) {
         rc = sq_checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE, err);
