@@ -18,7 +18,7 @@
 
 #define SLICE 64
 #define COUNTS_MS 3000
-#define DOUBTS_TICKS 10
+#define DOUBTS_TICKS 2
 #define SWEEP_TICKS 600 /* half an hour */
 #define DAY_US (86400ll * 1000000)
 

@@ -125,7 +125,7 @@ int change_unarchive(struct change *c, const char *id);
 int change_losers(struct change *c, size_t limit, bool *ret_more);
 /* Texts that lost and from which no other version was made, in all that came for LOST_SETTLE_US, were replaced unseen:
  * they go into the archive. Looks at those beyond the side row after_id; *ret_last as for change_held_retry. */
-#define LOST_SETTLE_US (60 * INT64_C(1000000))
+#define LOST_SETTLE_US (20 * INT64_C(1000000))
 int change_doubts(struct change *c, const char *after_id, size_t limit, const char **ret_last);
 /* An action that waits for a decision, or what became of it: the whole row as it is now. Votes and decisions made
  * elsewhere join it. */
