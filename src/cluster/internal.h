@@ -144,6 +144,7 @@ struct cluster {
     size_t ahead_count;
     int64_t ahead_ms;                /* since then */
     const char *snapshot_why;
+    bool snapshot_lost;              /* because rows were lost behind our back */
     struct peer *snapshot_from;      /* whom to ask first; NULL: anyone */
     int64_t snapshot_retry_ms;
     unsigned snapshot_failures;

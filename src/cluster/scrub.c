@@ -427,6 +427,7 @@ static void mend(struct scrub *s)
         for (unsigned i = 0; i < s->sides && !s->snapshot; i++) {
             if (!s->side[i].wanted) continue;
             s->snapshot = true;
+            s->c->snapshot_lost = true;
             snapshot_want(s->c, s->side[i].p, "many rows are wrong here");
         }
         scrub_end(s, NULL);

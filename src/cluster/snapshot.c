@@ -39,6 +39,7 @@ struct fetch {
     struct stream_pos *cover;          /* of the same, what it had: not of streams with two histories */
     bool begun, whole, closed;         /* the head came; the last page; the second vector, or word that it will not */
     struct wire_snapshot then;         /* the second vector, in the arena */
+    bool lost;                         /* rows of ours were lost behind our back */
     bool clean;                        /* no rows were ahead of our vector before */
     bool ending, asked, failed, lacks; /* lacks: at the end still, see change_lacks */
     unsigned applying;                 /* jobs in the lane */
@@ -156,7 +157,7 @@ static void fetch_done(struct fetch *f)
     log_info("cluster", "merged the state of %s: %llu pages, %llu KiB in %lld ms", f->p->url,
              (unsigned long long)f->pages, (unsigned long long)(f->bytes >> 10), (long long)took);
     c->snapshots++;
-    c->snapshot_wanted = c->lacks = false;
+    c->snapshot_wanted = c->lacks = c->snapshot_lost = false;
     c->snapshot_from = NULL;
     cluster_lacks(c, f->lacks);
     for (size_t i = 0; i < f->from.count; i++)
@@ -173,6 +174,7 @@ static int merge_run(struct lane_item *item, struct change *ch, struct err *err)
     struct page_span span = { .from = j->from, .to = j->to, .v = f->cover, .count = f->from.count };
     struct arena arena;
     bool removed = false;
+    span.lost = f->lost;
     arena_init(&arena, 1u << 20);
     int rc = change_member_removed(ch->tx, f->node, &arena, &removed);
     arena_release(&arena);
@@ -400,6 +402,7 @@ static void fetch_start(struct peer *p)
     f->p = p;
     f->began_ms = clock_mono_ms();
     f->clean = !p->c->ahead;
+    f->lost = p->c->snapshot_lost;
     arena_init(&f->arena, 16u << 20);
     p->c->fetch = f;
     log_info("cluster", "asking %s for a snapshot: %s", p->url, p->c->snapshot_why);

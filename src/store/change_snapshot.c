@@ -347,8 +347,9 @@ static int had_take(struct change *c, const struct page_span *span)
     mem_free((struct stream_pos *)(uintptr_t)c->priv->had.v);
     c->priv->had = (struct cover){ 0 };
     int rc = change_lacks(c->tx, a, &lacks);
-    if (rc == 0 && !lacks) rc = c->tx->v->streams(c->tx, a, &v, &n);
-    if (rc != 0 || lacks) return rc;
+    if (rc != 0 || lacks || span->lost) return rc;
+    rc = c->tx->v->streams(c->tx, a, &v, &n);
+    if (rc != 0) return rc;
     had = mem_alloc((n + 1) * sizeof(*had));
     for (bool last = false; rc == 0;) {
         for (size_t i = 0; i < n; i++) {

@@ -14,6 +14,7 @@ struct page_span {
     struct page_at from, to;
     const struct stream_pos *v; size_t count;         /* the other's positions, by stream */
     const struct stamp *held; size_t held_count;      /* ops it could not apply: what they made is not gone */
+    bool lost;        /* rows were lost here behind our back: what is not here was not deleted for that */
     bool repair;      /* no snapshot: some rows of it, which may be gone here without their deletion */
     /* keys of which the other's contents stand, the stamps being the same */
     const char *const *force; size_t force_count;
