@@ -43,7 +43,6 @@ struct side {
     struct peer *p;
     struct client *client; /* NULL: left the round */
     bool asked;            /* a part of this step */
-    int64_t heard_ms;      /* asked, or a word of it since */
     bool wanted;           /* FIX: records of it */
     struct arena arena;    /* of its last answer */
     struct wire_message m;
@@ -276,23 +275,15 @@ static void answer_cb(void *data, int error, const struct client_answer *a)
     part_end(s);
 }
 
-static void progress_cb(void *data)
-{
-    struct side *d = data;
-    d->heard_ms = clock_mono_ms();
-}
-
 static void ask(struct side *d, const char *path)
 {
     struct http_header key = { "x-api-key", d->s->c->o.api_key };
     struct client_request q = { .method = "GET", .path = path, .timeout_ms = ANSWER_MS, .cb = answer_cb, .data = d };
-    q.progress = progress_cb;
     q.headers = &key;
     q.headers_count = key.value != NULL;
     int rc = client_send(d->client, &q);
     if (rc == 0) {
         d->asked = true;
-        d->heard_ms = clock_mono_ms();
         part_begin(d->s);
     } else {
         leave(d, err_text(rc));
@@ -300,12 +291,12 @@ static void ask(struct side *d, const char *path)
 }
 
 /* A process that is stopped takes what is sent and never answers. May end the round. */
-static void drop_silent(struct scrub *s, int64_t now)
+static void drop_silent(struct scrub *s)
 {
     if (s->step == DIAL || s->waiting == 0) return;
     part_begin(s);
     for (unsigned i = 0; i < s->sides; i++)
-        if (s->side[i].asked && now - s->side[i].heard_ms > SILENT_MS) leave(&s->side[i], "it fell silent");
+        if (s->side[i].asked && client_silent_ms(s->side[i].client) > SILENT_MS) leave(&s->side[i], "it fell silent");
     part_end(s);
 }
 
@@ -629,7 +620,7 @@ void scrub_poll(struct cluster *c)
     if (s != NULL && s->step == PAUSE && !s->ended && now >= s->due_ms)
         take_step(s, ROWS);
     else if (s != NULL)
-        drop_silent(s, now);
+        drop_silent(s);
     if (c->scrub != NULL || c->fetch != NULL || (now < c->scrub_due_ms && c->scrub_askers == 0)) return;
     if (now >= c->scrub_due_ms) c->scrub_due_ms = now + every;
     scrub_start(c, c->scrub_askers > 0);

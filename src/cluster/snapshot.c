@@ -23,6 +23,7 @@
 #define PAGE_ROWS 1024
 #define PAGES_APPLYING 2
 #define ANSWER_MS 30000
+#define SILENT_MS 5000 /* who reads its rows says 102 meanwhile */
 #define RETRY_MS 1000
 #define AHEAD_MS 30000
 #define HELD_PAGE 256
@@ -522,8 +523,20 @@ static void ahead_poll(struct cluster *c)
     c->busy++;
 }
 
+/* A process that is stopped takes what is sent and never answers; another peer may give. */
+static void drop_silent(struct fetch *f)
+{
+    if (!f->asked || f->failed || f->client == NULL || client_silent_ms(f->client) <= SILENT_MS) return;
+    f->asked = false;
+    if (f->whole)
+        take_closing(f, NULL);
+    else
+        fetch_fail(f, "it fell silent");
+}
+
 void snapshot_poll(struct cluster *c)
 {
+    if (!c->closing && c->fetch != NULL) drop_silent(c->fetch);
     if (c->closing || c->fetch != NULL || !stop_torn(c)) return;
     ahead_poll(c);
     if (c->ahead_busy) return;

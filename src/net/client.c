@@ -47,11 +47,12 @@ struct client {
     uv_loop_t *loop;
     struct client_options options;
     enum client_state state;
-    bool opened;   /* the connect callback has told success */
-    bool freed;    /* no callback any more */
-    int handles;   /* stream, timer and look-up not yet ended */
-    int error;     /* why it ended */
-    char why[320]; /* the same in words of TLS or of the system; "" */
+    uint64_t heard_ms; /* the last bytes, or when there was nothing to wait for */
+    bool opened;       /* the connect callback has told success */
+    bool freed;        /* no callback any more */
+    int handles;       /* stream, timer and look-up not yet ended */
+    int error;         /* why it ended */
+    char why[320];     /* the same in words of TLS or of the system; "" */
     struct stream stream;
     uv_timer_t timer;
     uint64_t timer_ms; /* when the timer fires; 0: it is stopped */
@@ -214,6 +215,7 @@ static void read_cb(struct stream *s, ssize_t nread, const char *data)
 {
     struct client *c = container_of(s, struct client, stream);
     if (nread > 0) {
+        c->heard_ms = uv_now(c->loop);
         take(c, data, (size_t)nread);
         return;
     }
@@ -360,6 +362,12 @@ uint32_t client_outstanding(const struct client *c)
     return c->count;
 }
 
+uint64_t client_silent_ms(const struct client *c)
+{
+    uint64_t now = uv_now(c->loop);
+    return c->state == CLIENT_OPEN && c->count > 0 && now > c->heard_ms ? now - c->heard_ms : 0;
+}
+
 size_t client_unsent(const struct client *c)
 {
     int fd = -1, held = 0;
@@ -436,6 +444,7 @@ int client_send(struct client *c, const struct client_request *q)
         mem_free(owned);
         return r;
     }
+    if (c->count == 0) c->heard_ms = uv_now(c->loop);
     push(c, q);
     if (len <= BODY_INLINE_BYTES) {
         buf_put(&c->head, body, len);

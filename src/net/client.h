@@ -82,6 +82,8 @@ int client_send(struct client *c, const struct client_request *q);
 /* Bytes of requests that the other machine has not taken yet (TCP acknowledged): while they grow fewer, it is there,
  * however long an answer takes. */
 size_t client_unsent(const struct client *c);
+/* For how long no byte of an answer came that is waited for, 1xx lines among them; 0: none is waited for. */
+uint64_t client_silent_ms(const struct client *c);
 /* Ends the connection now; `abort` resets it (SO_LINGER 0: no TIME_WAIT). Outstanding requests get E_CANCELLED later,
  * then `closed` comes (before it was open: the connect callback). */
 void client_close(struct client *c, bool abort);

@@ -148,6 +148,41 @@ class EmptyNodeJoins(unittest.TestCase):
     def test_by_the_log(self):
         self.join(False)
 
+    def test_by_another_one_when_the_giver_is_stopped(self):
+        """Killed, a connection ends; stopped, it stays and says nothing."""
+
+        def snapshot(node):
+            try:
+                return node.status()['snapshot']
+            except (OSError, TypeError):
+                return None
+
+        with Mesh(writes=1, start=False) as m:
+            a, b, c = m.nodes
+            a.start()
+            b.start()
+            load(a, self.COUNT, size=1500)
+            settled([a, b], 60)
+            for n in (a, b):
+                n.stop()
+                trim(n)
+                n.start()
+            m.linked([a, b])
+            c.start(wait=False)
+            url = until('it begins', lambda: snapshot(c), 20)[0]['from']
+            giver = a if a.url == url else b
+            giver.pause()
+            fell = until('it is left', lambda: (snapshot(c) or {'from': ''})['from'] != url, 60)[1]
+            self.assertLess(fell, 25)
+            until(
+                'all is there',
+                lambda: c.get('/api/v1/memories?namespace=load&limit=1').json['total'] == self.COUNT,
+                60,
+            )
+            giver.go_on()
+            m.linked()
+            settled(m.nodes)
+
 
 class Members(unittest.TestCase):
     def test_a_first_handshake_makes_a_member_and_a_command_removes_it(self):
