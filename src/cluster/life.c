@@ -6,8 +6,9 @@
  *   another life with our node id, older ─▶ a new node id, too
  *   removed from the mesh                ─▶ the file is set aside, the node comes back empty
  *
- * A forked stream of another node: its writer repeats what is missing; a snapshot of the peer that has the other
- * history brings its rows here, forgetting none of ours, and a scrub looks after both. */
+ * A forked stream of another node: its writer repeats what it has of one history, and we of ours, which others may have
+ * missed; then a snapshot of the peer that has the other one brings its rows here, forgetting none of ours, and a scrub
+ * looks after both. */
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -97,6 +98,75 @@ bool life_split(const struct cluster *c, uint64_t stream)
     return false;
 }
 
+/* ---- what the log holds of a forked stream: of ours, before anybody is told anything; of another's, before the other
+ * history takes its place ------------------------------------------------------------------------------------------ */
+
+struct repeat_job {
+    struct lane_item item;
+    struct cluster *c;
+    uint64_t stream, after, last;
+    void (*done)(struct cluster *c, int status); /* NULL: of another's, which is not forgotten */
+    struct peer *other;                          /* who has another history of that */
+};
+
+static void take_other_history(struct peer *p)
+{
+    snapshot_want(p->c, p, "it has another history of a stream");
+}
+
+static int repeat_run(struct lane_item *item, struct change *ch, struct err *err)
+{
+    struct repeat_job *j = container_of(item, struct repeat_job, item);
+    int rc = change_repeat(ch, j->stream, j->after, REPEAT_OPS, &j->last);
+    if (rc == 0 && j->last == 0 && j->done != NULL) rc = change_stream_forget(ch, j->stream);
+    return rc == 0 ? 0 : err_set(err, rc, "repeating a forked stream: %s", err_text(rc));
+}
+
+static void repeat_done(struct lane_item *item, int status)
+{
+    struct repeat_job *j = container_of(item, struct repeat_job, item);
+    struct cluster *c = j->c;
+    if (status == 0 && j->last != 0 && !c->closing) {
+        j->after = j->last;
+        status = lane_submit(c->lane, item);
+        if (status == 0) return;
+    }
+    if (status != 0)
+        log_error("cluster", "%s", j->item.err.msg[0] ? j->item.err.msg : err_text(status));
+    else
+        log_info("cluster", "what this node had logged in stream %llu, up to %llu, was repeated in %s one",
+                 (unsigned long long)j->stream, (unsigned long long)j->after, j->done != NULL ? "a new" : "its own");
+    if (j->done != NULL)
+        j->done(c, status);
+    else
+        take_other_history(j->other);
+    mem_free(j);
+    cluster_job_done(c);
+}
+
+static int repeat_submit(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c, int status),
+                         struct peer *other)
+{
+    struct repeat_job *j = mem_alloc(sizeof *j);
+    *j = (struct repeat_job){ .c = c, .stream = stream, .done = done, .other = other };
+    j->item.run = repeat_run;
+    j->item.done = repeat_done;
+    j->item.class = LANE_UPKEEP;
+    int rc = lane_submit(c->lane, &j->item);
+    if (rc == 0)
+        c->busy++;
+    else
+        mem_free(j);
+    return rc;
+}
+
+int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c, int status))
+{
+    return repeat_submit(c, stream, done, NULL);
+}
+
+/* ---- forks ------------------------------------------------------------------------------------------------------- */
+
 void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node)
 {
     bool ours = node == c->own.node;
@@ -113,57 +183,6 @@ void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node
         life_end(c, CLUSTER_LIFE_STREAM, stream);
     } else if (p != NULL) {
         c->scrub_due_ms = clock_mono_ms() + SCRUB_AFTER_MS;
-        snapshot_want(c, p, "it has another history of a stream");
+        if (repeat_submit(c, stream, NULL, p) != 0) take_other_history(p);
     }
-}
-
-/* ---- a forked stream of ours, before anybody is told anything ---------------------------------------------------- */
-
-struct repeat_job {
-    struct lane_item item;
-    struct cluster *c;
-    uint64_t stream, after, last;
-    void (*done)(struct cluster *c, int status);
-};
-
-static int repeat_run(struct lane_item *item, struct change *ch, struct err *err)
-{
-    struct repeat_job *j = container_of(item, struct repeat_job, item);
-    int rc = change_repeat(ch, j->stream, j->after, REPEAT_OPS, &j->last);
-    if (rc == 0 && j->last == 0) rc = change_stream_forget(ch, j->stream);
-    return rc == 0 ? 0 : err_set(err, rc, "repeating a forked stream: %s", err_text(rc));
-}
-
-static void repeat_done(struct lane_item *item, int status)
-{
-    struct repeat_job *j = container_of(item, struct repeat_job, item);
-    struct cluster *c = j->c;
-    if (status == 0 && j->last != 0 && !c->closing) {
-        j->after = j->last;
-        status = lane_submit(c->lane, item);
-        if (status == 0) return;
-    }
-    if (status != 0)
-        log_error("cluster", "%s", j->item.err.msg[0] ? j->item.err.msg : err_text(status));
-    else
-        log_info("cluster", "what this node had logged in stream %llu, up to %llu, was repeated in a new one",
-                 (unsigned long long)j->stream, (unsigned long long)j->after);
-    j->done(c, status);
-    mem_free(j);
-    cluster_job_done(c);
-}
-
-int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c, int status))
-{
-    struct repeat_job *j = mem_alloc(sizeof *j);
-    *j = (struct repeat_job){ .c = c, .stream = stream, .done = done };
-    j->item.run = repeat_run;
-    j->item.done = repeat_done;
-    j->item.class = LANE_UPKEEP;
-    int rc = lane_submit(c->lane, &j->item);
-    if (rc == 0)
-        c->busy++;
-    else
-        mem_free(j);
-    return rc;
 }

@@ -118,8 +118,8 @@ struct stream_slot {
     int64_t want_ms, progress_ms, retry_ms;
 };
 struct told {
-    uint64_t pos, sure;
-}; /* by one peer: heard at all; heard on our present connection to it */
+    uint64_t pos, sure, chain;
+}; /* by one peer: heard at all; heard on our present connection to it, with its chain */
 
 struct vector {
     struct repl_entry *entry;

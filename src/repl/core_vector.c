@@ -379,6 +379,21 @@ void core_vector_own(struct repl_core *core, uint64_t pos, uint64_t chain)
     if (core->t.used > 0) core_tracker_reach(core, NONE, from, pos);
 }
 
+/* A peer told that it stands here, too, before we did: on another chain? */
+static void compare_told(struct repl_core *core, uint32_t i)
+{
+    struct stream_slot *s = &core->v.slot[i];
+    const struct repl_entry *here = &core->v.entry[i];
+    for (unsigned p = 0; p < core->c.peers && !s->forked; p++) {
+        const struct told *told = told_by(core, i, p);
+        if (told->sure == 0 || told->sure != here->pos || told->chain == here->chain) continue;
+        struct repl_entry other = *here;
+        other.chain = told->chain;
+        s->forked = true;
+        core_emit(core, REPL_ALARM_FORK, p)->entry = other;
+    }
+}
+
 void core_vector_applied(struct repl_core *core, const struct repl_event *e)
 {
     struct vector *v = &core->v;
@@ -390,6 +405,7 @@ void core_vector_applied(struct repl_core *core, const struct repl_event *e)
     entry->pos = e->entry.pos;
     entry->chain = e->entry.chain;
     entry->ended = e->entry.ended;
+    compare_told(core, i);
     confirm(v, i);
     v->slot[i].progress_ms = core->now_ms;
     touch(v, i);
@@ -443,7 +459,10 @@ void core_vector_told(struct repl_core *core, unsigned peer, const struct repl_e
                 core->link[peer].ask_whole = true;
             continue;
         }
-        if (sure) told->sure = entry->pos;
+        if (sure) {
+            told->sure = entry->pos;
+            told->chain = entry->chain;
+        }
         if (sure || entry->pos > told->pos) told->pos = entry->pos;
         if (told->pos > v->entry[i].pos) want(core, i);
         if (s->waiters == NONE) continue;

@@ -199,7 +199,7 @@ int change_original_look(struct store_tx *tx, const struct memory *m, int64_t no
 int change_original(struct change *c, const struct memory *m, int *ret_applied, struct row *ret);
 
 /* ---- forks (change_fork.c) --------------------------------------------------------------------------------------- */
-/* Says the ops of a former stream of this node, those beyond `after`, once more in its own: the same versions.
+/* Says the ops of another stream, those beyond `after` that the log holds, once more in its own: the same versions.
  * *ret_last: where to go on; 0: there were none. */
 int change_repeat(struct change *c, uint64_t stream, uint64_t after, size_t limit, uint64_t *ret_last);
 /* The stream as if nothing of it had ever come; rows stay. It comes again from those who have it. */

@@ -1,7 +1,8 @@
 /* change_fork.c - a former stream of this node of which others hold another history: the machine was set back with its
  * memory, or an old file went on under a life that still ran. What the log holds of it is said once more in the
  * present stream, with the same versions, so that nothing written here is lost; then the stream is forgotten and comes
- * back from the others, by their logs or a snapshot. */
+ * back from the others, by their logs or a snapshot. A node that has ops of a history which others never saw says them
+ * once more, too. */
 #include "store/change_private.h"
 
 #include "base/check.h"

@@ -21,7 +21,11 @@ void check_disk(struct disk *d)
             chain = d->seen[k].chain;
         }
         uint64_t trimmed = disk_trimmed(d, v[i].stream);
-        if (v[i].pos < from || (v[i].pos == from && v[i].chain != chain))
+        bool forked = fork_is(s, v[i].stream); /* it may be forgotten, or go over to the other history */
+        if (forked && (v[i].pos < from || chain != v[i].chain)) from = 0;
+        if (forked)
+            chain = 0;
+        else if (v[i].pos < from || (v[i].pos == from && v[i].chain != chain))
             sim_fail(s, "node %u: position in %llx went from %llu to %llu", d->index, (unsigned long long)v[i].stream,
                      (unsigned long long)from, (unsigned long long)v[i].pos);
         if (v[i].pos != from) disk_grew(d, &v[i]);
@@ -30,6 +34,7 @@ void check_disk(struct disk *d)
         size_t want = (size_t)(v[i].pos - from);
         struct op **ops = mem_alloc((want + 1) * sizeof(struct op *));
         size_t got = d->v->page(d, v[i].stream, from + 1, v[i].pos, ops);
+        for (size_t k = 0; k < got; k++) ops[k]->gone = false;
         for (size_t k = 0; k < got; k++)
             if (ops[k]->seq != from + 1 + k) got = 0;
         if (got != want || ops[got - 1]->chain != v[i].chain)
@@ -38,7 +43,7 @@ void check_disk(struct disk *d)
         mem_free(ops);
     }
     for (size_t k = 0; k < d->seen_count && !s->failed; k++)
-        if (disk_pos(d, d->seen[k].stream, NULL) < d->seen[k].pos)
+        if (disk_pos(d, d->seen[k].stream, NULL) < d->seen[k].pos && !fork_is(s, d->seen[k].stream))
             sim_fail(s, "node %u: stream %llx is gone", d->index, (unsigned long long)d->seen[k].stream);
     memcpy(d->seen, v, count * sizeof(v[0]));
     d->seen_count = count;
@@ -74,7 +79,7 @@ void check_refusal(struct sim *s, const struct node *self, const struct op *op, 
 {
     unsigned steady = 1, down = 0;
     if (s->fault_on[FAULT_COPY]) return; /* of two with one id one counts */
-    if (s->removes) return;              /* who is up may have been removed */
+    if (s->removes || s->forks) return;  /* who is up may have been removed, or has another history */
     bool cuts = s->fault_on[FAULT_CUT] || s->fault_on[FAULT_ONE_WAY] || s->fault_on[FAULT_SWIZZLE];
     for (unsigned i = 0; i < s->n; i++) {
         const struct node *n = &s->node[i];
@@ -141,7 +146,8 @@ bool check_equal(struct sim *s, unsigned nodes)
         }
         if (n != count) return false;
         for (size_t k = 0; k < n; k++)
-            if (v[k].stream != first[k].stream || v[k].pos != first[k].pos || v[k].chain != first[k].chain)
+            if (v[k].stream != first[k].stream || v[k].pos != first[k].pos ||
+                (v[k].chain != first[k].chain && !fork_is(s, v[k].stream))) /* of a forked one the rows must be equal */
                 return false;
     }
     return true;
@@ -212,7 +218,7 @@ void check_archives(struct sim *s)
 /* Rows of a state that came in may be ahead of the vector until the tail is here. */
 void check_pair(struct sim *s)
 {
-    if (!s->real) return;
+    if (!s->real || s->forked_count > 0) return; /* two of one history know nothing of the other yet */
     for (unsigned i = 0; i < s->n; i++)
         for (unsigned j = i + 1; j < s->n; j++) {
             unsigned nodes = NODE_BIT(i) | NODE_BIT(j);
@@ -228,14 +234,15 @@ void check_pair(struct sim *s)
 static void check_op(struct sim *s, const struct op *op, unsigned nodes)
 {
     for (unsigned i = 0; i < s->n; i++)
-        if ((nodes >> i & 1) != 0 && !disk_has(s->node[i].disk, op))
+        if ((nodes >> i & 1) != 0 &&
+            !(fork_is(s, op->stream) ? fork_has(s, &s->node[i], op) : disk_has(s->node[i].disk, op)))
             sim_fail(s, "%llx:%llu was acknowledged (%u disks), and node %u does not have it",
                      (unsigned long long)op->stream, (unsigned long long)op->seq, op->acked, i);
 }
 
 static void check_client(struct sim *s, const struct client_op *c)
 {
-    const struct op *op = c->seq == 0 ? NULL : sim_op(s, c->stream, c->seq);
+    const struct op *op = c->seq == 0 ? NULL : sim_op(s, c->stream, c->seq, c->chain);
     if (c->unsure && op != NULL && op->acked == 0) {
         bool all = true;
         for (unsigned i = 0; i < s->n; i++) all = all && disk_has(s->node[i].disk, op);

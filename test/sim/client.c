@@ -13,6 +13,7 @@ static void answered(struct client_op *c)
 static void track(struct node *n, struct client_op *c)
 {
     c->state = CLIENT_TRACKED;
+    if (fork_is(n->s, c->stream) && !n->disk->v->chain(n->disk, c->stream, c->seq, &c->chain)) c->chain = 0;
     struct repl_event e = { .type = REPL_TRACK, .tag = (uint64_t)(c - n->s->client) + 1, .need = c->need };
     e.entry = (struct repl_entry){ .stream = c->stream, .pos = c->seq };
     e.deadline_ms = c->deadline_us / 1000;
@@ -100,12 +101,12 @@ static void check_answer(struct node *n, struct client_op *c, const struct repl_
             sim_fail(s, "an answer of kind %d", (int)f->result);
         bool stopped = n->paused_until > c->begun_us; /* then it had no time to find out */
         if (f->result == REPL_UNREACHABLE || (c->begun_us + 1900000 < s->now_us && !stopped))
-            check_refusal(s, n, sim_op(s, c->stream, c->seq), need, f->result == REPL_TIMED_OUT);
+            check_refusal(s, n, sim_op(s, c->stream, c->seq, c->chain), need, f->result == REPL_TIMED_OUT);
         if (f->result == REPL_TIMED_OUT && sim_ms(s) < c->deadline_us / 1000) sim_fail(s, "timed out before its time");
         return;
     }
     s->goal[GOAL_MET] = true;
-    struct op *op = sim_op(s, c->stream, c->seq);
+    struct op *op = sim_op(s, c->stream, c->seq, c->chain);
     if (op == NULL) {
         sim_fail(s, "acknowledged what no disk ever had");
         return;

@@ -25,12 +25,15 @@ struct op {
     const void *body;            /* in the run's arena */
     size_t len;
     uint64_t key;                /* whose write it is; 0: nobody's (several rows, touches) */
+    bool gone;                   /* nobody has it any more */
     unsigned acked;              /* highest number of disks promised to a client */
     struct op *next;
 };
 /* Binds a chain and body to (stream, seq); a second, different one is a failure. */
 struct op *sim_bind(struct sim *s, uint64_t stream, uint64_t seq, uint64_t chain, const void *body, size_t len);
-struct op *sim_op(struct sim *s, uint64_t stream, uint64_t seq);   /* NULL: never seen */
+/* NULL: never seen. chain 0: there is but one. */
+struct op *sim_op(struct sim *s, uint64_t stream, uint64_t seq, uint64_t chain);
+size_t sim_op_place(const struct sim *s, uint64_t stream, uint64_t seq);
 
 /* ---- disks --------------------------------------------------------------------------------------------------- */
 enum edit_kind {
@@ -68,6 +71,7 @@ struct work {                    /* one item of the lane */
     size_t ends, leaves;
     uint64_t member;             /* a node's row is made (removes: or says that it was removed) */
     bool removes;
+    uint64_t repeats;            /* what is logged of this stream is said once more */
     uint64_t from;               /* the node that sent it */
     bool look;                   /* what a command wrote into this stream is told after it, when it is durable */
     struct state_page *head;     /* no transaction of its own: it goes with the vector, when that is durable; owned */
@@ -90,6 +94,9 @@ struct disk_verbs {
     void (*close)(struct disk *d);
     void (*copy)(struct disk *d);                                      /* keeps what is there now, for set_back */
     void (*set_back)(struct disk *d);                                  /* that older copy is put in place */
+    bool (*save)(struct disk *d);                                      /* memory and disk; false: not now */
+    void (*resume)(struct disk *d);                                    /* both as they were saved */
+    void (*repeat)(struct disk *d, uint64_t stream, int64_t wall_us);  /* of a former stream, in the present one */
     void (*clone)(struct disk *d, struct disk *of);                    /* a file that was copied while in use */
     void (*life)(struct disk *d, int64_t wall_us);                     /* a new stream, or a first one */
     void (*life_end)(struct disk *d);                                  /* the process is gone */

@@ -151,6 +151,7 @@ static void machine(struct sim *s, enum fault f)
         node_crash(n, chance(s, 50), LOSS_COPY);
         later(s, i, BACK_START, span(s, 1500000));
         return;
+    case FAULT_REWIND: fork_machine(s, n); return;
     case FAULT_PAUSE:
         if (n->paused_until > s->now_us) return;
         n->paused_until = s->now_us + span(s, 2500000);
@@ -230,8 +231,9 @@ void fault_event(struct sim *s, struct event *e)
         return;
     }
     if (s->quiet) return;
-    enum fault f = (enum fault)pick(s, s->tales ? FAULT_KINDS : s->stories ? FAULTS_STORIES : FAULTS_PLAIN);
+    enum fault f = (enum fault)pick(s, s->tales ? FAULTS_TALES : s->stories ? FAULTS_STORIES : FAULTS_PLAIN);
     if (s->removes && chance(s, 8)) f = FAULT_REMOVE;
+    if (s->forks && chance(s, 15)) f = FAULT_REWIND;
     s->faults += s->fault_on[f] && f != UPKEEP_LOG && f != UPKEEP_TOMBS;
     if (f == UPKEEP_LOG) check_pair(s);
     bool between = f >= FAULT_CUT && f <= FAULT_DISCARD;

@@ -16,6 +16,8 @@ enum fault {
     FAULT_POWER = FAULTS_PLAIN, FAULT_SYNC, FAULT_COPY,
     FAULTS_STORIES,              /* the rest: of tales */
     FAULT_REMOVE = FAULTS_STORIES,
+    FAULTS_TALES,
+    FAULT_REWIND = FAULTS_TALES, /* of those with forks */
     FAULT_KINDS,
 };
 void fault_event(struct sim *s, struct event *e);

@@ -15,16 +15,22 @@
     X(LOST_AND_BACK) X(HELD) X(HELD_APPLIED) X(COPIED) X(NEW_ID) X(STREAM_LEFT) X(LACKS)
 /* of the tales */
 #define TALE_GOALS(X) X(REMOVED) X(REMOVED_UNTOLD) X(REMOVED_LOST) X(TRIMMED_WITHOUT)
+#define FORK_GOALS(X) X(SET_BACK_ALIVE) X(FORK_MET) X(FORK_REPEATED) X(FORK_STATE)
 enum goal {
 #define X(name) GOAL_##name,
     GOALS(X)
     STORY_GOALS(X)
     TALE_GOALS(X)
+    FORK_GOALS(X)
 #undef X
     GOAL_KINDS
 };
 #define X(name) +1
-enum { GOALS_PLAIN = 0 GOALS(X), GOALS_STORIES = GOALS_PLAIN STORY_GOALS(X) };
+enum {
+    GOALS_PLAIN = 0 GOALS(X),
+    GOALS_STORIES = GOALS_PLAIN STORY_GOALS(X),
+    GOALS_TALES = GOALS_STORIES TALE_GOALS(X),
+};
 #undef X
 const char *goal_name(enum goal g);
 

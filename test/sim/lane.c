@@ -82,6 +82,10 @@ static void told(struct node *n, struct work *w)
         return;
     }
     if (w->end != NULL || w->member != 0) return;
+    if (w->repeats != 0) {
+        fork_repeated(n, w);
+        return;
+    }
     if (w->head != NULL) {
         state_head(n, w);
         return;
@@ -94,12 +98,14 @@ static void told(struct node *n, struct work *w)
         client_done(n, w);
         return;
     }
-    if (w->result == WORK_FORK) sim_fail(s, "node %u sees a fork in %llx", n->i, (unsigned long long)w->stream);
+    if (w->result == WORK_FORK && !fork_is(s, w->stream))
+        sim_fail(s, "node %u sees a fork in %llx", n->i, (unsigned long long)w->stream);
     if (c == NULL) return;
     if (c->pulls) {
         if (n->pull[c->peer] != c) return;
         n->pull[c->peer] = NULL;
         if (w->result == WORK_DONE) s->goal[GOAL_PULLED_TAIL] = true;
+        if (w->result == WORK_FORK) fork_met(n, c->peer, w->stream, w->node);
         node_feed(n, (struct repl_event){ .type = REPL_PULLED,
                                           .peer = c->peer,
                                           .gen = c->gen,
@@ -142,7 +148,8 @@ static void done(struct node *n, struct batch *b)
     ends_left(n);
     for (size_t i = 0; i < count; i++)
         if (batch[i]->foreign && batch[i]->page == NULL && batch[i]->head == NULL && batch[i]->end == NULL &&
-            batch[i]->member == 0 && batch[i]->result != WORK_FAILED)
+            batch[i]->member == 0 && batch[i]->repeats == 0 && batch[i]->result != WORK_FAILED &&
+            batch[i]->result != WORK_FORK)
             applied(n, batch[i]);
     for (size_t i = 0; i < count; i++) {
         told(n, batch[i]);

@@ -1,7 +1,7 @@
 /* main.c - ai-memory-sim: seeds in bulk, each twice with equal traces; a failing one is shrunk and told.
  *
- *   ai-memory-sim --seeds N [--from S]      N seeds from S; from 1000001 on they may have stories, too, from 3000001
- *                                           on one of those that came later (sim.h has them)
+ *   ai-memory-sim --seeds N [--from S]      N seeds from S; from 1000001 on they may have stories, too, those from
+ *                                           3000001 and 4000001 on have others (sim.h has them all)
  *   ai-memory-sim --seed S                  one seed, with all that happens
  *   ai-memory-sim-mutants --mutant NAME|all   a planted bug must be caught within --seeds (3000) seeds
  *   ai-memory-sim --traces DIR [--record]      the main stories: each must be told as in DIR/NAME.txt
@@ -72,7 +72,10 @@ static bool run_seed(uint64_t seed, uint32_t *choice, struct totals *t, bool twi
     snprintf(present, sizeof(present), "in seed %llu: ./dev sim --seed %llu\n", (unsigned long long)seed,
              (unsigned long long)seed);
     fill(choice, CHOICES_MAX, seed);
-    range = seed >= TALES_FROM ? RANGE_TALES : seed >= STORIES_FROM ? RANGE_STORIES : RANGE_PLAIN;
+    range = seed >= FORKS_FROM     ? RANGE_FORKS
+            : seed >= TALES_FROM   ? RANGE_TALES
+            : seed >= STORIES_FROM ? RANGE_STORIES
+                                   : RANGE_PLAIN;
     bool good = sim_run(&sim, choice, CHOICES_MAX, range, verbose);
     t->events += sim.events;
     t->operations += sim.clients + sim.commands;
@@ -150,8 +153,10 @@ static int run_seeds(uint64_t from, uint64_t count, uint32_t *choice, bool goals
         report(from + i, choice, false);
         return 1;
     }
-    int reached = 0, first = range == RANGE_TALES ? GOALS_STORIES : 0; /* copied files are no part of those */
-    int kinds = range == RANGE_TALES ? (int)GOAL_KINDS : range == RANGE_STORIES ? (int)GOALS_STORIES : (int)GOALS_PLAIN;
+    /* those of the later stories are theirs alone */
+    static const int firsts[] = { 0, 0, GOALS_STORIES, GOALS_TALES };
+    static const int ends[] = { GOALS_PLAIN, GOALS_STORIES, GOALS_TALES, GOAL_KINDS };
+    int reached = 0, first = firsts[range], kinds = ends[range];
     for (int g = first; g < kinds; g++) {
         reached += t.goal[g];
         if (!t.goal[g]) printf("  never: %s\n", goal_name((enum goal)g));
@@ -211,8 +216,9 @@ static int usage(void)
     fprintf(stderr,
             "usage: ai-memory-sim [--seeds N] [--from S] [--seed S] [--mutant NAME|all] [--goals] [--all]\n"
             "       ai-memory-sim --traces DIR [--record]\n"
-            "seeds from %d on may have stories, those from %d on have one of the later ones\n",
-            STORIES_FROM, TALES_FROM);
+            "seeds from %d on may have stories, those from %d on nodes that are removed, those from %d on\n"
+            "machines that are set back while they run\n",
+            STORIES_FROM, TALES_FROM, FORKS_FROM);
     return 2;
 }
 

@@ -5,6 +5,7 @@
 
 #define STORIES_FROM 1000001     /* seeds from here on may have stories */
 #define TALES_FROM 3000001       /* and from here on one of those that came later */
+#define FORKS_FROM 4000001       /* streams fork */
 
 #define MUTANTS(X) \
     X(NONE, 1, "none") \
@@ -39,7 +40,9 @@
     X(REMOVED_ACCEPTED, TALES_FROM, "what a removed node sends is taken") \
     X(REMOVED_COUNTS, TALES_FROM, "a removed node holds back what may be forgotten") \
     X(REMOVED_KEEPS, TALES_FROM, "a removed node comes back with its file") \
-    X(REMOVAL_UNSEEN, TALES_FROM, "what members told before they knew of a removal counts for forgetting")
+    X(REMOVAL_UNSEEN, TALES_FROM, "what members told before they knew of a removal counts for forgetting") \
+    X(FORK_UNNOTICED, FORKS_FROM, "a node that was set back goes on in its stream") \
+    X(FORK_SILENT, FORKS_FROM, "a forked stream is left without repeating what it held")
 enum mutant {
 #define X(name, from, text) MUTANT_##name,
     MUTANTS(X)

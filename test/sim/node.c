@@ -22,29 +22,33 @@ int64_t node_wall(const struct node *n)
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------- */
-void node_start(struct node *n)
+static void member(struct sim *s, uint64_t id)
+{
+    unsigned known = 0;
+    while (known < s->members && s->member[known] != id) known++;
+    CHECK(known < MEMBERS_MAX);
+    if (known == s->members) s->member[s->members++] = id;
+}
+
+/* A process that knows nothing of the others yet, with the disk as it is. */
+static void begin(struct node *n)
 {
     struct sim *s = n->s;
-    n->life++;
+    struct repl_config c;
     n->up = true;
     n->since_us = s->now_us;
     n->silent = n->gone = n->leaves = false;
     n->heard = n->refused = n->says = 0;
+    n->fork.splits = 0;
     n->paused_until = 0;
     n->wake_ms = INT64_MAX;
     memset(n->out, 0, sizeof(n->out));
     memset(n->pull, 0, sizeof(n->pull));
-    if (n->disk->old && n->life > 1 && chance(s, 40)) n->disk->old = false; /* upgraded meanwhile */
-    n->disk->v->life(n->disk, node_wall(n));
-    if (!MUTANT(START_UNSYNCED)) disk_synced(n->disk, n->disk->v->mark(n->disk, false)); /* the log was written out */
-    struct repl_config c;
-    unsigned known = 0;
-    while (known < s->members && s->member[known] != n->disk->id) known++;
-    CHECK(known < MEMBERS_MAX);
-    if (known == s->members) s->member[s->members++] = n->disk->id;
+    member(s, n->disk->id);
     repl_config_default(&c);
     c.node = n->disk->id;
-    c.own = (struct repl_entry){ .stream = n->disk->stream, .node = n->disk->id };
+    c.own = (struct repl_entry){ .stream = n->disk->stream, .node = n->disk->id, .pos = n->disk->pos };
+    c.own.chain = n->disk->chain;
     c.peers = n->targets;
     c.writes = s->w;
     c.trackers_max = CLIENT_OPS_MAX;
@@ -62,8 +66,21 @@ void node_start(struct node *n)
     state_start(n);
 }
 
-/* Its disk, or the newest part of it, is gone: remembers what was on it, for those who counted on it. */
-static void lose(struct node *n, enum loss loss)
+void node_start(struct node *n)
+{
+    struct sim *s = n->s;
+    n->life++;
+    if (n->disk->old && n->life > 1 && chance(s, 40)) n->disk->old = false; /* upgraded meanwhile */
+    n->disk->v->life(n->disk, node_wall(n));
+    n->fork.began = n->fork.renews != 0;
+    if (n->fork.began) n->disk->v->repeat(n->disk, n->fork.renews, node_wall(n));
+    n->fork.renews = 0;
+    if (!MUTANT(START_UNSYNCED)) disk_synced(n->disk, n->disk->v->mark(n->disk, false)); /* the log was written out */
+    begin(n);
+}
+
+/* What is on its disk, for those who counted on it. */
+static void remember(struct node *n)
 {
     struct sim *s = n->s;
     memcpy(n->ghost, n->disk->seen, n->disk->seen_count * sizeof(n->ghost[0]));
@@ -72,6 +89,13 @@ static void lose(struct node *n, enum loss loss)
     if (s->ends) n->ghosts += n->disk->v->left(n->disk, n->ghost + n->ghosts);
     n->ghost_id = n->disk->id;
     n->lost = true;
+}
+
+/* Its disk, or the newest part of it, is gone. */
+static void lose(struct node *n, enum loss loss)
+{
+    struct sim *s = n->s;
+    remember(n);
     s->goal[loss == LOSS_ALL ? GOAL_DISK_LOST : loss == LOSS_COPY ? GOAL_COPIED : GOAL_DISK_SET_BACK] = true;
     if (loss != LOSS_SET_BACK) {
         const struct disk *of = loss == LOSS_COPY ? s->node[n->copy_of].disk : n->disk;
@@ -87,6 +111,30 @@ static void lose(struct node *n, enum loss loss)
     n->disk->clock = 0;
 }
 
+/* What was told to it since is gone with its connections; clients hear nothing. */
+static void forget_others(struct node *n)
+{
+    net_node_down(n->s, n);
+    state_crash(n);
+    told_forget(n);
+    client_node_down(n);
+    repl_free(n->core);
+    n->core = NULL;
+}
+
+void node_set_back(struct node *n)
+{
+    sim_log(n->s, "node %u is set back with its memory", n->i);
+    lane_crash(n);
+    n->silent = chance(n->s, 50);
+    n->slow = false;
+    forget_others(n);
+    remember(n);
+    n->disk->v->resume(n->disk);
+    n->life++;
+    begin(n);
+}
+
 void node_crash(struct node *n, bool silent, enum loss loss)
 {
     static const char *const how[] = { "", " with its disk", " and finds an older copy", " and gets a copy",
@@ -98,12 +146,7 @@ void node_crash(struct node *n, bool silent, enum loss loss)
     n->silent = silent;
     n->slow = n->fails = n->power = false;
     n->since_us = s->now_us;
-    net_node_down(s, n);
-    state_crash(n);
-    told_forget(n);
-    client_node_down(n);
-    repl_free(n->core);
-    n->core = NULL;
+    forget_others(n);
     n->disk->v->life_end(n->disk);
     if (loss != LOSS_NONE) lose(n, loss);
 }
@@ -186,7 +229,8 @@ static void carry_out(struct node *n, const struct repl_effect *f)
     case REPL_PULL: pull(n, f); return;
     case REPL_ANSWER: client_answer(n, f); return;
     case REPL_ALARM_FORK:
-        sim_fail(s, "node %u calls peer %u (node %u) forked", n->i, f->peer, n->target[f->peer]);
+        sim_log(s, "node %u: peer %u (node %u) has another history", n->i, f->peer, n->target[f->peer]);
+        fork_met(n, f->peer, f->entry.stream, f->entry.node);
         return;
     case REPL_PEER_STATE: peer_state(n, f); return;
     }
@@ -409,6 +453,19 @@ static void serve_vector(struct node *n, struct conn *c, const struct msg *m)
     mem_free(some);
 }
 
+/* Another history before it: nothing is given. Its writer hears of it here, if somebody stands there. */
+static void conflict(struct node *n, struct conn *c, struct msg *a, const struct repl_entry *at)
+{
+    if (!fork_is(n->s, at->stream)) sim_fail(n->s, "node %u pulls on another chain", c->a);
+    mem_free(a->ops);
+    a->ops = NULL;
+    a->count = 0;
+    a->more = false;
+    a->forked = true;
+    if (at->node == n->disk->id && told_said(n, at->stream, at->pos, at->chain))
+        fork_met(n, NO_PEER_SAID, at->stream, at->node);
+}
+
 static void serve_pull(struct node *n, struct conn *c, const struct msg *m)
 {
     struct msg *a = msg_new(n, M_PULLED);
@@ -421,7 +478,7 @@ static void serve_pull(struct node *n, struct conn *c, const struct msg *m)
     a->count = page(n, m->entry.stream, from, to < pos ? to : pos, &a->ops, &a->before);
     a->more = a->count > 0 && from + a->count - 1 < pos;
     a->gone = from <= disk_trimmed(n->disk, m->entry.stream);
-    if (a->count > 0 && a->before != m->entry.chain) sim_fail(n->s, "node %u pulls on another chain", c->a);
+    if (a->count > 0 && a->before != m->entry.chain) conflict(n, c, a, &m->entry);
     n->s->transfers += a->count;
     net_send(c, 1, a);
 }
@@ -459,7 +516,8 @@ static void pulled(struct node *n, struct conn *c, struct msg *m)
     if (n->pull[c->peer] != c) return;
     if (m->count == 0) {
         n->pull[c->peer] = NULL;
-        e.ok = !m->gone;
+        e.ok = !m->gone && !m->forked;
+        if (m->forked) fork_met(n, c->peer, m->entry.stream, m->entry.node);
         if (m->gone) state_want(n, c->peer);
         node_feed(n, e);
         return;

@@ -8,13 +8,16 @@
 
 #include "base/buf.h"
 #include "base/digest.h"
+#include "dump.h"
 #include "memstore.h"
 #include "store/change_snapshot.h"
 #include "wrap.h"
+#include "writer_memory.h"
 
 #define START_US INT64_C(1700000000000000)
 #define DUMP_MAX (16u << 20)
 #define READ_MAX (64u << 20)
+#define OPS_MAX 4096
 #define LONG_US (INT64_C(100) * 365 * 86400 * 1000000) /* no deletion is forgotten */
 
 struct real {
@@ -26,6 +29,7 @@ struct real {
     struct arena arena; /* what one call reads */
     bool alive;
     struct memstore_image *copy;
+    struct writer_memory *memory; /* as it was when the copy was made; owned */
 };
 
 static bool new_programs; /* there are older ones and newer ones in this run */
@@ -195,6 +199,15 @@ static bool is_refused(struct real *r, const struct work *w)
     return removed;
 }
 
+static int repeat_all(struct change *c, uint64_t stream)
+{
+    uint64_t last = 0;
+    int rc = 0;
+    do rc = MUTANT(FORK_SILENT) ? 0 : change_repeat(c, stream, last, 4, &last);
+    while (rc == 0 && last != 0);
+    return rc;
+}
+
 static int end_item(struct change *c, const struct work *w)
 {
     int rc = change_streams_end(c, w->end, w->ends, STREAM_ENDED);
@@ -210,6 +223,7 @@ static void item(struct real *r, struct work *w)
     if (is_refused(r, w)) w->result = WORK_FAILED;
     int rc = w->result == WORK_FAILED ? 0
              : w->end != NULL         ? end_item(c, w)
+             : w->repeats != 0        ? repeat_all(c, w->repeats)
              : w->member != 0         ? member_item(r, w)
              : w->page != NULL        ? state_item(r, w)
              : w->foreign             ? foreign_item(c, w)
@@ -442,13 +456,6 @@ static void real_trim(struct disk *d, uint64_t keep, int64_t wall_us)
     if (rc != 0) sim_fail(d->s, "trimming: %s", err_text(rc));
 }
 
-static bool forgotten(const struct sim *s, const char *id, size_t len)
-{
-    for (size_t i = 0; i < s->forgottens; i++)
-        if (strlen(s->forgotten[i]) == len && strncmp(s->forgotten[i], id, len) == 0) return true;
-    return false;
-}
-
 /* Forgets deletions of one kind; *gone: how many. */
 static int trim_kind(struct real *r, struct store_tx *tx, const struct trim_gone *t, size_t *gone)
 {
@@ -463,7 +470,7 @@ static int trim_kind(struct real *r, struct store_tx *tx, const struct trim_gone
     for (size_t i = 0; rc == 0 && t->kind == SIDE_TOMBSTONE && i < n; i++) {
         if (tx->v->side_get(tx, t->kind, side[i].id, &r->arena, &there) == 0) continue;
         if (side[i].stamp.ver > r->c.hlc.last) sim_fail(s, "node %u: its clock is behind what it forgot", r->d.index);
-        if (forgotten(s, side[i].id, strlen(side[i].id)) || s->forgottens == FORGOTTEN_MAX) continue;
+        if (dump_forgotten(s, side[i].id, strlen(side[i].id)) || s->forgottens == FORGOTTEN_MAX) continue;
         s->forgotten[s->forgottens++] = arena_strdup(&s->arena, side[i].id);
     }
     return rc;
@@ -550,62 +557,12 @@ static void real_give(struct disk *d, struct state_page *p, size_t rows)
     read_end(r);
 }
 
-static bool begins(const char *line, const char *with)
-{
-    return strncmp(line, with, strlen(with)) == 0;
-}
-
-/* The line up to its end without what lies between two of its words. */
-static void cut(struct buf *line, const char *from, const char *to)
-{
-    const char *a = strstr(buf_str(line), from), *b = a == NULL ? NULL : strstr(a, to);
-    if (a == NULL || b == NULL) return;
-    memmove(line->data + (a - line->data), b, strlen(b) + 1);
-    line->len -= (size_t)(b - a);
-}
-
-/* One line of a dump, as nodes that forget deletions at different times must agree on it. What was counted of a row
- * goes with its deletion: made anew under its id, one node counts on and another begins at nothing. */
-static void put_line(const struct sim *s, struct buf *b, const char *text, size_t len)
-{
-    static const char *const apart[] = { "side 1 ", "side 6 " };
-    const char *id = strstr(text, begins(text, "side 4 ") ? "side 4 " : "row ");
-    struct buf line;
-    for (size_t i = 0; i < ARRAY_LEN(apart); i++)
-        if (begins(text, apart[i])) return;
-    if (begins(text, "side 9 ") && len > 5 && strncmp(text + len - 5, " \\02\n", 5) == 0) return; /* purged */
-    buf_init(&line, DUMP_MAX);
-    buf_put(&line, text, len);
-    (void)buf_str(&line);
-    if (begins(text, "side 4 ") && forgotten(s, text + 7, strcspn(text + 7, "\\"))) buf_clear(&line);
-    if ((begins(text, "row ") || begins(text, "shadow row ")) && forgotten(s, id + 4, strcspn(id + 4, " "))) {
-        cut(&line, " | tier ", " | created ");
-        cut(&line, " last ", " | stamp ");
-        cut(&line, " | own ", "\n");
-    }
-    buf_put(b, line.data, line.len);
-    buf_release(&line);
-}
-
-static void comparable(const struct sim *s, struct buf *b)
-{
-    struct buf kept;
-    buf_init(&kept, DUMP_MAX);
-    for (const char *line = buf_str(b); *line != '\0';) {
-        size_t n = strcspn(line, "\n") + 1;
-        put_line(s, &kept, line, n);
-        line += n;
-    }
-    buf_release(b);
-    *b = kept;
-}
-
 static char *real_dump(struct disk *d)
 {
     struct buf b;
     buf_init(&b, DUMP_MAX);
     memstore_dump(real_of(d)->store, true, &b);
-    if (d->s->trims_tombs) comparable(d->s, &b);
+    if (d->s->trims_tombs || d->s->forked_count > 0) dump_comparable(d->s, &b);
     if (strstr(buf_str(&b), "shadow ") != NULL) d->s->goal[GOAL_TITLE_SHARED] = true;
     return buf_take(&b, NULL);
 }
@@ -615,28 +572,43 @@ static char *real_archive(struct disk *d)
     return memstore_archive_dump(real_of(d)->store, false);
 }
 
-/* Every op of one stream, as it was first made, into a store that has seen nothing else. */
-static void replay_stream(struct real *r, const struct repl_entry *v)
+/* Ops of one stream, as they were first made, into a store that has seen nothing else. */
+static void replay_ops(struct real *r, const struct repl_entry *v, const struct op *const *op, size_t count)
 {
-    struct log_op *ops = mem_alloc((size_t)(v->pos + 1) * sizeof(*ops));
-    struct foreign_batch f = { .stream = v->stream, .node = v->node, .first_seq = 1, .op = ops };
+    struct log_op *ops = mem_alloc((count + 1) * sizeof(*ops));
+    struct foreign_batch f = { .stream = v->stream, .node = v->node, .first_seq = 1, .op = ops, .count = count };
     enum foreign_result result;
     struct stream_pos pos;
     struct err err = { 0 };
-    for (f.count = 0; f.count < v->pos; f.count++) {
-        const struct op *op = sim_op(r->d.s, v->stream, f.count + 1);
-        if (op == NULL) break;
-        ops[f.count] = (struct log_op){ .seq = op->seq, .body = op->body, .body_len = op->len };
-    }
+    for (size_t i = 0; i < count; i++)
+        ops[i] = (struct log_op){ .seq = op[i]->seq, .body = op[i]->body, .body_len = op[i]->len };
     int rc = change_savepoint(&r->c, &err);
-    /* that it left may have been said twice, by one that was replayed already */
-    bool left = rc == 0 && r->c.tx->v->stream_get(r->c.tx, v->stream, &pos) == 0 && pos.left;
-    if (left) rc = change_stream_forget(&r->c, v->stream);
+    /* that it left may have been said twice, by one that was replayed already; and there may be two histories */
+    bool there = rc == 0 && r->c.tx->v->stream_get(r->c.tx, v->stream, &pos) == 0;
+    if (there && (pos.left || fork_is(r->d.s, v->stream))) rc = change_stream_forget(&r->c, v->stream);
     if (rc == 0) rc = change_foreign(&r->c, &f, &result, &pos);
     if (rc == 0) rc = change_savepoint_end(&r->c, true, &err);
-    if (rc != 0 || result != FOREIGN_APPLIED || pos.pos != v->pos || pos.chain != v->chain)
+    if (rc != 0 || result != FOREIGN_APPLIED || pos.pos != count || pos.chain != op[count - 1]->chain)
         sim_fail(r->d.s, "stream %llx cannot be replayed", (unsigned long long)v->stream);
     mem_free(ops);
+}
+
+static void replay_stream(struct real *r, const struct repl_entry *v)
+{
+    struct sim *s = r->d.s;
+    const struct op *end[FORKS_MAX], **op = mem_alloc(OPS_MAX * sizeof(*op));
+    size_t ends = fork_is(s, v->stream) ? fork_histories(s, v->stream, end, FORKS_MAX) : 0, count = 0;
+    for (size_t i = 0; i < ends; i++) {
+        CHECK(end[i]->seq <= OPS_MAX);
+        replay_ops(r, v, op, fork_history(s, end[i], op));
+    }
+    if (!fork_is(s, v->stream)) {
+        CHECK(v->pos <= OPS_MAX);
+        while (count < v->pos && (op[count] = sim_op(s, v->stream, count + 1, 0)) != NULL) count++;
+        if (count < v->pos) sim_fail(s, "stream %llx has a hole", (unsigned long long)v->stream);
+        if (!s->failed) replay_ops(r, v, op, count);
+    }
+    mem_free(op);
 }
 
 char *disk_replay(struct sim *s, const struct repl_entry *v, size_t count)
@@ -670,6 +642,47 @@ static void real_set_back(struct disk *d)
     memstore_restore(real_of(d)->store, real_of(d)->copy);
 }
 
+static bool real_save(struct disk *d)
+{
+    struct real *r = real_of(d);
+    struct writer_memory *memory = writer_memory_save(&r->c);
+    if (memory == NULL) return false;
+    if (r->copy != NULL) memstore_image_free(r->copy);
+    mem_free(r->memory);
+    r->copy = memstore_snapshot(r->store);
+    r->memory = memory;
+    return true;
+}
+
+static void real_resume(struct disk *d)
+{
+    struct real *r = real_of(d);
+    memstore_restore(r->store, r->copy);
+    writer_memory_resume(&r->c, r->memory);
+    d->pos = r->c.origin.seq;
+    d->chain = r->c.origin.chain;
+    d->seen_count = 0;
+    d->clock = 0;
+}
+
+static void real_repeat(struct disk *d, uint64_t stream, int64_t wall_us)
+{
+    struct real *r = real_of(d);
+    struct store_tx *tx = NULL;
+    struct err err = { 0 };
+    if (r->store->b->begin(r->writer, &tx, &err) != 0) sim_fail(d->s, "begin: %s", err.msg);
+    change_begin(&r->c, tx, START_US + wall_us);
+    int rc = change_savepoint(&r->c, &err);
+    if (rc == 0) rc = repeat_all(&r->c, stream);
+    if (rc == 0) rc = change_stream_forget(&r->c, stream);
+    if (rc == 0) rc = change_savepoint_end(&r->c, true, &err);
+    if (rc == 0) rc = change_finish(&r->c);
+    if (rc != 0 || r->store->b->commit(r->writer, true, &err) != 0) sim_fail(d->s, "repeating: %s", err_text(rc));
+    d->pos = r->c.origin.seq;
+    d->chain = r->c.origin.chain;
+    d->s->goal[GOAL_FORK_REPEATED] = true;
+}
+
 static void real_clone(struct disk *d, struct disk *of)
 {
     struct memstore_image *image = memstore_snapshot(real_of(of)->store);
@@ -697,6 +710,7 @@ static void real_close(struct disk *d)
     r->store->b->close(r->store);
     arena_release(&r->arena);
     if (r->copy != NULL) memstore_image_free(r->copy);
+    mem_free(r->memory);
     mem_free(r);
 }
 
@@ -707,6 +721,9 @@ struct disk *disk_real(struct sim *s, unsigned index)
         .copy = real_copy,
         .set_back = real_set_back,
         .clone = real_clone,
+        .save = real_save,
+        .resume = real_resume,
+        .repeat = real_repeat,
         .life = real_life,
         .life_end = real_life_end,
         .run = real_run,

@@ -60,28 +60,28 @@ const char *goal_name(enum goal g)
 {
     static const char *const names[] = {
 #define X(name) #name,
-        GOALS(X) STORY_GOALS(X) TALE_GOALS(X)
+        GOALS(X) STORY_GOALS(X) TALE_GOALS(X) FORK_GOALS(X)
 #undef X
     };
     return names[g];
 }
 
 /* ---- ops ----------------------------------------------------------------------------------------------------- */
-static size_t op_place(const struct sim *s, uint64_t stream, uint64_t seq)
+size_t sim_op_place(const struct sim *s, uint64_t stream, uint64_t seq)
 {
     return (size_t)((stream * 31 + seq) * 0x9e3779b97f4a7c15u >> 40) % ARRAY_LEN(s->op);
 }
 
-struct op *sim_op(struct sim *s, uint64_t stream, uint64_t seq)
+struct op *sim_op(struct sim *s, uint64_t stream, uint64_t seq, uint64_t chain)
 {
-    struct op *op = s->op[op_place(s, stream, seq)];
-    while (op != NULL && (op->stream != stream || op->seq != seq)) op = op->next;
+    struct op *op = s->op[sim_op_place(s, stream, seq)];
+    while (op != NULL && (op->stream != stream || op->seq != seq || (chain != 0 && op->chain != chain))) op = op->next;
     return op;
 }
 
 struct op *sim_bind(struct sim *s, uint64_t stream, uint64_t seq, uint64_t chain, const void *body, size_t len)
 {
-    struct op *op = sim_op(s, stream, seq);
+    struct op *op = sim_op(s, stream, seq, fork_is(s, stream) ? chain : 0);
     if (op != NULL) {
         if (op->chain != chain || op->len != len || memcmp(op->body, body, len) != 0)
             sim_fail(s, "two ops at %llx:%llu", (unsigned long long)stream, (unsigned long long)seq);
@@ -91,7 +91,7 @@ struct op *sim_bind(struct sim *s, uint64_t stream, uint64_t seq, uint64_t chain
     void *copy = arena_alloc(&s->arena, len + 1);
     CHECK(op != NULL && copy != NULL);
     memcpy(copy, body, len);
-    size_t at = op_place(s, stream, seq);
+    size_t at = sim_op_place(s, stream, seq);
     *op = (struct op){ .stream = stream, .seq = seq, .chain = chain, .body = copy, .len = len, .next = s->op[at] };
     s->op[at] = op;
     return op;
@@ -162,7 +162,7 @@ static void handle(struct sim *s, struct event *e)
     case EV_LANE_DONE: lane_event(n, e); return;
     case EV_RENEW:
         node_crash(n, false, LOSS_NONE);
-        n->disk->renew = true;
+        n->disk->renew = e->a == 0; /* else its stream forked */
         node_start(n);
         return;
     case EV_LEAVE: members_leave(n); return;
@@ -223,10 +223,16 @@ static void draw_tale(struct sim *s)
     s->real = true;
     if (s->n < 2) s->n = 3;
     if (s->w < 2) s->w = 2;
-    s->removes = true;
-    s->fault_on[FAULT_REMOVE] = true;
+    s->removes = !s->forks;
+    s->fault_on[FAULT_REMOVE] = !s->forks;
     s->fault_on[FAULT_COPY] = false;
-    s->fault_on[UPKEEP_TOMBS] = chance(s, 80);
+    s->fault_on[UPKEEP_TOMBS] = !s->forks && chance(s, 80);
+    if (!s->forks) return;
+    static const enum fault none[] = { FAULT_LOSE, FAULT_SET_BACK, FAULT_GIVER, FAULT_POWER, FAULT_SYNC, UPKEEP_LOG };
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) s->fault_on[none[i]] = false;
+    s->lazy = s->versions = s->ends = false;
+    if (s->n < 3) s->n = 3;
+    s->fault_on[FAULT_REWIND] = true;
 }
 
 static void set_up(struct sim *s)
@@ -406,6 +412,7 @@ bool sim_run(struct sim *s, uint32_t *choice, size_t choices, enum range range, 
     sim_begin(s, choice, choices);
     s->stories = range >= RANGE_STORIES;
     s->tales = range >= RANGE_TALES;
+    s->forks = range == RANGE_FORKS;
     s->verbose = verbose;
     set_up(s);
     int64_t end = s->now_us + 2000000 + (int64_t)pick(s, 4000000);
@@ -415,7 +422,7 @@ bool sim_run(struct sim *s, uint32_t *choice, size_t choices, enum range range, 
     sim_until(s, s->now_us + 5000000);
     s->calm = true;
     if (!s->failed && !clients_rest(s)) sim_fail(s, "a client has no answer");
-    if (!s->failed) survivors(s);
+    if (!s->failed && s->forked_count == 0) survivors(s); /* see fork.c */
     if (!s->failed) everybody(s);
     sim_end(s);
     return !s->failed;

@@ -10,13 +10,15 @@
  *   fault.c  what goes wrong                        ends.c   streams of dead writers leave the vector
  *   wrap.c   program functions led through here      trace.c  the main stories, told and compared
  *   members.c nodes taken out of the mesh              edit.c   what clients ask for
+ *   fork.c   machines set back while they run          dump.c   rows as text
  * Seeds from STORIES_FROM on draw more than the first ones, which stay the runs they always were:
  *   ends         dead writers' streams leave the vector; what a node has not whole comes with a snapshot
  *   versions     an older program holds ops that it does not know, until its node comes back with a newer one
  *   copies       a node comes back with a copy of another's file: two with one id, until the younger takes a new one
  *   lazy disks   what readers see is durable later; power fails, an fsync fails, the transactions since are gone
  * Those from TALES_FROM on draw still more, and have one of these:
- *   removal      a node is taken out by a command on another: refused, it sets its file aside and comes back empty */
+ *   removal      a node is taken out by a command on another: refused, it sets its file aside and comes back empty
+ *   forks        (from FORKS_FROM) a machine is set back with its memory, and goes on in its stream */
 #ifndef AIM_SIM_H
 #define AIM_SIM_H
 
@@ -30,7 +32,9 @@
 #include "check.h"
 #include "disk.h"
 #include "fault.h"
+#include "fork.h"
 #include "goal.h"
+#include "members.h"
 #include "mutant.h"
 #include "repl.h"
 #include "state.h"
@@ -103,11 +107,13 @@ struct node {
     uint32_t says;               /* peers (bits) that call it removed */
     bool leaves;                 /* it was removed, and knows */
     uint64_t doomed;             /* its id that was removed */
+    struct node_fork fork;
 };
 int64_t node_wall(const struct node *n);   /* what its wall clock says, in microseconds */
 void node_start(struct node *n);
 enum loss { LOSS_NONE, LOSS_ALL, LOSS_SET_BACK, LOSS_COPY, LOSS_REMOVED };
 void node_crash(struct node *n, bool silent, enum loss loss);
+void node_set_back(struct node *n);                                /* with its memory: it lives on */
 void node_feed(struct node *n, struct repl_event e);
 void node_event(struct node *n, struct event *e);
 void node_request(struct node *n, struct conn *c, struct msg *m);   /* server side */
@@ -127,7 +133,7 @@ struct msg {
     struct repl_entry entry;
     struct repl_entry *vector;   /* owned */
     size_t vector_count;
-    bool whole, more, gone;      /* gone: trimmed, only the state has it */
+    bool whole, more, gone, forked;   /* gone: trimmed, only the state has it; forked: another history */
     struct state_page *page;     /* owned */
     uint64_t first, before;
     struct op **ops;             /* owned */
@@ -167,7 +173,7 @@ struct client_op {
     struct edit edit;
     enum client_state state;
     int64_t begun_us, deadline_us;
-    uint64_t stream, seq;
+    uint64_t stream, seq, chain;  /* chain: of a forked stream */
     bool met, unsure, not_applied;
     bool command;                 /* a command wrote this key first */
     unsigned attempt;
@@ -179,16 +185,6 @@ void client_answer(struct node *n, const struct repl_effect *f);
 void client_node_down(struct node *n);
 uint64_t client_issue(struct sim *s, unsigned node, uint64_t key, const struct edit *e, unsigned need,
                       unsigned attempt);
-
-/* ---- members (members.c) ------------------------------------------------------------------------------------- */
-void members_event(struct sim *s);
-void members_heard(struct node *n, uint64_t node);
-bool members_refuses(const struct node *n, uint64_t node);         /* it knows that this one was removed */
-void members_called_removed(struct node *n, unsigned peer);        /* by this peer */
-void members_leave(struct node *n);                                /* it begins anew */
-void members_remove(struct sim *s);                                /* of some node, or of one that was lost */
-void members_remove_event(struct sim *s, const struct event *e);
-void members_tidy(struct sim *s);                                  /* all that were lost */
 
 /* ---- the run ------------------------------------------------------------------------------------------------- */
 struct sim {
@@ -206,7 +202,9 @@ struct sim {
     unsigned n, w;
     bool real, coarse;                          /* coarse: wall clocks move once a second, so that versions tie */
     bool stories;                               /* more may happen than in the first seeds, which stay as they were */
-    bool tales, removes;                        /* and more than in those; nodes are taken out */
+    bool tales, removes, forks;                 /* and more than in those; nodes are taken out; set back alive */
+    uint64_t forked[FORKS_MAX];                 /* streams that have two histories */
+    size_t forked_count;
     bool lazy;                                  /* disks are: what readers see is not durable yet */
     bool ends, calm;                            /* dead writers' streams leave the vector, while it is not calm */
     bool versions;                              /* some nodes begin with an older program */
@@ -233,7 +231,7 @@ struct sim {
     bool goal[GOAL_KINDS];
 };
 /* Runs one buffer of choices from the start to the end; false: failed, why says how. */
-enum range { RANGE_PLAIN, RANGE_STORIES, RANGE_TALES };
+enum range { RANGE_PLAIN, RANGE_STORIES, RANGE_TALES, RANGE_FORKS };
 bool sim_run(struct sim *s, uint32_t *choice, size_t choices, enum range range, bool verbose);
 /* The parts of a run: all is as at first; time goes on to that moment; all nodes end. */
 void sim_begin(struct sim *s, uint32_t *choice, size_t choices);

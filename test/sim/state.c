@@ -237,6 +237,8 @@ static bool submit(struct node *n, struct conn *c, struct state_page *p)
     mem_free(p->v);
     p->v = copy_head(f->v, f->count);
     p->count = f->count;
+    for (size_t i = 0; i < p->count && !p->end; i++) /* another history of it covers none of our rows */
+        if (fork_split(n, p->v[i].stream)) p->v[i].pos = 0;
     *w = (struct work){ .foreign = true, .page = p, .conn = c, .from = f->giver };
     if (lane_submit(n, w)) {
         f->merging = true;
@@ -284,6 +286,7 @@ static void done(struct node *n)
     struct repl_entry v[STREAMS_MAX];
     size_t count = n->disk->v->vector(n->disk, v);
     sim_log(s, "node %u merged the state of node %u", n->i, c->b);
+    if (n->fork.splits > 0) s->goal[GOAL_FORK_STATE] = true;
     s->goal[n->lost ? GOAL_FILLED_AGAIN : GOAL_STATE_MERGED] = true;
     n->fetch.merging = false;
     ahead_begin(n, true);
@@ -367,7 +370,7 @@ struct told {
 void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t count)
 {
     struct sim *s = n->s;
-    if ((!s->trims_tombs && !s->ends) || node == n->disk->id) return;
+    if ((!s->trims_tombs && !s->ends && !s->forks) || node == n->disk->id) return;
     if (n->told == NULL) n->told = mem_alloc(MEMBERS_MAX * sizeof(struct told));
     unsigned m = 0;
     while (m < s->members && s->member[m] != node) m++;
@@ -383,7 +386,8 @@ void told_take(struct node *n, uint64_t node, const struct repl_entry *v, size_t
             t->at[k++] = (struct stream_pos){ .stream = v[i].stream };
         }
         if (v[i].pos >= t->at[k - 1].pos) t->at[k - 1].ended = v[i].ended;
-        if (v[i].pos > t->at[k - 1].pos) t->at[k - 1].pos = v[i].pos;
+        if (v[i].pos >= t->at[k - 1].pos || s->forks) t->at[k - 1].chain = v[i].chain;
+        if (v[i].pos > t->at[k - 1].pos || s->forks) t->at[k - 1].pos = v[i].pos;
     }
 }
 
@@ -415,6 +419,16 @@ bool told_removals(struct node *n)
         }
     }
     return true;
+}
+
+bool told_said(const struct node *n, uint64_t stream, uint64_t pos, uint64_t chain)
+{
+    for (unsigned m = 0; n->told != NULL && m < n->s->members; m++)
+        for (size_t i = 0; i < n->told[m].count; i++) {
+            const struct stream_pos *t = &n->told[m].at[i];
+            if (t->stream == stream && t->pos == pos && t->chain == chain) return true;
+        }
+    return false;
 }
 
 bool told_ended(struct node *n, const struct repl_entry *at)

@@ -57,6 +57,7 @@ size_t told_covers(struct node *n, struct cover *ret);
 bool told_all_here(struct node *n);
 /* All that count told that they know of every removal this node knows of. */
 bool told_removals(struct node *n);
+bool told_said(const struct node *n, uint64_t stream, uint64_t pos, uint64_t chain);   /* some node, where it stands */
 bool told_ended(struct node *n, const struct repl_entry *at);   /* every member told that it has it whole, to its end */
 
 /* ---- streams that leave the vector (ends.c) */

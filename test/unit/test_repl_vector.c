@@ -379,6 +379,32 @@ static void nobody_has_more_of_our_own_life(void **state)
     rig_close(&r);
 }
 
+/* A peer stands further in a foreign stream; what reaches the same position here is of another history. */
+static void another_history_is_met_where_both_arrive(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, 2);
+    rig_up(&r, 2);
+    struct repl_entry there = line(77, 5, 4), here = there;
+    there.chain = 100;
+    here.chain = 200;
+    struct repl_entry ahead = line(OWN_STREAM, OWN_NODE, 4);
+    told(&r, 3, &ahead, 1); /* so that it is asked for all it has */
+    struct repl_event e = rig_event(&r, REPL_PONG, 1);
+    e.vector = &there;
+    e.vector_count = 1;
+    e.whole = true;
+    rig_step(&r, e);
+    assert_null(rig_find(&r, REPL_ALARM_FORK, 1));
+    e = (struct repl_event){ .type = REPL_APPLIED, .entry = here };
+    rig_step(&r, e);
+    assert_non_null(rig_find(&r, REPL_ALARM_FORK, 1));
+    assert_true(rig_find(&r, REPL_ALARM_FORK, 1)->entry.stream == 77);
+    assert_int_equal(rig_state(&r, 1), REPL_UP); /* it is not the peer's stream */
+    rig_close(&r);
+}
+
 /* Anybody can tell of streams in a peer's name: they take little room, and none from those that are there. */
 static void hearsay_fills_no_table(void **state)
 {
@@ -506,6 +532,7 @@ int main(void)
         cmocka_unit_test(what_was_told_before_the_hello_came_is_asked_for),
         cmocka_unit_test(a_retry_waits_for_the_first_attempt),
         cmocka_unit_test(nobody_has_more_of_our_own_life),
+        cmocka_unit_test(another_history_is_met_where_both_arrive),
         cmocka_unit_test(hearsay_fills_no_table),
         cmocka_unit_test(hearsay_that_is_untrue_is_forgotten),
         cmocka_unit_test(streams_are_capped),
