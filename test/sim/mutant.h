@@ -38,9 +38,7 @@
     X(START_UNSYNCED, STORIES_FROM, "a starting node believes in its log before it has written it out") \
     X(SYNC_IGNORED, STORIES_FROM, "an fsync that failed is taken for done") \
     X(REMOVED_ACCEPTED, TALES_FROM, "what a removed node sends is taken") \
-    X(REMOVED_COUNTS, TALES_FROM, "a removed node holds back what may be forgotten") \
     X(REMOVED_KEEPS, TALES_FROM, "a removed node comes back with its file") \
-    X(REMOVAL_UNSEEN, TALES_FROM, "what members told before they knew of a removal counts for forgetting") \
     X(FORK_UNNOTICED, FORKS_FROM, "a node that was set back goes on in its stream") \
     X(FORK_SILENT, FORKS_FROM, "a forked stream is left without repeating what it held")
 enum mutant {

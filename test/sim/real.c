@@ -487,7 +487,7 @@ static size_t real_trim_tombs(struct disk *d, struct node *n, int64_t wall_us)
     struct err err = { 0 };
     size_t gone = 0;
     if (!told_all_here(n) && !MUTANT(TOMB_BY_TIME) && !MUTANT(TOMB_BY_VECTORS)) return 0;
-    if (d->s->removes && !told_removals(n) && !MUTANT(REMOVAL_UNSEEN)) return 0;
+    if (d->s->removes && !told_removals(n)) return 0;
     t.member = told;
     t.count = MUTANT(TOMB_BY_TIME) ? 0 : told_covers(n, told);
     int rc = r->store->b->begin(r->writer, &tx, &err);

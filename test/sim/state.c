@@ -456,7 +456,7 @@ size_t told_covers(struct node *n, struct cover *ret)
     struct sim *s = n->s;
     size_t count = 0;
     for (unsigned m = 0; m < s->members; m++) {
-        if (!counts(n, m) && !(MUTANT(REMOVED_COUNTS) && s->member[m] != n->disk->id)) continue;
+        if (!counts(n, m)) continue;
         ret[count++] = n->told == NULL ? (struct cover){ 0 } : (struct cover){ n->told[m].at, n->told[m].count };
     }
     return count;
