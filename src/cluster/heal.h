@@ -50,7 +50,7 @@ struct peer *life_doubled(struct cluster *c, uint64_t node, uint64_t stream);
 bool life_copied(struct peer *p, uint64_t stream);
 /* The peer (NULL: one that asked us) has another history of a stream of that node. */
 void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node);
-bool life_split(const struct cluster *c, uint64_t stream);
+bool life_split(struct cluster *c, uint64_t stream);
 /* 0, or the lane's refusal */
 int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c, int status));
 

@@ -133,7 +133,7 @@ struct cluster {
     uint64_t renew_stream;
     uint64_t twin;                   /* another life with our node id */
     int64_t twin_ms;                 /* first heard of */
-    uint64_t split[SPLITS_MAX];      /* streams with two histories, met in this life */
+    struct split { uint64_t stream; int64_t again_ms; } split[SPLITS_MAX];   /* two histories, met in this life */
     unsigned splits;
     struct fetch *fetch;             /* a snapshot on its way to us; NULL: none */
     bool lacks;                      /* a stream left the vector that is not whole here */

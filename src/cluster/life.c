@@ -6,16 +6,18 @@
  *   another life with our node id, older ─▶ a new node id, too
  *   removed from the mesh                ─▶ the file is set aside, the node comes back empty
  *
- * A forked stream of another node: its writer repeats what it has of one history, and we of ours, which others may have
- * missed; then a snapshot of the peer that has the other one brings its rows here, forgetting none of ours, and a scrub
- * looks after both. */
+ * A forked stream of another node, or of ours which this life repeated already: whoever meets the other history repeats
+ * what it has of its own, which others may have missed; then a snapshot of the peer that has the other one brings its
+ * rows here, forgetting none of ours, the longer history takes the place of the shorter, and a scrub looks after both.
+ * As often as it is met: the peer that was asked first may have had less than another. */
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "cluster/internal.h"
 
 #define REPEAT_OPS 64
-#define TWICE_MS 2000        /* bytes of a life that ended may be late; nobody who ended speaks twice so far apart */
+#define TWICE_MS 2000 /* bytes of a life that ended may be late; nobody who ended speaks twice so far apart */
+#define AGAIN_MS 10000
 #define SCRUB_AFTER_MS 70000 /* once the rows are old enough for it */
 
 void life_end(struct cluster *c, enum cluster_life how, uint64_t stream)
@@ -91,11 +93,16 @@ void life_refused(struct peer *p)
     if (say >= 2 || c->nodes <= 2) life_end(c, CLUSTER_LIFE_EMPTY, 0);
 }
 
-bool life_split(const struct cluster *c, uint64_t stream)
+static struct split *split_of(struct cluster *c, uint64_t stream)
 {
     for (unsigned i = 0; i < c->splits; i++)
-        if (c->split[i] == stream) return true;
-    return false;
+        if (c->split[i].stream == stream) return &c->split[i];
+    return NULL;
+}
+
+bool life_split(struct cluster *c, uint64_t stream)
+{
+    return split_of(c, stream) != NULL;
 }
 
 /* ---- what the log holds of a forked stream: of ours, before anybody is told anything; of another's, before the other
@@ -167,22 +174,27 @@ int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster 
 
 /* ---- forks ------------------------------------------------------------------------------------------------------- */
 
-void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node)
+static struct split *split_new(struct cluster *c, struct peer *p, uint64_t stream, bool ours)
 {
-    bool ours = node == c->own.node;
-    if (life_split(c, stream) || c->splits == SPLITS_MAX) {
-        if (ours) life_end(c, CLUSTER_LIFE_STREAM, stream); /* it was not granted then */
-        return;
-    }
-    c->split[c->splits++] = stream;
+    if (c->splits == SPLITS_MAX) return NULL;
+    struct split *s = &c->split[c->splits++];
+    *s = (struct split){ .stream = stream };
     c->forks++;
     log_error("cluster", "%s has another history of stream %llu of %s%s", p == NULL ? "a peer" : p->url,
               (unsigned long long)stream, ours ? "this node" : "a node",
               ours ? ": was this file or machine set back?" : "");
-    if (ours) {
-        life_end(c, CLUSTER_LIFE_STREAM, stream);
-    } else if (p != NULL) {
-        c->scrub_due_ms = clock_mono_ms() + SCRUB_AFTER_MS;
-        if (repeat_submit(c, stream, NULL, p) != 0) take_other_history(p);
-    }
+    return s;
+}
+
+void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node)
+{
+    int64_t now = clock_mono_ms();
+    bool ours = node == c->own.node, repeated = c->o.life == CLUSTER_LIFE_STREAM && c->o.forked == stream;
+    struct split *s = split_of(c, stream);
+    if (s == NULL) s = split_new(c, p, stream, ours);
+    if (ours && !repeated) life_end(c, CLUSTER_LIFE_STREAM, stream); /* again, if it was not granted */
+    if (s == NULL || (ours && !repeated) || p == NULL || now < s->again_ms) return;
+    s->again_ms = now + AGAIN_MS;
+    c->scrub_due_ms = now + SCRUB_AFTER_MS;
+    if (repeat_submit(c, stream, NULL, p) != 0) take_other_history(p);
 }

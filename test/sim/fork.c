@@ -15,6 +15,7 @@
 
 #include "base/digest.h"
 
+#define AGAIN_US 1000000     /* stands for ten seconds */
 #define RENEW_MIN_US 2000000 /* stands for a minute: a life that began for a fork is not ended for one sooner */
 
 bool fork_split(const struct node *n, uint64_t stream)
@@ -33,7 +34,7 @@ bool fork_is(const struct sim *s, uint64_t stream)
 
 static void renew(struct node *n, uint64_t stream)
 {
-    if (n->fork.renews != 0 || (n->fork.began && n->s->now_us - n->since_us < RENEW_MIN_US)) return;
+    if (n->fork.renews != 0 || (n->fork.began != 0 && n->s->now_us - n->since_us < RENEW_MIN_US)) return;
     n->fork.renews = stream;
     sim_log(n->s, "node %u: stream %llx forked, it begins anew", n->i, (unsigned long long)stream);
     sim_at(n->s, 0, (struct event){ .kind = EV_RENEW, .node = n->i, .life = n->life, .a = stream });
@@ -51,19 +52,27 @@ static bool repeat(struct node *n, unsigned peer, uint64_t stream)
 
 void fork_met(struct node *n, unsigned peer, uint64_t stream, uint64_t node)
 {
-    bool ours = node == n->disk->id, known = fork_split(n, stream), full = n->fork.splits == FORKS_MAX;
+    struct node_fork *f = &n->fork;
+    unsigned i = 0;
     if (!fork_is(n->s, stream)) sim_fail(n->s, "node %u sees a fork in %llx", n->i, (unsigned long long)stream);
     if (MUTANT(FORK_UNNOTICED)) return;
     n->s->goal[GOAL_FORK_MET] = true;
-    if (!known && !full && (ours || repeat(n, peer, stream))) n->fork.split[n->fork.splits++] = stream;
-    if (ours) renew(n, stream);
+    while (i < f->splits && f->split[i] != stream) i++;
+    if (i == FORKS_MAX) return;
+    if (i == f->splits) f->split[f->splits++] = stream;
+    if (node == n->disk->id && stream != f->began) { /* what was repeated already is like another's */
+        renew(n, stream);
+        return;
+    }
+    if (peer == NO_PEER_SAID || n->s->now_us < f->again_us[i]) return;
+    if (repeat(n, peer, stream)) f->again_us[i] = n->s->now_us + AGAIN_US;
 }
 
 void fork_repeated(struct node *n, const struct work *w)
 {
     if (w->result == WORK_FAILED)
-        n->fork.splits = 0; /* it is met again */
-    else if (w->client != NO_PEER_SAID)
+        memset(n->fork.again_us, 0, sizeof(n->fork.again_us)); /* it is met again */
+    else
         state_want(n, w->client);
 }
 

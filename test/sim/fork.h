@@ -17,9 +17,10 @@ struct repl_entry;
 
 struct node_fork {
     uint64_t split[FORKS_MAX];   /* streams with two histories, met in this life */
+    int64_t again_us[FORKS_MAX]; /* the other history is not taken sooner */
     unsigned splits;
     uint64_t renews;             /* its next life repeats what is logged of this stream; 0: nothing */
-    bool began;                  /* this life began so */
+    uint64_t began;              /* this life began so, for this stream */
     bool saved;                  /* memory and disk were, in the life of that number */
     unsigned saved_life;
     int64_t saved_us;
@@ -27,7 +28,7 @@ struct node_fork {
 };
 
 void fork_machine(struct sim *s, struct node *n);                  /* it is saved, or set back */
-/* A peer (NO_PEER_SAID: one that asked) has another history of a stream of this node id. */
+/* A peer (NO_PEER_SAID: one that asked) has another history of a stream of that node id. */
 void fork_met(struct node *n, unsigned peer, uint64_t stream, uint64_t node);
 void fork_repeated(struct node *n, const struct work *w);
 bool fork_split(const struct node *n, uint64_t stream);            /* it knows that this one forked */

@@ -40,6 +40,7 @@ static void begin(struct node *n)
     n->silent = n->gone = n->leaves = false;
     n->heard = n->refused = n->says = 0;
     n->fork.splits = 0;
+    memset(n->fork.again_us, 0, sizeof(n->fork.again_us));
     n->paused_until = 0;
     n->wake_ms = INT64_MAX;
     memset(n->out, 0, sizeof(n->out));
@@ -72,8 +73,8 @@ void node_start(struct node *n)
     n->life++;
     if (n->disk->old && n->life > 1 && chance(s, 40)) n->disk->old = false; /* upgraded meanwhile */
     n->disk->v->life(n->disk, node_wall(n));
-    n->fork.began = n->fork.renews != 0;
-    if (n->fork.began) n->disk->v->repeat(n->disk, n->fork.renews, node_wall(n));
+    n->fork.began = n->fork.renews;
+    if (n->fork.began != 0) n->disk->v->repeat(n->disk, n->fork.renews, node_wall(n));
     n->fork.renews = 0;
     if (!MUTANT(START_UNSYNCED)) disk_synced(n->disk, n->disk->v->mark(n->disk, false)); /* the log was written out */
     begin(n);
