@@ -439,8 +439,8 @@ int change_snapshot_page(struct change *c, const void *records, size_t len, cons
         rc = change_page_read(&in, &one, &r);
         if (rc <= 0) break;
         int failed = span->repair ? 0 : note_record(&all, &r, &keys);
-        bool id = failed == 0 && r.row.known && !span->repair;
-        bool unknown = id && laid_lacks(&laid, all.ids.key[all.ids.count - 1]);
+        const char *id = all.ids.count > 0 ? all.ids.key[all.ids.count - 1] : NULL; /* outlives the record */
+        bool unknown = failed == 0 && !span->repair && r.row.known && id != NULL && laid_lacks(&laid, id);
         if (failed == 0) failed = record_apply(c, &r, span, unknown);
         if (failed != 0) rc = failed;
     }
