@@ -6,10 +6,10 @@
  *   another life with our node id, older ─▶ a new node id, too
  *   removed from the mesh                ─▶ the file is set aside, the node comes back empty
  *
- * A forked stream of another node, or of ours which this life repeated already: whoever meets the other history repeats
- * what it has of its own, which others may have missed; then a snapshot of the peer that has the other one brings its
- * rows here, forgetting none of ours, the longer history takes the place of the shorter, and a scrub looks after both.
- * As often as it is met: the peer that was asked first may have had less than another. */
+ * A forked stream of another node, or of ours which this life repeated already: a snapshot of the peer that has another
+ * history brings its rows here, forgetting none of ours; the longer history takes the place of the shorter, of which is
+ * repeated then what the log holds, for others may have missed it; and a scrub looks after both. As often as it is met:
+ * the peer that was asked first may have had less than another. */
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -105,27 +105,20 @@ bool life_split(struct cluster *c, uint64_t stream)
     return split_of(c, stream) != NULL;
 }
 
-/* ---- what the log holds of a forked stream: of ours, before anybody is told anything; of another's, before the other
- * history takes its place ------------------------------------------------------------------------------------------ */
+/* ---- what the log holds of a forked stream of ours, before anybody is told anything ------------------------------ */
 
 struct repeat_job {
     struct lane_item item;
     struct cluster *c;
     uint64_t stream, after, last;
-    void (*done)(struct cluster *c, int status); /* NULL: of another's, which is not forgotten */
-    struct peer *other;                          /* who has another history of that */
+    void (*done)(struct cluster *c, int status);
 };
-
-static void take_other_history(struct peer *p)
-{
-    snapshot_want(p->c, p, "it has another history of a stream");
-}
 
 static int repeat_run(struct lane_item *item, struct change *ch, struct err *err)
 {
     struct repeat_job *j = container_of(item, struct repeat_job, item);
     int rc = change_repeat(ch, j->stream, j->after, REPEAT_OPS, &j->last);
-    if (rc == 0 && j->last == 0 && j->done != NULL) rc = change_stream_forget(ch, j->stream);
+    if (rc == 0 && j->last == 0) rc = change_stream_forget(ch, j->stream);
     return rc == 0 ? 0 : err_set(err, rc, "repeating a forked stream: %s", err_text(rc));
 }
 
@@ -141,21 +134,17 @@ static void repeat_done(struct lane_item *item, int status)
     if (status != 0)
         log_error("cluster", "%s", j->item.err.msg[0] ? j->item.err.msg : err_text(status));
     else
-        log_info("cluster", "what this node had logged in stream %llu, up to %llu, was repeated in %s one",
-                 (unsigned long long)j->stream, (unsigned long long)j->after, j->done != NULL ? "a new" : "its own");
-    if (j->done != NULL)
-        j->done(c, status);
-    else
-        take_other_history(j->other);
+        log_info("cluster", "what this node had logged in stream %llu, up to %llu, was repeated in a new one",
+                 (unsigned long long)j->stream, (unsigned long long)j->after);
+    j->done(c, status);
     mem_free(j);
     cluster_job_done(c);
 }
 
-static int repeat_submit(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c, int status),
-                         struct peer *other)
+int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c, int status))
 {
     struct repeat_job *j = mem_alloc(sizeof *j);
-    *j = (struct repeat_job){ .c = c, .stream = stream, .done = done, .other = other };
+    *j = (struct repeat_job){ .c = c, .stream = stream, .done = done };
     j->item.run = repeat_run;
     j->item.done = repeat_done;
     j->item.class = LANE_UPKEEP;
@@ -165,11 +154,6 @@ static int repeat_submit(struct cluster *c, uint64_t stream, void (*done)(struct
     else
         mem_free(j);
     return rc;
-}
-
-int life_repeat(struct cluster *c, uint64_t stream, void (*done)(struct cluster *c, int status))
-{
-    return repeat_submit(c, stream, done, NULL);
 }
 
 /* ---- forks ------------------------------------------------------------------------------------------------------- */
@@ -196,5 +180,5 @@ void life_fork(struct cluster *c, struct peer *p, uint64_t stream, uint64_t node
     if (s == NULL || (ours && !repeated) || p == NULL || now < s->again_ms) return;
     s->again_ms = now + AGAIN_MS;
     c->scrub_due_ms = now + SCRUB_AFTER_MS;
-    if (repeat_submit(c, stream, NULL, p) != 0) take_other_history(p);
+    snapshot_want(p->c, p, "it has another history of a stream");
 }

@@ -181,6 +181,9 @@ static int merge_run(struct lane_item *item, struct change *ch, struct err *err)
     arena_release(&arena);
     if (rc == 0 && removed) rc = err_set(err, E_DENIED, "its node was removed from the mesh");
     if (rc != 0) return rc;
+    for (size_t i = 0; rc == 0 && j->end && i < f->from.count; i++) /* of a forked stream nothing is lost */
+        if (f->cover[i].pos == 0) rc = change_repeat_replaced(ch, &f->from.v[i]);
+    if (rc != 0) return rc;
     if (j->end) {
         rc = change_snapshot_end(ch, f->from.v, f->from.count);
         j->lacks = ch->lacks;
@@ -253,10 +256,18 @@ static int merge_submit(struct fetch *f, const struct wire_page *page)
     return rc;
 }
 
+/* Another history of a stream covers none of our rows. */
+static void cover_splits(struct fetch *f)
+{
+    for (size_t i = 0; i < f->from.count; i++)
+        if (life_split(f->c, f->cover[i].stream)) f->cover[i].pos = 0;
+}
+
 static void merge_end(struct fetch *f)
 {
     if (f->applying > 0 || f->ending) return;
     f->ending = true;
+    cover_splits(f);
     int rc = merge_submit(f, NULL);
     if (rc != 0) fetch_fail(f, err_text(rc));
 }
@@ -276,10 +287,8 @@ static int take_head(struct fetch *f, const struct client_answer *a, struct err 
     f->from = m.snapshot;
     f->cover = arena_alloc(&f->arena, (f->from.count + 1) * sizeof *f->cover);
     if (f->cover == NULL) return err_set(err, E_TOO_LARGE, "its vector is too long");
-    for (size_t i = 0; i < f->from.count; i++) {
-        f->cover[i] = f->from.v[i];
-        if (life_split(f->c, f->cover[i].stream)) f->cover[i].pos = 0;
-    }
+    memcpy(f->cover, f->from.v, f->from.count * sizeof *f->cover);
+    cover_splits(f);
     f->begun = true;
     coming(f->c, f->cover, f->from.count);
     return 0;

@@ -202,8 +202,8 @@ int change_original(struct change *c, const struct memory *m, int *ret_applied, 
 /* Says the ops of another stream, those beyond `after` that the log holds, once more in its own: the same versions.
  * *ret_last: where to go on; 0: there were none. */
 int change_repeat(struct change *c, uint64_t stream, uint64_t after, size_t limit, uint64_t *ret_last);
-/* The stream as if nothing of it had ever come; rows stay. It comes again from those who have it. */
-int change_stream_forget(struct change *c, uint64_t stream);
+int change_repeat_replaced(struct change *c, const struct stream_pos *next);   /* all, if another history is next */
+int change_stream_forget(struct change *c, uint64_t stream);   /* as if nothing of it had come; its rows stay */
 
 /* ---- trimming (change_trim.c) ------------------------------------------------------------------------------------ */
 /* Ops of a stream up to `to` leave the log, some thousands at a time; more: call again. */

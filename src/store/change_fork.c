@@ -8,6 +8,7 @@
 #include "base/check.h"
 
 #define REPEAT_BYTES (1u << 20)
+#define REPEAT_OPS 64
 
 /* One op with the same versions: their merge finds them there already, but for the stamp. */
 static int repeat(struct change *c, const struct log_op *op, struct arena *a)
@@ -43,6 +44,22 @@ int change_repeat(struct change *c, uint64_t stream, uint64_t after, size_t limi
     }
     arena_release(&one);
     arena_release(&page);
+    return rc;
+}
+
+bool stream_yields(const struct stream_pos *here, const struct stream_pos *next)
+{
+    return here->pos < next->pos || (here->pos == next->pos && here->chain < next->chain);
+}
+
+int change_repeat_replaced(struct change *c, const struct stream_pos *next)
+{
+    struct stream_pos here;
+    uint64_t last = 0;
+    int rc = next->stream == c->origin.stream ? E_NOT_FOUND : c->tx->v->stream_get(c->tx, next->stream, &here);
+    if (rc != 0 || !stream_yields(&here, next)) return rc == E_NOT_FOUND ? 0 : rc;
+    do rc = change_repeat(c, next->stream, last, REPEAT_OPS, &last);
+    while (rc == 0 && last != 0);
     return rc;
 }
 

@@ -169,6 +169,8 @@ int stream_apply(struct change *c, const struct version *v, const struct stamp *
 int lacks_put(struct change *c, bool lacks);
 /* The chain stays in a log without ops up to there: whoever asks for the rest asks by it. */
 int stream_anchor(struct change *c, const struct stream_pos *at);
+/* Of two histories of a stream every store takes the same: the longer one. */
+bool stream_yields(const struct stream_pos *here, const struct stream_pos *next);
 /* It is out of the vector, with this as its last op, and its log with it; the commit tells. */
 int stream_leave(struct change *c, const struct stream_pos *at);
 /* Marks it ended when that is known of the position it has come to, not ended when it went on. */

@@ -482,7 +482,7 @@ int change_snapshot_end(struct change *c, const struct stream_pos *v, size_t cou
             if (here.pos <= v[i].pos) rc = stream_leave(c, &v[i]);
             continue;
         }
-        if (here.pos == v[i].pos && here.chain < v[i].chain) { /* of two histories every store takes the same */
+        if (here.pos == v[i].pos && stream_yields(&here, &v[i])) {
             rc = change_stream_forget(c, v[i].stream);
             if (rc != 0) return rc;
             here.pos = 0;

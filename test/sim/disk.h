@@ -71,7 +71,6 @@ struct work {                    /* one item of the lane */
     size_t ends, leaves;
     uint64_t member;             /* a node's row is made (removes: or says that it was removed) */
     bool removes;
-    uint64_t repeats;            /* what is logged of this stream is said once more */
     uint64_t from;               /* the node that sent it */
     bool look;                   /* what a command wrote into this stream is told after it, when it is durable */
     struct state_page *head;     /* no transaction of its own: it goes with the vector, when that is durable; owned */

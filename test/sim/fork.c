@@ -3,8 +3,8 @@
  *
  *   SAVED ─time passes, it writes on─▶ SET BACK ─a peer is ahead, or has another chain─▶ a new stream, which repeats
  *   what the log holds of the forked one; that is forgotten, and comes back from the others
- *   another node that meets two histories ─▶ repeats what its log holds of it, too, and merges the state of a peer that
- *   has the other one, forgetting nothing for it
+ *   another node that meets two histories ─▶ merges the state of a peer that has the other one, forgetting nothing for
+ *   it, and repeats what its log holds of the one that yields
  *
  * Of the promise: the machine's disk was lost once, as on any node that was set back. Both histories are promised:
  * the one that peers have of before, the other since its writer repeats it. Until it has (a writer that dies before
@@ -40,16 +40,6 @@ static void renew(struct node *n, uint64_t stream)
     sim_at(n->s, 0, (struct event){ .kind = EV_RENEW, .node = n->i, .life = n->life, .a = stream });
 }
 
-/* What this node has of it, before another history takes its place. */
-static bool repeat(struct node *n, unsigned peer, uint64_t stream)
-{
-    struct work *w = mem_alloc(sizeof(*w));
-    *w = (struct work){ .foreign = true, .repeats = stream, .client = peer };
-    if (lane_submit(n, w)) return true;
-    mem_free(w);
-    return false;
-}
-
 void fork_met(struct node *n, unsigned peer, uint64_t stream, uint64_t node)
 {
     struct node_fork *f = &n->fork;
@@ -65,15 +55,8 @@ void fork_met(struct node *n, unsigned peer, uint64_t stream, uint64_t node)
         return;
     }
     if (peer == NO_PEER_SAID || n->s->now_us < f->again_us[i]) return;
-    if (repeat(n, peer, stream)) f->again_us[i] = n->s->now_us + AGAIN_US;
-}
-
-void fork_repeated(struct node *n, const struct work *w)
-{
-    if (w->result == WORK_FAILED)
-        memset(n->fork.again_us, 0, sizeof(n->fork.again_us)); /* it is met again */
-    else
-        state_want(n, w->client);
+    f->again_us[i] = n->s->now_us + AGAIN_US;
+    state_want(n, peer);
 }
 
 /* What was on this disk alone is gone, but for what is on its way. */

@@ -30,7 +30,6 @@ struct node_fork {
 void fork_machine(struct sim *s, struct node *n);                  /* it is saved, or set back */
 /* A peer (NO_PEER_SAID: one that asked) has another history of a stream of that node id. */
 void fork_met(struct node *n, unsigned peer, uint64_t stream, uint64_t node);
-void fork_repeated(struct node *n, const struct work *w);
 bool fork_split(const struct node *n, uint64_t stream);            /* it knows that this one forked */
 bool fork_is(const struct sim *s, uint64_t stream);                /* it did */
 /* Its op, or the same bytes said once more in another stream, are on this node's disk. */

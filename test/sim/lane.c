@@ -82,10 +82,6 @@ static void told(struct node *n, struct work *w)
         return;
     }
     if (w->end != NULL || w->member != 0) return;
-    if (w->repeats != 0) {
-        fork_repeated(n, w);
-        return;
-    }
     if (w->head != NULL) {
         state_head(n, w);
         return;
@@ -148,8 +144,7 @@ static void done(struct node *n, struct batch *b)
     ends_left(n);
     for (size_t i = 0; i < count; i++)
         if (batch[i]->foreign && batch[i]->page == NULL && batch[i]->head == NULL && batch[i]->end == NULL &&
-            batch[i]->member == 0 && batch[i]->repeats == 0 && batch[i]->result != WORK_FAILED &&
-            batch[i]->result != WORK_FORK)
+            batch[i]->member == 0 && batch[i]->result != WORK_FAILED && batch[i]->result != WORK_FORK)
             applied(n, batch[i]);
     for (size_t i = 0; i < count; i++) {
         told(n, batch[i]);

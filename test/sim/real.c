@@ -161,6 +161,15 @@ static int say_anew(struct real *r, struct state_page *p)
     return rc;
 }
 
+static int end_state(struct real *r, const struct state_page *p)
+{
+    const struct node *n = &r->d.s->node[r->d.index];
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < p->count; i++)
+        if (fork_split(n, p->v[i].stream) && !MUTANT(FORK_SILENT)) rc = change_repeat_replaced(&r->c, &p->v[i]);
+    return rc == 0 ? change_snapshot_end(&r->c, p->v, p->count) : rc;
+}
+
 static int state_item(struct real *r, struct work *w)
 {
     const struct state_page *p = w->page;
@@ -171,7 +180,7 @@ static int state_item(struct real *r, struct work *w)
     if (p->say) return say_anew(r, w->page);
     span.from = (struct page_at){ .section = p->from, .after = p->from_after };
     span.to = (struct page_at){ .section = p->to, .after = p->to_after };
-    if (p->end) return change_snapshot_end(&r->c, p->v, p->count);
+    if (p->end) return end_state(r, p);
     bool first = p->from == 0 && p->from_after == NULL;
     int rc = MUTANT(SNAPSHOT_REPLACES) && first ? drop_rows(&r->c, &r->arena) : 0;
     return rc == 0 ? change_snapshot_page(&r->c, p->bytes, p->len, &span) : rc;
@@ -223,7 +232,6 @@ static void item(struct real *r, struct work *w)
     if (is_refused(r, w)) w->result = WORK_FAILED;
     int rc = w->result == WORK_FAILED ? 0
              : w->end != NULL         ? end_item(c, w)
-             : w->repeats != 0        ? repeat_all(c, w->repeats)
              : w->member != 0         ? member_item(r, w)
              : w->page != NULL        ? state_item(r, w)
              : w->foreign             ? foreign_item(c, w)
