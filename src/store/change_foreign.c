@@ -29,17 +29,55 @@ static const char *held_id(const struct incoming *op, char id[40])
     return id;
 }
 
+static bool has_version(const struct version *all, size_t count, const struct version *v)
+{
+    for (size_t i = 0; i < count; i++)
+        if (all[i].kind == 0 && all[i].raw_kind == v->raw_kind && all[i].body_len == v->body_len &&
+            memcmp(all[i].body, v->body, v->body_len) == 0)
+            return true;
+    return false;
+}
+
+/* Versions of one op may come one by one, in pages of different peers: those that were held here stay. Nothing in *ret:
+ * there is nothing to add. */
+static int held_with(const struct incoming *op, const struct side_row *there, struct arena *a, struct buf *ret)
+{
+    struct version *now, *then, *all;
+    size_t count, old, n = 0;
+    if (op_decode(op->body, op->len, a, &now, &count) != 0) return 0;
+    if (op_decode(there->body, there->body_len, a, &then, &old) != 0) return 0;
+    all = arena_alloc(a, (count + old) * sizeof(*all));
+    if (all == NULL) return E_TOO_LARGE;
+    for (; n < count; n++) all[n] = now[n];
+    for (size_t i = 0; i < old; i++)
+        if (then[i].kind == 0 && !has_version(now, count, &then[i])) all[n++] = then[i];
+    return n == count ? 0 : op_encode(ret, all, n);
+}
+
 /* With its bytes: the log may be trimmed before they are understood. */
 static int hold(struct change *c, const struct incoming *op)
 {
     char id[40];
-    struct side_row side = { .kind = SIDE_HELD,
-                             .id = held_id(op, id),
-                             .stamp = { .stream = op->stream, .seq = op->seq },
-                             .body = op->body,
-                             .body_len = op->len };
+    struct arena a;
+    struct buf b;
+    struct side_row there, side = { .kind = SIDE_HELD,
+                                    .id = held_id(op, id),
+                                    .stamp = { .stream = op->stream, .seq = op->seq },
+                                    .body = op->body,
+                                    .body_len = op->len };
     c->held++;
-    return c->tx->v->side_put(c->tx, &side);
+    arena_init(&a, CHANGE_ARENA_MAX);
+    buf_init(&b, OP_BYTES_MAX);
+    int rc = c->tx->v->side_get(c->tx, SIDE_HELD, id, &a, &there);
+    if (rc == 0) rc = held_with(op, &there, &a, &b);
+    if (b.len > 0) {
+        side.body = b.data;
+        side.body_len = b.len;
+    }
+    if (rc == 0 || rc == E_NOT_FOUND) rc = c->tx->v->side_put(c->tx, &side);
+    buf_release(&b);
+    arena_release(&a);
+    return rc;
 }
 
 int held_drop(struct change *c, const struct stamp *s)
@@ -196,42 +234,13 @@ int held_take(struct change *c, const struct stamp *s, const void *body, size_t 
     return apply_carefully(c, &op);
 }
 
-static bool has_version(const struct version *all, size_t count, const struct version *v)
-{
-    for (size_t i = 0; i < count; i++)
-        if (all[i].kind == 0 && all[i].raw_kind == v->raw_kind && all[i].body_len == v->body_len &&
-            memcmp(all[i].body, v->body, v->body_len) == 0)
-            return true;
-    return false;
-}
-
 int held_join(struct change *c, const struct stamp *s, const struct version *v)
 {
-    struct version *there = NULL, *all = NULL;
-    struct side_row side;
-    struct arena a;
     struct buf b;
-    char id[40];
-    size_t count = 0;
-    const struct incoming op = { s->stream, s->seq, NULL, 0 };
-    arena_init(&a, CHANGE_ARENA_MAX);
     buf_init(&b, OP_BYTES_MAX);
-    int rc = c->tx->v->side_get(c->tx, SIDE_HELD, held_id(&op, id), &a, &side);
-    if (rc == 0 && op_decode(side.body, side.body_len, &a, &there, &count) != 0) count = 0;
-    bool known = rc == 0 && has_version(there, count, v);
-    if (rc == E_NOT_FOUND) rc = 0;
-    if (rc == 0 && !known) {
-        all = arena_alloc(&a, (count + 1) * sizeof(*all));
-        rc = all != NULL ? 0 : E_TOO_LARGE;
-    }
-    if (all != NULL) {
-        if (count > 0) memcpy(all, there, count * sizeof(*all));
-        all[count] = *v;
-        rc = op_encode(&b, all, count + 1);
-        if (rc == 0) rc = held_take(c, s, b.data, b.len);
-    }
+    int rc = op_encode(&b, v, 1);
+    if (rc == 0) rc = held_take(c, s, b.data, b.len);
     buf_release(&b);
-    arena_release(&a);
     return rc;
 }
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "change_kit.h"
+#include "store/change_private.h"
 
 /* One op of a made-up stream, as a peer would send it. */
 static enum foreign_result push(struct node *n, uint64_t stream, uint64_t first, uint64_t chain, struct buf *body,
@@ -190,6 +191,42 @@ static void what_is_not_understood_is_held_and_passed_on(void **state)
     for (int i = 0; i < 3; i++) buf_release(&body[i]);
     node_close(&n);
     node_close(&other);
+}
+
+/* Takes these versions for what a peer holds of op 5:1; returns how many are held of it then. */
+static size_t take_held(struct node *n, const struct version *v, size_t count)
+{
+    const struct stamp at = { .stream = 5, .seq = 1 };
+    struct version *there;
+    struct side_row *side;
+    struct buf body;
+    size_t rows, held;
+    body_of(&body, v, count);
+    node_begin(n);
+    assert_int_equal(held_take(&n->c, &at, body.data, body.len), 0);
+    node_commit(n);
+    buf_release(&body);
+    node_begin(n);
+    assert_int_equal(n->tx->v->side_scan(n->tx, SIDE_HELD, NULL, NULL, 9, &n->arena, &side, &rows), 0);
+    assert_int_equal(rows, 1);
+    assert_int_equal(op_decode(side->body, side->body_len, &n->arena, &there, &held), 0);
+    node_abort(n);
+    return held;
+}
+
+/* A peer in the middle of a snapshot of its own has part of what is held of an op. */
+static void what_is_held_of_an_op_in_parts_comes_together(void **state)
+{
+    (void)state;
+    struct node n;
+    const struct version v[] = { { .raw_kind = 99, .ver = 7, .body = "\7\0\0\0\0\0\0\0one", .body_len = 11 },
+                                 { .raw_kind = 99, .ver = 8, .body = "\10\0\0\0\0\0\0\0two", .body_len = 11 } };
+    node_open(&n, 1);
+    assert_int_equal(take_held(&n, &v[1], 1), 1);
+    assert_int_equal(take_held(&n, &v[0], 1), 2);
+    assert_int_equal(take_held(&n, &v[1], 1), 2);
+    assert_int_equal(take_held(&n, v, 2), 2);
+    node_close(&n);
 }
 
 static void an_op_that_cannot_be_applied_is_undone_whole(void **state)
@@ -639,6 +676,7 @@ int main(void)
         cmocka_unit_test(equal_clocks_are_decided_by_the_stream),
         cmocka_unit_test(nobody_is_ahead_of_the_writer),
         cmocka_unit_test(what_is_not_understood_is_held_and_passed_on),
+        cmocka_unit_test(what_is_held_of_an_op_in_parts_comes_together),
         cmocka_unit_test(an_op_that_cannot_be_applied_is_undone_whole),
         cmocka_unit_test(the_far_future_pulls_the_clock_a_minute_at_most),
         cmocka_unit_test(what_has_the_last_version_is_not_changed_in_vain),
