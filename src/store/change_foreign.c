@@ -69,7 +69,7 @@ static int hold(struct change *c, const struct incoming *op)
     arena_init(&a, CHANGE_ARENA_MAX);
     buf_init(&b, OP_BYTES_MAX);
     int rc = c->tx->v->side_get(c->tx, SIDE_HELD, id, &a, &there);
-    if (rc == 0) rc = held_with(op, &there, &a, &b);
+    if (rc == 0 && held_with(op, &there, &a, &b) != 0) buf_clear(&b); /* more than one op has: not all of it was this */
     if (b.len > 0) {
         side.body = b.data;
         side.body_len = b.len;

@@ -34,7 +34,7 @@ static enum foreign_result push(struct node *n, uint64_t stream, uint64_t first,
 
 static void body_of(struct buf *b, const struct version *v, size_t count)
 {
-    buf_init(b, 1u << 20);
+    buf_init(b, OP_BYTES_MAX);
     assert_int_equal(op_encode(b, v, count), 0);
 }
 
@@ -226,6 +226,15 @@ static void what_is_held_of_an_op_in_parts_comes_together(void **state)
     assert_int_equal(take_held(&n, &v[0], 1), 2);
     assert_int_equal(take_held(&n, &v[1], 1), 2);
     assert_int_equal(take_held(&n, v, 2), 2);
+    /* what a peer says it holds of it may be anything: the next is taken, whatever there is */
+    const size_t len = 9u << 20;
+    char *much = mem_alloc(len);
+    memset(much, 'm', len);
+    struct version big = { .raw_kind = 99, .ver = 7, .body = much, .body_len = len };
+    assert_int_equal(take_held(&n, &big, 1), 3);
+    much[0] = 'n';
+    assert_int_equal(take_held(&n, &big, 1), 1);
+    mem_free(much);
     node_close(&n);
 }
 
